@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle on disk: ``NAME.aot/`` with ``manifest.json`` and one PTX file for every variant.
+
+PTX files are named by their content and never overwritten; the manifest is replaced in one step after them, and what
+it no longer names is removed last. So whatever interrupts a build, the manifest names a complete set of files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aotfactory import symbolic
+from aotfactory.errors import DefinitionError, UsageError
+from aotfactory.network import Call, Network, Range, Tensor
+from aotfactory.symbolic import Expr
+
+SCHEMA = "aotfactory.bundle/1"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One compiled kernel of a bundle: a call, for one architecture, combination and tactic.
+
+    Attributes:
+        arch: ``sm_90``, or ``portable``.
+        kernel: Entry name in the PTX, unique in the bundle.
+        text: The PTX.
+        ptx_isa, ptx_target: What the PTX declares: ``8.0``, ``sm_90``.
+        parameters: Of the entry: ``ptr`` or ``i32``, in order.
+        launch: ``grid_x`` ... ``block_z`` in programs and threads, ``shared_mem`` in bytes of dynamic shared memory.
+        registers, spills: Per thread, and in bytes, as ptxas reports; None before it ran.
+    """
+
+    id: str
+    call: str
+    plugin: str
+    arch: str
+    dtypes: tuple[str, ...]
+    formats: tuple[str, ...]
+    tactic: int
+    kernel: str
+    text: str
+    ptx_isa: str
+    ptx_target: str
+    parameters: tuple[str, ...]
+    launch: Mapping[str, Expr]
+    extra_args: tuple[Expr, ...]
+    registers: int | None = None
+    spills: int | None = None
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def ptx(self) -> str:
+        """Name of the PTX file in the bundle."""
+        return f"{self.id}.{self.sha256[:8]}.ptx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """All compiled kernels of one engine, with the network they belong to and the versions that made them."""
+
+    network: Network
+    variants: tuple[Variant, ...]
+    versions: Mapping[str, str]
+
+
+def manifest(bundle: Bundle) -> dict[str, Any]:
+    """The bundle's manifest as JSON values."""
+    network = bundle.network
+    return {
+        "schema": SCHEMA,
+        "name": network.name,
+        "target": network.target,
+        "versions": dict(bundle.versions),
+        **network_to_json(network),
+        "variants": [
+            {
+                "id": v.id,
+                "call": v.call,
+                "plugin": v.plugin,
+                "arch": v.arch,
+                "dtypes": list(v.dtypes),
+                "formats": list(v.formats),
+                "tactic": v.tactic,
+                "kernel": v.kernel,
+                "ptx": v.ptx,
+                "ptx_bytes": len(v.text.encode()),
+                "sha256": v.sha256,
+                "ptx_isa": v.ptx_isa,
+                "ptx_target": v.ptx_target,
+                "parameters": list(v.parameters),
+                "launch": {n: e.to_json() for n, e in v.launch.items()},
+                "extra_args": [e.to_json() for e in v.extra_args],
+                "registers": v.registers,
+                "spills": v.spills,
+            }
+            for v in bundle.variants
+        ],
+    }
+
+
+def network_to_json(network: Network) -> dict[str, Any]:
+    """Symbols, tensors and calls of a network, as the manifest has them."""
+    return {
+        "symbols": {n: {"min": r.min, "opt": r.opt, "max": r.max} for n, r in network.ranges.items()},
+        "tensors": [
+            {
+                "name": t.name,
+                "role": t.role,
+                "dtype": t.dtype,
+                "shape": [d.to_json() for d in t.shape],
+                "aliases": t.aliases,
+            }
+            for t in network.tensors
+        ],
+        "calls": [
+            {
+                "name": c.name,
+                "plugin": c.plugin,
+                "attributes": {n: _attribute(v) for n, v in c.attributes.items()},
+                "inputs": list(c.inputs),
+                "outputs": list(c.outputs),
+            }
+            for c in network.calls
+        ],
+    }
+
+
+def network_from_json(data: Mapping[str, Any]) -> Network:
+    """The network of a manifest."""
+    return Network(
+        name=data["name"],
+        target=data["target"],
+        ranges={n: Range(**r) for n, r in data["symbols"].items()},
+        tensors=tuple(
+            Tensor(
+                name=t["name"],
+                role=t["role"],
+                dtype=t["dtype"],
+                shape=tuple(symbolic.from_json(d) for d in t["shape"]),
+                aliases=t["aliases"],
+            )
+            for t in data["tensors"]
+        ),
+        calls=tuple(
+            Call(
+                name=c["name"],
+                plugin=c["plugin"],
+                attributes={n: _value(a) for n, a in c["attributes"].items()},
+                inputs=tuple(c["inputs"]),
+                outputs=tuple(c["outputs"]),
+            )
+            for c in data["calls"]
+        ),
+    )
+
+
+def write(bundle: Bundle, directory: Path) -> str:
+    """Write a bundle, replacing the one in `directory`; returns the SHA-256 of its manifest.
+
+    Raises:
+        UsageError: `directory` holds something that is not a bundle, or cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        strangers = [p.name for p in directory.iterdir() if p.suffix not in (".ptx", ".tmp") and p.name != MANIFEST]
+        if strangers:
+            raise UsageError(f"{directory} is not a bundle: it holds {strangers[0]}", hint="choose another --out")
+        with _locked(directory):
+            for variant in bundle.variants:
+                _replace(directory / variant.ptx, variant.text.encode())
+            text = json.dumps(manifest(bundle), indent=1).encode() + b"\n"
+            _replace(directory / MANIFEST, text)
+            named = {MANIFEST, *(v.ptx for v in bundle.variants)}
+            for path in directory.iterdir():
+                if path.name not in named:
+                    path.unlink()
+    except OSError as error:
+        raise UsageError(f"cannot write {directory}: {error.strerror}", hint="choose another --out") from error
+    return hashlib.sha256(text).hexdigest()
+
+
+def read(directory: Path) -> Bundle:
+    """Read a bundle and verify every PTX file against the manifest.
+
+    Raises:
+        UsageError: There is no bundle in `directory`.
+        DefinitionError: The bundle is damaged.
+    """
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise UsageError(f"{directory} is not a bundle: it has no {MANIFEST}", hint="make one by aotfactory compile")
+    try:
+        data = json.loads(path.read_bytes())
+        if data["schema"] != SCHEMA:
+            raise DefinitionError(
+                f"schema {data['schema']!r} is not {SCHEMA}", where=str(path), hint="compile it again"
+            )
+        network = network_from_json(data)
+        variants = tuple(_variant(directory, v) for v in data["variants"])
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise DefinitionError(f"damaged bundle: {problem}", where=str(path), hint="compile it again") from error
+    return Bundle(network=network, variants=variants, versions=data["versions"])
+
+
+def _variant(directory: Path, data: dict[str, Any]) -> Variant:
+    name = data["ptx"]
+    path = directory / name
+    if name != os.path.basename(name) or path.is_symlink():
+        raise DefinitionError(f"{name!r} leads out of the bundle", where=str(directory / MANIFEST))
+    text = path.read_text()
+    variant = Variant(
+        id=data["id"],
+        call=data["call"],
+        plugin=data["plugin"],
+        arch=data["arch"],
+        dtypes=tuple(data["dtypes"]),
+        formats=tuple(data["formats"]),
+        tactic=data["tactic"],
+        kernel=data["kernel"],
+        text=text,
+        ptx_isa=data["ptx_isa"],
+        ptx_target=data["ptx_target"],
+        parameters=tuple(data["parameters"]),
+        registers=data["registers"],
+        spills=data["spills"],
+        launch={n: symbolic.from_json(e) for n, e in data["launch"].items()},
+        extra_args=tuple(symbolic.from_json(e) for e in data["extra_args"]),
+    )
+    if variant.sha256 != data["sha256"]:
+        raise DefinitionError(
+            f"{name} is not the file that was compiled: its SHA-256 differs from the manifest's",
+            where=str(path),
+            hint="compile it again",
+        )
+    return variant
+
+
+def _attribute(value: Any) -> dict[str, Any]:
+    if isinstance(value, np.ndarray):
+        return {"type": f"{value.dtype.name}[]", "value": value.tolist()}
+    if isinstance(value, bytes):
+        return {"type": "bytes", "value": value.hex()}
+    return {"type": type(value).__name__, "value": value}
+
+
+def _value(data: dict[str, Any]) -> Any:
+    kind, value = data["type"], data["value"]
+    if kind.endswith("[]"):
+        return np.array(value, dtype=kind.removesuffix("[]"))
+    return bytes.fromhex(value) if kind == "bytes" else value
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file so that its name never stands for half of it."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Builds of the same bundle take turns: one must not remove files that another is about to name."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

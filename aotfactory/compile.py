@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compile a network: every call, for every architecture, combination and tactic, into checked variants."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aotfactory import checks, dtypes, ptx
+from aotfactory.arch import Arch, PtxIsa, default_isa, driver_version
+from aotfactory.bundle import Variant
+from aotfactory.checks import Check
+from aotfactory.errors import AotError, CheckError, DefinitionError, UsageError
+from aotfactory.network import Call, Combination, Network
+from aotfactory.network_builder import plugin_call
+from aotfactory.protocol import Kernel, PluginCall
+from aotfactory.symbolic import Constant
+from aotfactory.triton_target import Compilation, compiling_for
+
+POINTER_ALIGNMENT = 256
+"""Bytes that TensorRT aligns engine inputs and outputs to (NvInferRuntime.h)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to compile for.
+
+    Attributes:
+        isa: Newest PTX ISA to write; None: what the driver here takes, else a conservative one (see `arch`).
+        all_dtypes: Also the combinations that the network's own data types do not use.
+        tactic: Only this one.
+    """
+
+    archs: tuple[Arch, ...]
+    isa: PtxIsa | None = None
+    all_dtypes: bool = False
+    tactic: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One compiled variant; where the `abi` check failed there is none.
+
+    Attributes:
+        compilations: What Triton compiled while the `aot_impl` ran; empty for kernels that are not Triton's.
+    """
+
+    id: str
+    call: Call
+    combination: Combination
+    tactic: int
+    variant: Variant | None
+    checks: tuple[Check, ...]
+    compilations: tuple[Compilation, ...]
+
+
+def compile_network(network: Network, options: Options, progress: Callable[[str], None] = print) -> list[Result]:
+    """Compile and check every variant of a network.
+
+    Args:
+        progress: Told the id of each variant before it is compiled.
+
+    Raises:
+        DefinitionError: A definition is wrong, or has no combination that matches the network.
+        UsageError: There is no such tactic, or the PTX ISA is too old for an architecture.
+    """
+    results = []
+    for call in network.calls:
+        for arch in options.archs:
+            isa = options.isa or default_isa(arch, driver_version())
+            if isa < arch.oldest_isa:
+                raise UsageError(f"PTX ISA {isa} does not know {arch.target}", hint=f"--ptx-isa {arch.oldest_isa}")
+            plugin = plugin_call(network, call)
+            for combination, tactic in _wanted(plugin, call, options):
+                name = variant_id(call, arch, combination, tactic)
+                progress(name)
+                with compiling_for(arch.capability, isa.number) as compilations:
+                    kernel = plugin.kernel(combination, tactic)
+                results.append(
+                    _check(network, call, arch, isa, combination, tactic, kernel, tuple(compilations), plugin)
+                )
+    return results
+
+
+def variant_id(call: Call, arch: Arch, combination: Combination, tactic: int) -> str:
+    """``circ_pad.sm_90.fp32-fp32.t1``: also the beginning of a file name."""
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', call.name)}.{arch}.{combination}.t{tactic}"
+
+
+def _wanted(plugin: PluginCall, call: Call, options: Options) -> Iterator[tuple[Combination, int]]:
+    offered = plugin.combinations()
+    matching = [
+        (combination, tactics)
+        for combination, tactics in offered
+        if options.all_dtypes or combination.dtypes == plugin.combination.dtypes
+    ]
+    if not matching:
+        raise DefinitionError(
+            f"autotune of {call.plugin} offers no combination for {plugin.combination}, which this network needs",
+            where=plugin.definition.where("autotune"),
+            hint=f"it offers {', '.join(str(c) for c, _ in offered)}",
+        )
+    tactics = sorted({tactic for _, offered_tactics in matching for tactic in offered_tactics})
+    if options.tactic is not None and options.tactic not in tactics:
+        raise UsageError(
+            f"{call.plugin} has no tactic {options.tactic} here", hint=f"its tactics: {', '.join(map(str, tactics))}"
+        )
+    for combination, offered_tactics in matching:
+        for tactic in offered_tactics:
+            if options.tactic in (None, tactic):
+                yield combination, tactic
+
+
+def _check(
+    network: Network,
+    call: Call,
+    arch: Arch,
+    isa: PtxIsa,
+    combination: Combination,
+    tactic: int,
+    kernel: Kernel,
+    compilations: tuple[Compilation, ...],
+    plugin: PluginCall,
+) -> Result:
+    name = variant_id(call, arch, combination, tactic)
+    own = next((c for c in reversed(compilations) if c.metadata["name"] == kernel.name), None)
+    variant: Variant | None = None
+    try:
+        if own:
+            _check_triton(own, call, combination)
+        fitted = ptx.fit(
+            kernel.ptx,
+            entry=kernel.name,
+            inputs=len(call.inputs),
+            extra_args=len(kernel.extra_args),
+            outputs=len(call.outputs),
+            aliased=[i for i, alias in enumerate(plugin.aliases) if alias is not None],
+            block=_constant_block(kernel),
+            shared_mem=_constant(kernel.launch["shared_mem"]),
+            isa=isa,
+            arch=arch,
+            new_name=f"{kernel.name}_{hashlib.sha256(name.encode()).hexdigest()[:8]}",
+        )
+        fitted, report = _assemble(fitted, arch)
+        variant = Variant(
+            id=name,
+            call=call.name,
+            plugin=call.plugin,
+            arch=arch.name,
+            dtypes=combination.dtypes,
+            formats=combination.formats,
+            tactic=tactic,
+            kernel=fitted.entry,
+            text=fitted.text,
+            ptx_isa=str(fitted.isa),
+            ptx_target=fitted.target,
+            parameters=fitted.parameters,
+            launch=kernel.launch,
+            extra_args=kernel.extra_args,
+        )
+        removed = f", removed {', '.join(fitted.removed)}" if fitted.removed else ""
+        found = [Check(name="abi", subject=name, status="passed", detail=_signature(variant) + removed)]
+    except DefinitionError as error:
+        detail = f"{error.message}; {error.hint}" if error.hint else error.message
+        found = [Check(name="abi", subject=name, status="failed", detail=detail)]
+        report = None
+    if variant is None:
+        found += [Check(name=n, subject=name, status="skipped", detail="abi failed") for n in ("ptxas", "bounds")]
+    else:
+        if isinstance(report, AotError):
+            found.append(Check(name="ptxas", subject=name, status="failed", detail=report.message))
+        else:
+            assert report is not None
+            spills = report.spill_stores + report.spill_loads
+            variant = replace(variant, registers=report.registers, spills=spills)
+            detail = f"{report.registers} registers, {spills} bytes spilled"
+            found.append(Check(name="ptxas", subject=name, status="passed", detail=detail))
+        found.append(checks.bounds(variant, network, call, _divisible(own, call)))
+    return Result(
+        id=name,
+        call=call,
+        combination=combination,
+        tactic=tactic,
+        variant=variant,
+        checks=tuple(found),
+        compilations=compilations,
+    )
+
+
+def _assemble(kernel: ptx.FittedKernel, arch: Arch) -> tuple[ptx.FittedKernel, Any]:
+    """The kernel under its plain target where ptxas takes it, which runs on later GPUs too; and ptxas' report."""
+    plain = ptx.plain_target(kernel.text)
+    if plain != kernel.text:
+        try:
+            report = ptx.assemble(plain, arch)
+        except CheckError:
+            pass
+        else:
+            return replace(kernel, text=plain, target=arch.target), report
+    try:
+        return kernel, ptx.assemble(kernel.text, arch)
+    except CheckError as error:
+        return kernel, error
+
+
+def _check_triton(compilation: Compilation, call: Call, combination: Combination) -> None:
+    """What Triton knows of the kernel and PTX does not show: element types, and launches TensorRT cannot make."""
+    kinds = [kind for kind in compilation.signature.values() if kind != "constexpr"]
+    count = len(call.inputs)
+    pointers = [*kinds[:count], *kinds[len(kinds) - len(call.outputs) :]]
+    for name, dtype, kind in zip((*call.inputs, *call.outputs), combination.dtypes, pointers, strict=False):
+        element = dtypes.find(dtype).triton
+        if kind.startswith("*") and kind.removeprefix("*") not in (element, "u1" if element == "i1" else element):
+            raise DefinitionError(
+                f"the kernel takes {name} as {kind}, but the tensor is {dtype}",
+                hint=f"declare it *{element} in the signature for this combination",
+            )
+    metadata = compilation.metadata
+    clusters = tuple(metadata.get("cluster_dims") or (1, 1, 1))
+    if metadata.get("num_ctas", 1) != 1 or clusters != (1, 1, 1):
+        raise DefinitionError("the kernel wants a cluster of blocks", hint="compile it with num_ctas=1")
+    for key, what in (("launch_cooperative_grid", "a cooperative launch"), ("launch_pdl", "a dependent launch")):
+        if metadata.get(key):
+            raise DefinitionError(
+                f"the kernel wants {what}, which TensorRT cannot make", hint=f"compile it without {key}"
+            )
+    for index, divisor in _divisible_parameters(compilation):
+        if kinds[index].startswith("*") and POINTER_ALIGNMENT % divisor:
+            raise DefinitionError(
+                f"parameter {index} was promised to be aligned to {divisor} bytes; TensorRT aligns to "
+                f"{POINTER_ALIGNMENT}",
+                hint="promise 16",
+            )
+
+
+def _divisible_parameters(compilation: Compilation) -> list[tuple[int, int]]:
+    names = [name for name, kind in compilation.signature.items() if kind != "constexpr"]
+    return [(names.index(n), d) for n, d in compilation.divisible.items() if n in names]
+
+
+def _divisible(compilation: Compilation | None, call: Call) -> dict[int, int]:
+    """Promised divisor of each extra argument, by its index."""
+    promised = _divisible_parameters(compilation) if compilation else []
+    kinds = [k for k in compilation.signature.values() if k != "constexpr"] if compilation else []
+    return {index - len(call.inputs): divisor for index, divisor in promised if not kinds[index].startswith("*")}
+
+
+def _signature(variant: Variant) -> str:
+    inputs = f"{variant.kernel}({', '.join(variant.parameters)})"
+    return f"{inputs}, PTX ISA {variant.ptx_isa}, {variant.ptx_target}"
+
+
+def _constant(expr: Any) -> int | None:
+    return expr.value if isinstance(expr, Constant) else None
+
+
+def _constant_block(kernel: Kernel) -> tuple[int, int, int] | None:
+    x, y, z = (_constant(kernel.launch[field]) for field in ("block_x", "block_y", "block_z"))
+    return None if x is None or y is None or z is None else (x, y, z)

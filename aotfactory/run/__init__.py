@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Executors: each runs the kernels of a bundle, or a plan, in its own way."""

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process behind the `interpreter` check: reads a request from stdin, writes the outcomes to stdout, as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from aotfactory import data, dtypes, symbolic
+from aotfactory.bundle import network_from_json
+from aotfactory.catalog import Catalog
+from aotfactory.errors import AotError
+from aotfactory.network import Call, Combination, Network, Shape
+from aotfactory.network_builder import at_shapes, plugin_call
+from aotfactory.recipe import Recipe, Tolerance
+from aotfactory.run import interpreted
+from aotfactory.run.interpreter import LARGEST
+from aotfactory.symbolic import Expr
+
+Array = np.ndarray[Any, Any]
+
+LARGEST_GRID = 4096
+"""Programs of one launch that the interpreter is run with at most."""
+
+
+class Outcome(Exception):
+    """A case that cannot be run, with the reason."""
+
+
+def main() -> None:
+    request = json.load(sys.stdin)
+    answer, sys.stdout = sys.stdout, sys.stderr  # what definitions print must not get between
+    network = network_from_json(request["network"])
+    catalog = Catalog(request["sources"])
+    outcomes = [_variant(network, catalog, job) for job in request["variants"]]
+    json.dump(outcomes, answer)
+
+
+def _variant(network: Network, catalog: Catalog, job: Mapping[str, Any]) -> dict[str, str]:
+    """Run one variant at every case; the first that is wrong decides."""
+    call = next(c for c in network.calls if c.name == job["call"])
+    recipe = catalog.for_plugin(call.plugin)
+    done = []
+    retyped = _retype(network, call, job["dtypes"])
+    names = [t.name for t in network.tensors if t.role == "input"]
+    odd = [shapes for shapes in recipe.odd_shapes if len(shapes) == len(names)] if recipe else []
+    cases = data.shape_cases(network, odd, LARGEST)
+    for label, shapes in cases:
+        at = dict(zip(names, shapes, strict=True))
+        text = ", ".join(f"{n} {'x'.join(map(str, s))}" for n, s in at.items())
+        for kind in ("random", "adversarial"):
+            try:
+                wrong = _case(network, catalog, job, label, at, retyped, kind)
+            except Outcome:
+                continue
+            except AotError as error:
+                if label in ("odd", "reduced"):
+                    continue  # a shape that the plugin itself refuses
+                wrong = error.message
+            if wrong:
+                return {"status": "failed", "detail": f"{wrong}; at {text}, {kind} data"}
+            done.append(label if label != "odd" else "x".join(map(str, shapes[0])))
+    if not done:
+        return {"status": "skipped", "detail": "no case is small enough for the interpreter"}
+    against = "against the reference" if recipe else "memory accesses only: the plugin has no recipe"
+    return {"status": "passed", "detail": f"{against}, at {', '.join(dict.fromkeys(done))}"}
+
+
+def _retype(network: Network, call: Call, types: list[str]) -> dict[str, str]:
+    """Data types of the network's inputs with which `call` gets this combination."""
+    roles = {t.name: t.role for t in network.tensors}
+    return {n: d for n, d in zip(call.inputs, types, strict=False) if roles[n] == "input"}
+
+
+def _case(
+    network: Network,
+    catalog: Catalog,
+    job: Mapping[str, Any],
+    label: str,
+    at: dict[str, Shape],
+    retyped: dict[str, str],
+    kind: data.Kind,
+) -> str | None:
+    """Run the network with the variant in place of its call; what is wrong with the outputs, or None."""
+    profile = label in ("min", "opt", "max") and all(network.tensor(n).dtype == d for n, d in retyped.items())
+    if not profile:
+        network = at_shapes(network, at, retyped)
+    symbols = data.bind(network, at)
+    values = {t.name: data.make(t.name, t.dtype, at[t.name], kind=kind) for t in network.tensors if t.role == "input"}
+    expected = dict(values)
+    buffers = {n: interpreted.Buffer(n, a, initialised=True) for n, a in values.items()}
+    for call in network.calls:
+        plugin = plugin_call(network, call)
+        mine = call.name == job["call"]
+        tactics = next((t for c, t in plugin.combinations() if c == plugin.combination), None)
+        if tactics is None or (mine and (plugin.combination.dtypes != tuple(job["dtypes"]))):
+            raise Outcome("the network does not reach this combination")
+        tactic = job["tactic"] if mine or job["tactic"] in tactics else tactics[0]
+        with interpreted.capturing(job["compilations"]) as sources:
+            kernel = plugin.kernel(
+                Combination(dtypes=plugin.combination.dtypes, formats=plugin.combination.formats), tactic
+            )
+        source = next((s for s in reversed(sources) if s.name == kernel.name), sources[-1])
+        # In the profile, the variant's own expressions are what TensorRT evaluates; elsewhere the definition is asked.
+        own = mine and profile
+        launch = {n: symbolic.from_json(e) for n, e in job["launch"].items()} if own else kernel.launch
+        extra = [symbolic.from_json(e) for e in job["extra_args"]] if own else kernel.extra_args
+        grid = tuple(launch[f"grid_{axis}"].evaluate(symbols) for axis in "xyz")
+        if int(np.prod(grid)) > LARGEST_GRID:
+            raise Outcome("too many programs")
+        for i, name in enumerate(call.outputs):
+            alias = plugin.aliases[i]
+            tensor = network.tensor(name)
+            shape = tuple(d.evaluate(symbols) for d in tensor.shape)
+            if alias is not None:
+                buffers[name] = buffers[call.inputs[alias]]
+            else:
+                filled = np.full(shape, 0, dtypes.find(tensor.dtype).array)
+                buffers[name] = interpreted.Buffer(name, filled, initialised=False)
+        pointers = [buffers[n] for n in call.inputs], [buffers[n] for n in call.outputs]
+        arguments: list[interpreted.Buffer | int] = [*pointers[0], *(e.evaluate(symbols) for e in extra), *pointers[1]]
+        if all(grid):
+            try:
+                interpreted.run(source, (grid[0], grid[1], grid[2]), arguments)
+            except interpreted.AccessError as error:
+                return f"{call.name}: {error}"
+        wrong = _outputs(network, call, catalog.for_plugin(call.plugin), buffers, expected, symbols)
+        if wrong:
+            return f"{call.name}: {wrong}"
+    return None
+
+
+def _outputs(
+    network: Network,
+    call: Call,
+    recipe: Recipe | None,
+    buffers: Mapping[str, interpreted.Buffer],
+    expected: dict[str, Array],
+    symbols: Mapping[str, int],
+) -> str | None:
+    """Compare a call's outputs, and leave what the reference says of them in `expected` for the next call."""
+    references: tuple[Array, ...] = ()
+    if recipe:
+        result = recipe.reference(*(expected[n] for n in call.inputs), **call.attributes)
+        references = result if isinstance(result, tuple) else (result,)
+    shapes = {}
+    for name in reversed(call.outputs):  # a size tensor comes after the output whose extent it is
+        shapes[name] = tuple(_extent(d, call, buffers, network, symbols) for d in network.tensor(name).shape)
+    for i, name in enumerate(call.outputs):
+        tensor, buffer = network.tensor(name), buffers[name]
+        out = buffer.array(tensor.dtype, shapes[name])
+        unwritten = int((~buffer.written[: out.nbytes]).reshape(-1, max(1, out.dtype.itemsize)).any(axis=1).sum())
+        if unwritten:
+            return f"{unwritten} of {out.size} elements of {name} were not written"
+        if recipe:
+            tolerance = recipe.tolerance.get(network.tensor(call.inputs[0]).dtype, Tolerance())
+            reference = np.asarray(references[i])
+            wrong = data.mismatch(out, reference, tolerance)
+            if wrong:
+                return f"{name}: {wrong}"
+            with np.errstate(all="ignore"):
+                expected[name] = reference.astype(out.dtype)
+        else:
+            expected[name] = out
+    return None
+
+
+def _extent(
+    dimension: Expr, call: Call, buffers: Mapping[str, Any], network: Network, symbols: Mapping[str, int]
+) -> int:
+    if isinstance(dimension, symbolic.SizeTensor):
+        name = call.outputs[dimension.index]
+        return min(int(buffers[name].array(network.tensor(name).dtype, ())), dimension.evaluate(symbols))
+    return dimension.evaluate(symbols)
+
+
+if __name__ == "__main__":
+    main()

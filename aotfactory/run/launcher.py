@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launcher as an executor: `aotfactory-launcher` (C++, the CUDA driver alone) runs a bundle in its own process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from aotfactory.dtypes import find
+from aotfactory.errors import AotError, CheckError, DefinitionError, MissingError, UsageError
+from aotfactory.run.launcher_build import build_launcher, run_command
+
+__all__ = ["LaunchResult", "TacticRun", "Timing", "build_launcher", "run_launcher"]
+
+Array = npt.NDArray[Any]
+_ERRORS: dict[int, type[AotError]] = {e.exit_code: e for e in (CheckError, UsageError, MissingError, DefinitionError)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How to time a bundle; a pass runs every call once. See the launcher's --help.
+
+    Args:
+        warmup: Passes before the first sample.
+        iterations: Samples.
+        repeat: Passes in a sample, whose time is divided by them.
+        input_sets: Copies of all tensors that the passes use in turn; 0: more than the L2 cache can hold.
+        graph: Also replay a CUDA graph of one sample's passes.
+        copy_baseline: Also time a device copy that moves as many bytes.
+    """
+
+    warmup: int = 10
+    iterations: int = 50
+    repeat: int = 10
+    input_sets: int = 1
+    graph: bool = False
+    copy_baseline: bool = False
+
+    def options(self) -> list[str]:
+        numbers = ("warmup", "iterations", "repeat", "input_sets")
+        flags = ("graph", "copy_baseline")
+        return [
+            "--timing",
+            *[text for name in numbers for text in (_option(name), str(getattr(self, name)))],
+            *[_option(name) for name in flags if getattr(self, name)],
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TacticRun:
+    """One tactic of a launch: its part of the report, and its outputs by name (bf16 and fp8: ml_dtypes' types)."""
+
+    tactic: int
+    launches: Sequence[Mapping[str, Any]]
+    checks: Sequence[Mapping[str, str]]
+    outputs: Mapping[str, Array]
+    timing: Mapping[str, Any] | None
+
+    @property
+    def failures(self) -> list[str]:
+        return [f"{c['name']} of {c['subject']}: {c['detail']}" for c in self.checks if c["status"] == "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchResult:
+    """What the launcher said.
+
+    Args:
+        report: Its JSON, schema "aotfactory.launch/1".
+        runs: One for each tactic that was asked for.
+        inputs: With save_inputs, the data that went in.
+        command: What was run.
+        messages: Its standard error.
+    """
+
+    report: Mapping[str, Any]
+    runs: Sequence[TacticRun]
+    inputs: Mapping[str, Array] = field(default_factory=dict)
+    command: Sequence[str] = ()
+    messages: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.report["status"] == "passed")
+
+    @property
+    def outputs(self) -> Mapping[str, Array]:
+        """The outputs of the first tactic that was run."""
+        return self.runs[0].outputs
+
+
+def run_launcher(
+    bundle: str | os.PathLike[str],
+    *,
+    inputs: Mapping[str, Array | Path] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    at: Literal["min", "opt", "max"] = "opt",
+    arch: str | None = None,
+    tactic: int | Literal["all"] | None = None,
+    seed: int = 0,
+    device: int = 0,
+    timing: Timing | None = None,
+    output_dir: Path | None = None,
+    save_inputs: bool = False,
+    dry_run: bool = False,
+    tight: bool = False,
+    unchecked_profile: bool = False,
+    check: bool = True,
+    timeout: float = 600,
+    env: Mapping[str, str] | None = None,
+    wrapper: Sequence[str] = (),
+    launcher: Path | None = None,
+) -> LaunchResult:
+    """Runs a bundle's calls and checks what they did to memory.
+
+    Args:
+        bundle: The bundle's directory.
+        inputs: Data by input name: arrays, or .npy files. Inputs without data get seeded random ones.
+        shapes: Shapes of the random inputs; dimensions that no input fixes take the profile's `at`.
+        arch: Take variants of this architecture instead of the GPU's, as sm_90 or portable.
+        tactic: A number, "all" (one run each), or None for the first that the bundle lists.
+        output_dir: Keep the outputs' .npy files there.
+        save_inputs: Give the random inputs back in `LaunchResult.inputs` (and in output_dir).
+        dry_run: Evaluate everything without a GPU; the runs have no checks and no outputs.
+        tight: Exact allocations without guards or poison, for compute-sanitizer.
+        unchecked_profile: Allow shapes outside of the profile.
+        check: Raise if a check failed; otherwise the result tells.
+        timeout: Seconds.
+        env: The process's whole environment, by default this one's.
+        wrapper: A command to run the launcher under, as compute-sanitizer and its options.
+        launcher: The program; by default $AOTFACTORY_LAUNCHER, else one that is built on first use.
+
+    Raises:
+        CheckError: A check failed, the launcher crashed or ran longer than the timeout.
+        UsageError: An input or option does not fit the bundle.
+        MissingError: No GPU, driver, compiler or variant for this machine.
+        DefinitionError: The bundle is damaged or inconsistent.
+    """
+    program = launcher or build_launcher()
+    with tempfile.TemporaryDirectory(prefix="aotfactory-") as scratch:
+        directory = output_dir or Path(scratch, "outputs")
+        command = [*wrapper, str(program), os.fspath(bundle), "--at", at, "--seed", str(seed), "--device", str(device)]
+        command += ["--output-dir", str(directory)]
+        for name, value in (inputs or {}).items():
+            command += ["--input", f"{name}={_input_file(value, Path(scratch))}"]
+        for name, shape in (shapes or {}).items():
+            command += ["--shape", f"{name}={'x'.join(map(str, shape)) or 'scalar'}"]
+        command += ["--arch", arch] if arch is not None else []
+        command += ["--tactic", str(tactic)] if tactic is not None else []
+        flags = {"dry_run": dry_run, "tight": tight, "unchecked_profile": unchecked_profile, "save_inputs": save_inputs}
+        command += [_option(name) for name, wanted in flags.items() if wanted]
+        command += timing.options() if timing is not None else []
+        code, stdout, stderr = run_command(command, timeout=timeout, env=env)
+        report = _parse(stdout, code, stderr, command)
+        result = LaunchResult(
+            report=report,
+            runs=[_tactic_run(run) for run in report["runs"]],
+            inputs={item["name"]: _load(item) for item in report["inputs"] if "file" in item},
+            command=command,
+            messages=stderr,
+        )
+    if check and not result.passed:
+        failures = [f"tactic {run.tactic}: {text}" for run in result.runs for text in run.failures]
+        raise CheckError("; ".join(failures), where=os.fspath(bundle))
+    return result
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _input_file(value: Array | Path, scratch: Path) -> Path:
+    if isinstance(value, Path):
+        return value
+    path = scratch / f"input_{len(list(scratch.iterdir()))}.npy"
+    np.save(path, np.asarray(value, order="C"))
+    return path
+
+
+def _parse(stdout: str, code: int, stderr: str, command: Sequence[str]) -> dict[str, Any]:
+    """The launcher's JSON; raises what its exit code or missing JSON stands for. Skips compute-sanitizer's lines."""
+    text = "\n".join(line for line in stdout.splitlines() if not line.startswith("====="))
+    try:
+        report = json.loads(text)
+    except json.JSONDecodeError:
+        died = f"died of {signal.Signals(-code).name}" if code < 0 else f"gave exit code {code}"
+        tail = "\n".join((stderr or stdout).splitlines()[-10:])
+        raise CheckError(f"the launcher {died} and printed no JSON: {' '.join(command)}\n{tail}") from None
+    if not isinstance(report, dict) or report.get("schema") != "aotfactory.launch/1":
+        raise CheckError("the launcher printed something else than aotfactory.launch/1", hint="is it another version?")
+    if report["status"] == "error":
+        raise _ERRORS.get(report["exit_code"], AotError)(report["error"])
+    return report
+
+
+def _tactic_run(run: Mapping[str, Any]) -> TacticRun:
+    return TacticRun(
+        tactic=run["tactic"],
+        launches=run["launches"],
+        checks=run.get("checks", []),
+        outputs={item["name"]: _load(item) for item in run.get("outputs", [])},
+        timing=run.get("timing"),
+    )
+
+
+def _load(item: Mapping[str, Any]) -> Array:
+    """A tensor that the launcher wrote; bf16 and fp8 are raw bytes to NumPy, so they get their type here."""
+    array: Array = np.load(item["file"])
+    return array.view(find(item["dtype"]).array)

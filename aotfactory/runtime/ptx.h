@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the launcher must know of a PTX text: the parameters of its entries. A launch that passes fewer than the kernel
+// has (a compiler's hidden ones, say) makes the driver read past the argument array.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace aot {
+
+// "ptr" (64-bit), "i32", or the PTX type of any other parameter; nothing if the text has no such entry.
+std::optional<std::vector<std::string>> ptx_parameters(std::string_view ptx, std::string_view entry);
+
+std::string describe(const std::vector<std::string>& parameters);  // as "15 parameters (ptr, 13 x i32, ptr)"
+
+}  // namespace aot

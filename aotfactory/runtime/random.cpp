@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "random.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace aot {
+
+namespace {
+
+std::uint64_t next(std::uint64_t& state) {
+    std::uint64_t z = state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+// The bits of a normal number or zero in a format with `significand` bits, hidden one included, and `exponent` bits.
+std::uint32_t encode(double value, int significand, int exponent) {
+    if (value == 0) {
+        return 0;
+    }
+    int power = 0;
+    const double fraction = std::frexp(std::fabs(value), &power);  // in [0.5, 1)
+    const auto mantissa = static_cast<std::uint32_t>(std::ldexp(fraction, significand)) & ((1u << (significand - 1)) - 1);
+    const auto biased = static_cast<std::uint32_t>(power - 1 + (1 << (exponent - 1)) - 1);
+    const std::uint32_t sign = value < 0 ? 1u << (significand - 1 + exponent) : 0;
+    return sign | biased << (significand - 1) | mantissa;
+}
+
+std::uint64_t element(DType dtype, std::uint64_t random) {
+    const int significand = info(dtype).significand;
+    if (significand != 0) {
+        const double value = std::ldexp(static_cast<double>(random >> (64 - significand)), 1 - significand) - 1;
+        const int exponent = dtype == DType::fp16 ? 5 : dtype == DType::fp8 ? 4 : 8;
+        return encode(value, significand, exponent);
+    }
+    switch (dtype) {
+        case DType::boolean: return random >> 63;
+        case DType::uint8: return random >> 60;
+        default: return (random >> 60) - 8;  // wraps: two's complement
+    }
+}
+
+}  // namespace
+
+void fill_random(DType dtype, std::uint64_t seed, std::size_t input, unsigned char* data, std::size_t elements) {
+    std::uint64_t start = seed + input;
+    std::uint64_t state = next(start);
+    const std::size_t bytes = info(dtype).bytes;
+    for (std::size_t i = 0; i < elements; ++i) {
+        const std::uint64_t bits = element(dtype, next(state));
+        std::memcpy(data + i * bytes, &bits, bytes);  // little-endian, as every machine with a GPU driver
+    }
+}
+
+}  // namespace aot

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cross-compilation with Triton: an unchanged `triton.compile(src)` compiles for the architecture asked for.
+
+Triton asks its active driver for the target, a backend class for the options, and tells a listener what it compiled;
+these three hooks are set for the duration, so no definition has to know about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia.compiler import CUDABackend
+from triton.runtime import driver
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compilation:
+    """One kernel that Triton compiled.
+
+    Attributes:
+        signature: Triton type of each parameter by name: ``*fp32``, ``i32``, ``constexpr``.
+        divisible: Parameters that the kernel was promised to be divisible, with the divisor.
+        metadata: Triton's metadata of the kernel: name, num_warps, shared, global_scratch_size, ...
+        ptx: The PTX as Triton wrote it.
+        source: Hash of the kernel's source, signature and constants, whatever it was compiled for.
+    """
+
+    signature: dict[str, str]
+    divisible: dict[str, int]
+    metadata: dict[str, Any]
+    ptx: str
+    source: str
+
+
+class _TargetDriver:
+    """As much of Triton's driver as compiling asks for."""
+
+    def __init__(self, target: GPUTarget) -> None:
+        self.target = target
+
+    def get_current_target(self) -> GPUTarget:
+        return self.target
+
+
+@contextmanager
+def compiling_for(capability: int, ptx_isa: int) -> Iterator[list[Compilation]]:
+    """Make Triton compile for a compute capability (90) and PTX ISA (80), reproducibly.
+
+    Yields:
+        The kernels compiled so far, in order; it grows as they are compiled.
+    """
+    compiled: list[Compilation] = []
+    parse_options = CUDABackend.parse_options
+    previous_driver, previous_listener = driver._active, knobs.compilation.listener
+
+    def with_defaults(self: Any, options: dict[str, Any]) -> Any:
+        # Triton takes the newest ISA its ptxas knows, which older drivers refuse, and its default for fusing
+        # multiplications and additions differs between versions.
+        return parse_options(self, {"ptx_version": ptx_isa, "enable_fp_fusion": True, **options})
+
+    def listen(*, src: Any, metadata: dict[str, Any], metadata_group: dict[str, str], **rest: Any) -> None:
+        ptx = next((path for name, path in metadata_group.items() if name.endswith(".ptx")), None)
+        if ptx is not None and hasattr(src, "signature"):
+            with open(ptx) as file:
+                compiled.append(_compilation(src, metadata, file.read()))
+        if previous_listener is not None:
+            previous_listener(src=src, metadata=metadata, metadata_group=metadata_group, **rest)
+
+    driver.set_active(_TargetDriver(GPUTarget("cuda", capability, 32)))
+    CUDABackend.parse_options = with_defaults
+    try:
+        with knobs.compilation.scope():
+            knobs.compilation.listener = listen
+            knobs.compilation.disable_line_info = True  # it names the source directory
+            yield compiled
+    finally:
+        CUDABackend.parse_options = parse_options
+        driver._active = previous_driver
+        knobs.compilation.listener = previous_listener
+
+
+def _compilation(src: Any, metadata: dict[str, Any], ptx: str) -> Compilation:
+    names = list(src.signature)
+    divisible = {
+        names[path[0]]: int(value)
+        for path, attributes in src.attrs.items()
+        for key, value in attributes
+        if key == "tt.divisibility" and path[0] < len(names)
+    }
+    return Compilation(
+        signature=dict(src.signature), divisible=divisible, metadata=dict(metadata), ptx=ptx, source=src.hash()
+    )

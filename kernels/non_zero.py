@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: UP006, UP035  (annotations as TensorRT's documentation writes them)
+"""Non-zero: the indices of the elements that are not zero, in NumPy's order; their number is a size tensor.
+
+One kernel, no workspace, no word between programs: each program counts for itself what lies before its part of the
+input, then writes the rows of its part. The last program so reads the whole input, at what one multiprocessor takes
+(some 100 GB/s), which sets the time of large inputs; MAX_PROGRAMS is where all programs' reading together (half the
+input each, from L2) begins to take as long. Small inputs have a program per block.
+"""
+
+from math import prod
+from typing import List, Tuple
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from aotfactory.errors import UsageError
+from aotfactory.kernel import AotKernel, aot_kernel
+from aotfactory.recipe import Input, Recipe
+
+import tensorrt as trt  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
+import tensorrt.plugin as trtp  # isort: skip
+
+BLOCK, WARPS = 4096, 8
+MAX_PROGRAMS = 96
+MAX_RANK = 4
+MAX_ELEMENTS = (2**31 - 1) // MAX_RANK - BLOCK
+"""Row numbers times the rank, and positions of a block that reaches past the end, fit int32."""
+
+
+@triton.jit
+def non_zero_kernel(
+    x_ptr, count, blocks_each, size1, size2, size3, rows_ptr, number_ptr, RANK: tl.constexpr, BLOCK: tl.constexpr
+):
+    program = tl.program_id(0)
+    first = program * blocks_each
+    i = tl.arange(0, BLOCK)
+
+    # All blocks before the program's first are full, so this loop needs no mask.
+    found = tl.zeros((BLOCK,), tl.int32)
+    for block in range(first):
+        found += (tl.load(x_ptr + block * BLOCK + i) != 0).to(tl.int32)
+    row = tl.sum(found, 0)
+
+    for block in range(first, tl.minimum(first + blocks_each, tl.cdiv(count, BLOCK))):
+        at = block * BLOCK + i
+        # NaN is not equal to zero and -0.0 is, as in NumPy.
+        is_set = (tl.load(x_ptr + at, mask=at < count, other=0) != 0).to(tl.int32)
+        target = rows_ptr + (row + tl.cumsum(is_set, 0) - is_set) * RANK
+        if RANK == 4:
+            tl.store(target + (RANK - 4), at // (size1 * size2 * size3), mask=is_set != 0)
+            at = at % (size1 * size2 * size3)
+        if RANK >= 3:
+            tl.store(target + (RANK - 3), at // (size2 * size3), mask=is_set != 0)
+            at = at % (size2 * size3)
+        if RANK >= 2:
+            tl.store(target + (RANK - 2), at // size3, mask=is_set != 0)
+            at = at % size3
+        tl.store(target + (RANK - 1), at, mask=is_set != 0)
+        row += tl.sum(is_set, 0)
+
+    # The last program has counted them all; with an empty input it is the only one, and writes 0.
+    if program == tl.num_programs(0) - 1:
+        tl.store(number_ptr, row.to(number_ptr.dtype.element_ty))
+
+
+@trtp.register("aotfactory::non_zero")
+def non_zero_desc(inp0: trtp.TensorDesc) -> Tuple[trtp.TensorDesc, trtp.TensorDesc]:
+    """Indices of the non-zero elements, int32 of shape (number, rank), in row-major order; and their number.
+
+    NaN counts as non-zero, -0.0 as zero. The input has 1 to 4 dimensions and at most MAX_ELEMENTS elements.
+    """
+    if not 1 <= inp0.ndim <= MAX_RANK:
+        raise UsageError(f"non_zero of a tensor of {inp0.ndim} dimensions", hint="reshape it to 1 to 4 dimensions")
+    upper = inp0.shape_expr.numel()
+    number = trtp.size_tensor(upper // 2, upper)
+    number.dtype = trt.int64  # as all of NVIDIA's samples have it since 10.15; the header still says int32
+    return trtp.from_shape_expr((number.expr(), inp0.ndim), dtype=trt.int32), number
+
+
+@trtp.autotune("aotfactory::non_zero")
+def non_zero_autotune(
+    inp0: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc]
+) -> List[trtp.AutoTuneCombination]:
+    return [trtp.AutoTuneCombination("FP32|FP16|BF16|INT8|INT32, INT32, INT64")]
+
+
+@trtp.aot_impl("aotfactory::non_zero")
+def non_zero_aot(inp0: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc], tactic: int) -> AotKernel:
+    most = prod(inp0.shape.max if inp0.shape.is_dynamic else inp0.shape)
+    if most > MAX_ELEMENTS:
+        raise UsageError(f"non_zero of up to {most} elements", hint=f"at most {MAX_ELEMENTS}; split the tensor")
+    sizes = [trtp.ShapeExpr(1)] * (4 - inp0.ndim) + list(inp0.shape_expr)
+    count = inp0.shape_expr.numel()
+    blocks = trtp.cdiv(count, BLOCK)
+    blocks_each = trtp.max(trtp.cdiv(blocks, MAX_PROGRAMS), 1)
+    return aot_kernel(
+        non_zero_kernel,
+        x_ptr=inp0,
+        count=count,
+        blocks_each=blocks_each,
+        size1=sizes[1],
+        size2=sizes[2],
+        size3=sizes[3],
+        rows_ptr=outputs[0],
+        number_ptr=outputs[1],
+        RANK=inp0.ndim,
+        BLOCK=BLOCK,
+        num_warps=WARPS,
+        grid=trtp.max(trtp.cdiv(blocks, blocks_each), 1),  # an empty input has its number written, too
+    )
+
+
+@trtp.impl("aotfactory::non_zero")
+def non_zero_jit(inp0: trtp.Tensor, outputs: Tuple[trtp.Tensor, trtp.Tensor], stream: int) -> None:
+    """By torch (not for BF16, which TensorRT's bindings do not expose to torch)."""
+    import torch
+
+    with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
+        rows = torch.nonzero(torch.as_tensor(inp0, device="cuda"))
+        torch.as_tensor(outputs[0].aliased(tuple(rows.shape)), device="cuda").copy_(rows)
+        torch.as_tensor(outputs[1], device="cuda").fill_(rows.shape[0])
+
+
+def non_zero_reference(x):
+    rows = np.argwhere(x != 0).astype(np.int32)
+    return rows, np.array(len(rows), np.int64)
+
+
+RECIPE = Recipe(
+    name="non_zero",
+    plugin="aotfactory::non_zero",
+    summary="indices of the non-zero elements, and their number (data-dependent shape)",
+    inputs=(Input(name="x", shape=(64, 64), dims=("R", "C")),),
+    dtypes=("fp32", "fp16", "bf16", "int8", "int32"),
+    reference=non_zero_reference,
+    outputs=("indices", "number"),
+    odd_shapes=(((1, 1),), ((1, 31),), ((67, 1),), ((61, 67),), ((64, 64),), ((17, 241),)),
+)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a test needs (`gpu`, `tensorrt`) and whether this machine has it."""
+
+from __future__ import annotations
+
+import functools
+from importlib import metadata
+
+import pytest
+
+from aotfactory import tensorrt_api
+from aotfactory.errors import AotError
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("aotfactory")
+    group.addoption("--require-gpu", action="store_true", help="fail tests that find no GPU, instead of skipping them")
+    group.addoption("--require-tensorrt", action="store_true", help="the same for tests that find no full TensorRT")
+    group.addoption("--run-slow", action="store_true", help="run the slow tests too")
+
+
+def pytest_report_header() -> str:
+    packages = ("triton", "numpy", "tensorrt-cu13-bindings", "tensorrt-lean-cu13-libs", "tensorrt-cu13", "tensorrt")
+    installed = {dist.name.lower().replace("_", "-"): dist.version for dist in metadata.distributions()}
+    return "aotfactory: " + ", ".join(f"{name} {installed[name]}" for name in packages if name in installed)
+
+
+@functools.cache
+def no_gpu() -> str:
+    """Why there is no GPU; empty if there is one."""
+    return "" if tensorrt_api.cuda_device_count() else "no GPU: the CUDA driver is missing or sees no device"
+
+
+@functools.cache
+def no_tensorrt() -> str:
+    """Why there is no full TensorRT; empty if there is one."""
+    try:
+        tensorrt_api.require_builder()
+    except AotError as error:
+        return f"no full TensorRT: {error.message}"
+    return ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    config = item.config
+    if item.get_closest_marker("slow") and not config.getoption("--run-slow") and "slow" not in config.option.markexpr:
+        pytest.skip("slow: give --run-slow")
+    for marker, missing in (("gpu", no_gpu), ("tensorrt", no_tensorrt)):
+        if item.get_closest_marker(marker) and (reason := missing()):
+            if config.getoption(f"--require-{marker}"):
+                pytest.fail(f"--require-{marker} was given: {reason}", pytrace=False)
+            pytest.skip(reason)

@@ -1,0 +1,613 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PTX read, fitted and assembled: Triton's, NVRTC's and hand-written; every refusal by its message."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import ptx_samples as samples
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ptx_samples import NVRTC, POINTER, copying, elementwise, module, product
+
+from aotfactory import ptx
+from aotfactory.arch import PORTABLE, PtxIsa, parse_archs
+from aotfactory.errors import CheckError, DefinitionError, MissingError
+from aotfactory.ptx import assemble, check_shared, compiler_isa, fit, parse_module, plain_target
+
+BASE = PtxIsa(8, 0)
+
+
+def arch(name):
+    return parse_archs(name)[0]
+
+
+def able(name):
+    """Skips where the installed Triton is too old for the architecture."""
+    try:
+        compiler_isa(arch(name))
+    except MissingError as error:
+        pytest.skip(error.message)
+    return arch(name)
+
+
+def fit_add(text, **changes):
+    options = {"entry": "add", "inputs": 1, "extra_args": 1, "outputs": 1, "block": (128, 1, 1), "isa": BASE}
+    return fit(text, **{**options, **changes})
+
+
+def fit_k(text, inputs=1, extra_args=0, outputs=1, **options):
+    return fit(text, entry="k", inputs=inputs, extra_args=extra_args, outputs=outputs, **options)
+
+
+# Reading
+
+
+def test_reads_triton():
+    text = elementwise()
+    read = parse_module(text)
+    (entry,) = read.entries
+    assert (entry.name, read.target) == ("add", "sm_80")
+    assert [parameter.kind for parameter in entry.parameters] == ["ptr", "i32", "ptr", "ptr", "ptr"]
+    assert entry.directives == {"reqntid": (128,)}
+    assert text.splitlines()[entry.line - 1].startswith(".visible .entry add(")
+
+
+def test_reads_nvrtc():
+    read = parse_module(NVRTC)
+    assert read.version == (9, 5)
+    assert [entry.name for entry in read.entries] == ["scale", "_Z4copyIfEvPT_", "nothing"]
+    assert [[p.kind for p in entry.parameters] for entry in read.entries] == [["u64", "i32", "u64"], ["u64"], []]
+    assert read.entry("scale").directives == {"maxntid": (256, 1, 1)}
+    assert "st.shared" in read.body(read.entry("scale"))
+    reach = read.reach(read.entry("nothing"))
+    assert "counter" in reach
+    assert "st.shared" not in reach
+    assert "st.global" not in reach
+
+
+def test_reads_directives_comments_and_declarations():
+    text = """
+    /* .version 1.0
+       .entry no() { */
+    .version 8.3 // .version 9.9
+    .target sm_90a, texmode_independent
+    .address_size 64
+    .entry k(.param .u64 a, .param .align 8 .b8 b[16]);
+    .entry k // { a brace
+      ( .param.u64.ptr.global.align 16 p,
+        .param .align 8 .b8 s[0x10] ) /* } */
+      .reqntid 0x40, 2
+      .minnctapersm 2
+      .pragma "nounroll {";
+    { .pragma "unroll }"; { ret; } }
+    """
+    read = parse_module(text)
+    (entry,) = read.entries
+    assert (read.version, read.target, entry.line) == ((8, 3), "sm_90a", 8)
+    assert [(p.name, p.kind) for p in entry.parameters] == [("p", "ptr"), ("s", "bytes")]
+    assert entry.directives["reqntid"] == (64, 2)
+    assert entry.directives["minnctapersm"] == (2,)
+    assert read.body(entry).strip() == '.pragma "unroll }"; { ret; }'
+    assemble(text, arch("sm_90"))  # ptxas reads it too
+
+
+DECLARATIONS = {
+    ".param .u64 .ptr .global .align 16 {}": "ptr",
+    ".param .b64 .ptr {}": "ptr",
+    ".param .u64 .ptr .align 1 {}": "ptr",
+    ".param .u64 {}": "u64",
+    ".param .b64 {}": "u64",
+    ".param .s64 {}": "i64",
+    ".param .u32 {}": "i32",
+    ".param .s32 {}": "i32",
+    ".param .b32 {}": "i32",
+    ".param .align 4 .u32 {}": "i32",
+    ".param .f32 {}": "f32",
+    ".param .f64 {}": "f64",
+    ".param .u16 {}": "i16",
+    ".param .b16 {}": "i16",
+    ".param .u8 {}": "i8",
+    ".param .align 4 .b8 {}[16]": "bytes",
+    ".param .align 64 .b8 {}[128]": "bytes",
+    ".param .b8 {}[3]": "bytes",
+    ".param .u64 {}[2]": "bytes",
+}
+NAMES = st.from_regex(r"\A([a-z][a-z0-9_$]{0,8}|[_$%][a-z0-9_$]{1,8})\Z").filter(lambda name: name != "k")
+SPACES = st.sampled_from([" ", "  ", "\t", "\n", " // .param .u8 no,\n", " /* , ) { */ "])
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(DECLARATIONS)), NAMES), unique_by=lambda p: p[1]), st.data())
+def test_any_parameter_list_is_read_back(declared, data):
+    written = [declaration.format(name) for declaration, name in declared]
+    spaced = ",".join("".join(data.draw(SPACES) if c == " " else c for c in f" {text} ") for text in written)
+    (entry,) = parse_module(module(spaced)).entries
+    assert [(p.name, p.kind) for p in entry.parameters] == [(name, DECLARATIONS[d]) for d, name in declared]
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(st.sampled_from(sorted(DECLARATIONS)), NAMES), unique_by=lambda p: p[1], max_size=6))
+def test_ptxas_agrees_that_the_lists_are_ptx(declared):
+    assemble(module(", ".join(declaration.format(name) for declaration, name in declared)), PORTABLE)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no .version"),
+        ("\x7fELF", "no .version"),
+        (".version 8.0\n", "no .target"),
+        (".version 8.0\n.target ampere\n.entry k() { }", "'ampere' is not a PTX target"),
+        (".version 8.0\n.target sm_80\n.address_size 64\n", "the PTX has no kernel"),
+        (".version 8.0\n.target sm_80\n.visible .entry k();", "the PTX has no kernel"),
+        (
+            ".version 8.0\n.target sm_80\n.address_size 32\n.entry k() { }",
+            "line 3: malformed PTX: addresses of 32 bits",
+        ),
+        (module(".param .u64 x,\n.param u64 y"), r"line 6: .* the parameter '.param u64 y' of k"),
+        (module(".param .u64 x,"), "line 5: .* the parameter '' of k"),
+        (module().replace("()", "(.param .u64 x"), "line 5: malformed PTX: cannot read this .entry"),
+        (module(directives="reqntid 128"), "line 5: malformed PTX: cannot read this .entry"),
+        (module()[:-3], "the body of k does not end"),
+        (module() + "\n/* note", "line 12: malformed PTX: a comment that does not end"),
+    ],
+)
+def test_malformed_text(text, message):
+    with pytest.raises(DefinitionError, match=message):
+        parse_module(text)
+
+
+def test_unknown_kernel_lists_those_there_are():
+    with pytest.raises(DefinitionError, match="no kernel 'copy'; it has scale, _Z4copyIfEvPT_, nothing"):
+        parse_module(NVRTC).entry("copy")
+
+
+# Fitting what is right
+
+
+@pytest.mark.parametrize("name", ["sm_75", "sm_80", "sm_89", "sm_90", "sm_100", "sm_103", "sm_110", "sm_120", "sm_121"])
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "i32"])
+def test_triton_kernels_fit_and_assemble(name, dtype):
+    target = able(name)
+    text = elementwise(target.capability, dtype, ptx_version=compiler_isa(target).number)
+    isa = max(BASE, target.oldest_isa)
+    fitted = fit_add(text, isa=isa, arch=target, new_name="add_variant_0")
+    assert fitted.removed == ("add_param_3", "add_param_4")
+    assert (fitted.parameters, fitted.unused) == (("ptr", "i32", "ptr"), ())
+    assert (fitted.isa, fitted.entry) == (isa, "add_variant_0")
+    assert f".version {isa}\n" in fitted.text
+    (entry,) = parse_module(fitted.text).entries
+    assert [parameter.kind for parameter in entry.parameters] == ["ptr", "i32", "ptr"]
+    report = assemble(fitted.text, target, entry="add_variant_0")
+    assert report.registers > 0
+    assert (report.spill_stores, report.spill_loads, report.stack, report.warnings) == (0, 0, 0, ())
+    assert assemble(plain_target(fitted.text), target).registers == report.registers
+    assert fit_add(fitted.text, entry="add_variant_0", isa=isa).text == fitted.text
+
+
+@pytest.mark.parametrize("name", ["sm_86", "sm_90", "sm_100", "sm_120"])
+def test_portable_runs_on_later_architectures(name):
+    assemble(fit_add(elementwise(), arch=PORTABLE).text, able(name))
+
+
+def test_matmul_shared_memory():
+    fitted = fit(product(80), entry="matmul", inputs=2, extra_args=2, outputs=1, shared_mem=65536, isa=BASE)
+    assert fitted.shared_dynamic
+    assert assemble(fitted.text, PORTABLE).registers > 64
+    with pytest.raises(DefinitionError, match=r"kernel matmul: 65536 bytes of shared memory, .* at most 49152"):
+        check_shared(fitted, 65536)
+    check_shared(fitted, 49152)
+
+
+def test_plain_target_is_refused_where_the_kernel_needs_more():
+    text = fit(product(90), entry="matmul", inputs=2, extra_args=2, outputs=1, isa=BASE).text
+    assert ".target sm_90a\n" in text
+    assemble(text, arch("sm_90"))
+    with pytest.raises(CheckError, match=r"wgmma.* not supported on .target 'sm_90'"):
+        assemble(plain_target(text), arch("sm_90"))
+
+
+def test_plain_target():
+    assert plain_target(module(target="sm_100f")) == module(target="sm_100")
+    assert plain_target(module(target="sm_80")) == module(target="sm_80")
+
+
+def test_reduction_uses_dynamic_shared_memory():
+    text = samples.compiled(samples.row_sum, 80, "*fp32 i32 *fp32", "BLOCK=1024")
+    fitted = fit(text, entry="row_sum", inputs=1, extra_args=1, outputs=1, shared_mem=16)
+    assert (fitted.shared_static, fitted.shared_dynamic) == (0, True)
+    with pytest.raises(DefinitionError, match="uses dynamic shared memory, but the launch gives it 0 bytes"):
+        fit(text, entry="row_sum", inputs=1, extra_args=1, outputs=1, shared_mem=0)
+    assert not fit_add(elementwise(), shared_mem=0).shared_dynamic
+
+
+def test_nvrtc_kernels_fit_and_assemble():
+    fitted = fit(NVRTC, entry="scale", inputs=1, extra_args=1, outputs=1, block=(256, 1, 1), isa=BASE, shared_mem=4)
+    assert (fitted.parameters, fitted.removed) == (("ptr", "i32", "ptr"), ())
+    assert (fitted.shared_static, fitted.shared_dynamic) == (256, True)
+    assert assemble(fitted.text, PORTABLE, entry="scale").shared == 256
+    assert assemble(fitted.text, PORTABLE, entry="nothing").shared == 0
+    template = fit(NVRTC, entry="_Z4copyIfEvPT_", inputs=0, extra_args=0, outputs=1, isa=BASE, new_name="copy_f32")
+    assert (template.shared_static, template.shared_dynamic) == (0, False)
+    assert assemble(template.text, PORTABLE, entry="copy_f32").registers > 0
+    assert fit(NVRTC, entry="nothing", inputs=0, extra_args=0, outputs=0).parameters == ()
+
+
+def test_other_kernels_stay_as_they_are():
+    fitted = parse_module(fit(NVRTC, entry="scale", inputs=1, extra_args=1, outputs=1, new_name="other").text)
+    assert [entry.name for entry in fitted.entries] == ["other", "_Z4copyIfEvPT_", "nothing"]
+    assert [len(entry.parameters) for entry in fitted.entries] == [3, 1, 0]
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 4), st.integers(0, 4), st.integers(1, 3), st.integers(0, 2), st.booleans())
+def test_fitted_text_always_assembles(inputs, extra_args, outputs, hidden, renamed):
+    kinds = ["ptr"] * inputs + ["i32"] * extra_args + ["ptr"] * outputs
+    declared = [POINTER if kind == "ptr" else ".param .u32 {}" for kind in [*kinds, *["ptr"] * hidden]]
+    loads = [f"ld.param.{'u64 %rd1' if kind == 'ptr' else 'u32 %r1'}, [p{i}];" for i, kind in enumerate(kinds)]
+    text = module(
+        ", ".join(declaration.format(f"p{i}") for i, declaration in enumerate(declared)),
+        ".reg .b64 %rd<2>;\n.reg .b32 %r<2>;\n" + "\n".join(loads),
+    )
+    fitted = fit_k(text, inputs, extra_args, outputs, new_name="renamed" if renamed else None)
+    assert fitted.parameters == tuple(kinds)
+    assert len(fitted.removed) == hidden
+    assert fitted.unused == ()
+    assemble(fitted.text, PORTABLE, entry=fitted.entry)
+
+
+def test_the_only_parameters_may_be_hidden():
+    fitted = fit_k(copying(0, hidden=2), 0, 0, 0)
+    assert fitted.removed == ("p0", "p1")
+    assert parse_module(fitted.text).entries[0].parameters == ()
+    assemble(fitted.text, PORTABLE)
+
+
+def test_rename_leaves_instructions_alone():
+    fitted = fit_add(elementwise(), new_name="kernel_7")
+    assert fitted.text.count("kernel_7") == 1
+    assert "\tadd.s64" in fitted.text
+
+
+def test_rename_covers_the_declaration():
+    text = copying(2, before=f".visible .entry k({POINTER.format('a')}, {POINTER.format('b')});")
+    fitted = fit_k(text, new_name="z")
+    assert ".entry k" not in fitted.text
+    assert assemble(fitted.text, PORTABLE, entry="z").registers > 0
+
+
+def test_version_is_lowered_and_never_raised():
+    assert fit_k(copying(2, version="9.0"), isa=PtxIsa(8, 3)).isa == (8, 3)
+    older = fit_k(copying(2, version="8.0"), isa=PtxIsa(9, 0))
+    assert older.isa == (8, 0)
+    assert ".version 8.0\n" in older.text
+    assert fit_k(copying(2, version="8.4")).isa == (8, 4)
+
+
+DEBUG = """
+.loc 1 2 3
+.loc 1 9 0, function_name $L__info_string0, inlined_at 1 5 3
+.loc 1 9 1, function_name $L__info_string0+4, inlined_at 1 5 3
+bar.sync 0;
+"""
+SECTIONS = """
+.file 1 "/home/someone//kernel.py"
+.file 2 "other.py", 1700000000, 12
+.section .debug_abbrev
+{
+.b8 1 // "
+.b8 0
+}
+.section .debug_info { .b32 .debug_abbrev }
+.section .debug_str
+{
+$L__info_string0:
+.b8 107
+.b8 0
+}
+.section .debug_macinfo { }
+"""
+
+
+def test_line_info_is_stripped():
+    plain = copying(2, body="bar.sync 0;\n")
+    text = copying(2, body=DEBUG, target="sm_80, debug") + SECTIONS
+    assert fit_k(text).text == fit_k(plain).text
+    assemble(fit_k(text).text, PORTABLE)
+
+
+def test_triton_line_info_is_stripped():
+    text = elementwise()
+    assert ".loc" in text
+    assert "ptx_samples.py" in text
+    fitted = fit_add(text).text
+    for word in (".loc", ".file", ".section", "ptx_samples", "//", "\n\n"):
+        assert word not in fitted
+
+
+def test_line_endings_and_trailing_nul_do_not_matter():
+    text = copying(2)
+    assert fit_k(text.replace("\n", "\r\n") + "\0").text == fit_k(text).text
+
+
+# Refusals
+
+
+def test_refuses_scratch_memory():
+    text = samples.compiled(samples.tma_copy, 90, "*fp16 i32 i32 *fp16", "BLOCK=64", True)
+    with pytest.raises(DefinitionError, match=r"uses tma_copy_param_4 after the 4 .* scratch memory(.|\n)*descriptor"):
+        fit(text, entry="tma_copy", inputs=1, extra_args=2, outputs=1)
+
+
+@pytest.mark.parametrize("used", ["p3", "p4"])
+def test_refuses_either_hidden_parameter_when_used(used):
+    text = copying(3, hidden=2, body=f"ld.param.u64 %rd0, [{used}];\n")
+    with pytest.raises(DefinitionError, match=f"uses {used} after the 3 parameters"):
+        fit_k(text, 2)
+
+
+@pytest.mark.parametrize(
+    ("passed", "message"),
+    [
+        ({"inputs": 2, "extra_args": 3}, r"takes 5 parameters .* passes 6 \(ptr, ptr, i32, i32, i32, ptr\)"),
+        ({"inputs": 0}, r"takes 5 parameters \(ptr, i32, ptr, ptr, ptr\), TensorRT passes 2 \(i32, ptr\)"),
+        ({"extra_args": 2}, r"parameter 2 \(add_param_2\) is declared as ptr, TensorRT passes an int32 there \(extra "),
+        ({"inputs": 2}, r"parameter 1 \(add_param_1\) is declared as i32, .* passes a pointer there \(input 1\)"),
+        ({"extra_args": 0, "outputs": 2}, r"parameter 1 .* declared as i32, .* a pointer there \(output 0\)"),
+    ],
+)
+def test_refuses_a_wrong_number_of_parameters(passed, message):
+    with pytest.raises(DefinitionError, match=message):
+        fit_add(elementwise(), **passed)
+
+
+def test_refuses_three_parameters_too_many():
+    with pytest.raises(DefinitionError, match="takes 5 parameters"):
+        fit_k(copying(2, hidden=3))
+
+
+def test_refuses_an_unused_parameter_that_is_not_marked_as_a_pointer():
+    text = module(", ".join(f".param .u64 p{i}" for i in range(3)), ".reg .b64 %a;\nld.param.u64 %a, [p1];")
+    with pytest.raises(DefinitionError, match="takes 3 parameters"):
+        fit_k(text)
+
+
+def test_refuses_a_missing_output_that_scratch_would_fill():
+    text = samples.compiled(samples.no_output, 80, "*fp32 i32", "BLOCK=256")
+    with pytest.raises(DefinitionError, match=r"never uses the pointer of output 0 \(parameter no_output_param_2\)"):
+        fit(text, entry="no_output", inputs=1, extra_args=1, outputs=1)
+
+
+def test_an_aliased_output_may_stay_unused():
+    text = samples.compiled(samples.in_place, 80, "*fp32 i32 *fp32", "BLOCK=256")
+    fitted = fit(text, entry="in_place", inputs=1, extra_args=1, outputs=1, aliased={0})
+    assert fitted.unused == (2,)
+    assert len(fitted.removed) == 2
+    with pytest.raises(DefinitionError, match="never uses the pointer of output 0"):
+        fit(text, entry="in_place", inputs=1, extra_args=1, outputs=1)
+
+
+@pytest.mark.parametrize(
+    ("declaration", "kind"),
+    [(".param .f32 p0", "f32"), (".param .s64 p0", "i64"), (".param .u16 p0", "i16"), (".param .u64 p0", "u64"),
+     (".param .align 4 .b8 p0[4]", "bytes")],
+)  # fmt: skip
+def test_refuses_extra_arguments_that_are_not_int32(declaration, kind):
+    text = module(f"{declaration}, {POINTER.format('p1')}", ".reg .b64 %a;\nld.param.u64 %a, [p1];")
+    with pytest.raises(DefinitionError, match=rf"parameter 0 \(p0\) is declared as {kind}, TensorRT passes an int32"):
+        fit_k(text, 0, 1, 1)
+
+
+def test_refuses_a_64_bit_integer_for_a_pointer():
+    text = module(f".param .u64 p0, {POINTER.format('p1')}", ".reg .b64 %a;\nld.param.u64 %a, [p1];")
+    with pytest.raises(DefinitionError, match=r"parameter 0 \(p0\) is declared as u64, TensorRT passes a pointer"):
+        fit_k(text)
+
+
+def test_refuses_triton_clusters():
+    with pytest.raises(DefinitionError, match=r"clusters(.|\n)*num_ctas=1"):
+        fit_add(elementwise(90, num_ctas=2, ptx_version=87))
+
+
+@pytest.mark.parametrize(
+    "directives", [".explicitcluster", ".reqnctapercluster 2, 1, 1", ".reqntid 32\n.reqnctapercluster 4"]
+)
+def test_refuses_cluster_directives(directives):
+    text = copying(2, directives=directives, target="sm_90")
+    with pytest.raises(DefinitionError, match="demands a launch in clusters"):
+        fit_k(text)
+
+
+def test_allows_a_cluster_of_one():
+    text = copying(2, directives=".explicitcluster\n.reqnctapercluster 1, 1, 1", target="sm_90")
+    assemble(fit_k(text).text, arch("sm_90"))
+
+
+@pytest.mark.parametrize(
+    ("instruction", "message"),
+    [
+        ("mov.u32 %r1, %clusterid.x;", r"works in thread block clusters \(%clusterid\)"),
+        ("mov.u32 %r1, %cluster_ctarank;", "works in thread block clusters"),
+        ("barrier.cluster.arrive;", r"works in thread block clusters \(barrier.cluster\)"),
+        ("mapa.u64 %rd0, %rd0, %r1;", r"works in thread block clusters \(mapa\)"),
+        ("mov.u32 %r1, %envreg2;", r"synchronises the whole grid, .* cooperative launch \(%envreg2\)"),
+        ("griddepcontrol.wait;", r"dependent launches \(griddepcontrol\)"),
+        ("tcgen05.alloc.cta_group::1.sync.aligned.shared::cta.b32 [%r1], 128;", "uses tensor memory"),
+    ],
+)
+def test_refuses_what_needs_another_launch(instruction, message):
+    options = {"target": "sm_100a", "version": "8.6"}
+    assemble(copying(2, body=instruction, **options), arch("sm_100"))  # the test's text is real PTX
+    with pytest.raises(DefinitionError, match=message):
+        fit_k(copying(2, body=instruction, **options))
+    with pytest.raises(DefinitionError, match=message):  # in a function that the kernel may call
+        fit_k(copying(2, before=f".func f() {{ .reg .b32 %r<2>; .reg .b64 %rd<2>; {instruction} ret; }}", **options))
+    other = f".entry other() {{ {instruction} ret; }}"
+    assert fit_k(copying(2, before=other, **options)).entry == "k"
+
+
+@pytest.mark.parametrize("block", [(256, 1, 1), (64, 2, 1), (128, 1, 2)])
+def test_refuses_another_block_than_it_is_compiled_for(block):
+    with pytest.raises(DefinitionError, match=r"for blocks of \(128, 1, 1\) threads \(\.reqntid\), the launch has "):
+        fit_add(elementwise(), block=block)
+
+
+def test_refuses_a_block_beyond_maxntid():
+    options = {"entry": "scale", "inputs": 1, "extra_args": 1, "outputs": 1}
+    assert fit(NVRTC, **options, block=(128, 1, 1)).entry == "scale"
+    with pytest.raises(DefinitionError, match="at most 256 threads, the launch has 512"):
+        fit(NVRTC, **options, block=(256, 2, 1))
+    with pytest.raises(DefinitionError, match="at most 1024 threads, the launch has 2048"):
+        fit_k(copying(2), block=(1024, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("declarations", "size"),
+    [
+        (".shared .align 4 .b8 a[256];", 256),
+        (".shared .b8 a[3];\n.shared .align 16 .b8 b[4];", 20),
+        (".shared .b8 a;\n.shared .f64 b;", 16),
+        (".shared .v4 .f32 a[2][3], b;", 112),
+        (".visible .shared .align 0x20 .b8 a[0x40];", 64),
+        (".extern .shared .align 16 .b8 a[];", 0),
+        (".shared .f16x2 a[8];", 32),
+    ],
+)
+def test_static_shared_memory(declarations, size):
+    text = copying(2, before=declarations, body="ld.shared.u8 %r1, [%rd0];")
+    fitted = fit_k(text)
+    assert (fitted.shared_static, fitted.shared_dynamic) == (size, False)
+
+
+def test_static_shared_memory_is_what_ptxas_says():
+    used = "st.shared.u8 [a], 1; st.shared.u8 [b], 1;"
+    text = copying(2, body=f".shared .align 4 .b8 a[250];\n.shared .align 16 .b8 b[100];\n{used}")
+    fitted = fit_k(text)
+    assert fitted.shared_static == assemble(fitted.text, PORTABLE).shared == 356
+
+
+def test_refuses_more_than_48_kib_of_shared_memory():
+    text = copying(2, body=".shared .align 4 .b8 a[4096];\nst.shared.u8 [a], 1;")
+    check_shared(fit_k(text), 44 * 1024)
+    with pytest.raises(
+        DefinitionError, match=r"kernel k: 49153 bytes of shared memory, .* at most 49152(.|\n)*num_stages"
+    ):
+        check_shared(fit_k(text), 44 * 1024 + 1)
+
+
+def test_refuses_a_target_that_the_architecture_does_not_run():
+    with pytest.raises(DefinitionError, match="compiled for sm_90a, which does not run on portable"):
+        fit_add(elementwise(90, ptx_version=87), arch=PORTABLE)
+    with pytest.raises(DefinitionError, match="compiled for sm_89, which does not run on sm_86"):
+        fit_k(copying(2, target="sm_89"), arch=arch("sm_86"))
+
+
+def test_refuses_an_isa_that_does_not_know_the_target():
+    with pytest.raises(DefinitionError, match=r"PTX ISA 8\.0 does not know sm_120a, which needs 8\.7"):
+        fit_k(copying(2, target="sm_120a", version="9.0"), isa=BASE)
+
+
+@pytest.mark.parametrize("name", ["p0", "st_shared", "f"])
+def test_refuses_a_name_that_is_taken(name):
+    before = ".func f() { ret; }\n.global .b32 st_shared;"
+    with pytest.raises(DefinitionError, match=f"new name {name} is already used"):
+        fit_k(copying(2, before=before), new_name=name)
+
+
+@pytest.mark.parametrize("name", ["7", "a-b", "a b", "_", "a.b"])
+def test_refuses_a_name_that_is_none(name):
+    with pytest.raises(DefinitionError, match="cannot be the name of a kernel"):
+        fit_k(copying(2), new_name=name)
+
+
+# Assembling
+
+
+def test_ptxas_error_quotes_the_line():
+    text = fit_k(copying(2, body="frobnicate.u32 %r1;\n")).text
+    line = text.splitlines().index("frobnicate.u32 %r1;") + 1
+    with pytest.raises(
+        CheckError, match=rf"^PTX line {line}: ptxas refuses the PTX for sm_80: .*'frobnicate' in `frob"
+    ):
+        assemble(text, PORTABLE)
+
+
+def test_ptxas_error_without_a_line():
+    with pytest.raises(CheckError, match=r"ptxas refuses the PTX for sm_80: SM version specified by .target is higher"):
+        assemble(module(target="sm_90"), PORTABLE)
+
+
+def test_newer_instruction_than_the_isa_is_refused():
+    text = copying(2, body="fence.proxy.async;", target="sm_90", version="8.0")
+    assemble(fit_k(text).text, arch("sm_90"))
+    with pytest.raises(CheckError, match=r"requires PTX ISA .version 8\.0"):
+        assemble(fit_k(text, isa=PtxIsa(7, 8)).text, arch("sm_90"))
+
+
+SPILLING = """
+.visible .entry spilling(.param .u64 p) .maxnreg 24
+{
+	.reg .b64 %rd<2>;
+	.reg .f32 %f<65>;
+	ld.param.u64 %rd1, [p];
+"""
+
+
+def test_report_of_spills():
+    steps = [f"ld.volatile.global.f32 %f{i}, [%rd1+{4 * i}];" for i in range(64)]
+    steps += [f"st.volatile.global.f32 [%rd1+{4 * i}], %f{63 - i};" for i in range(64)]
+    text = module(name="simple") + SPILLING + "\n".join(steps) + "\nret;\n}\n"
+    report = assemble(text, PORTABLE, entry="spilling")
+    assert report.registers <= 24
+    assert report.spill_stores > 0
+    assert report.spill_loads > 0
+    assert report.stack > 0
+    assert assemble(text, PORTABLE) == report  # the whole module: the larger, the sum
+    assert assemble(text, PORTABLE, entry="simple").spill_stores == 0
+
+
+def test_warnings_are_reported():
+    (warning,) = assemble(module(directives=".minnctapersm 2"), PORTABLE).warnings
+    assert warning.startswith(".minnctapersm is ignored")
+
+
+@pytest.fixture
+def tools(monkeypatch):
+    """Lets a test change which ptxas is found."""
+    ptx._assemblers.cache_clear()
+    yield monkeypatch
+    monkeypatch.undo()
+    ptx._assemblers.cache_clear()
+
+
+def script(path: Path, text: str) -> str:
+    path.write_text(f"#!{sys.executable}\n{text}")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_no_ptxas(tools):
+    tools.setattr("importlib.util.find_spec", lambda name: None)
+    tools.delenv("TRITON_PTXAS_PATH", raising=False)
+    tools.delenv("TRITON_PTXAS_BLACKWELL_PATH", raising=False)
+    with pytest.raises(MissingError, match=r"no ptxas was found\n.*pip install"):
+        assemble(module(), PORTABLE)
+
+
+def test_ptxas_of_the_environment_and_its_time_limit(tools, tmp_path):
+    slow = "import sys, time\nprint('release 99.0') if '--version' in sys.argv else time.sleep(60)"
+    tools.setenv("TRITON_PTXAS_PATH", script(tmp_path / "slow", slow))
+    with pytest.raises(CheckError, match=r"ptxas did not finish within 0\.3 s for sm_80"):
+        assemble(module(), PORTABLE, timeout=0.3)
+
+
+def test_compiler_isa(tools, tmp_path):
+    for variable, release in (("TRITON_PTXAS_PATH", "12.8"), ("TRITON_PTXAS_BLACKWELL_PATH", "13.0")):
+        tools.setenv(variable, script(tmp_path / release, f"print('release {release}')"))
+    assert compiler_isa(arch("sm_90")) == (8, 7)
+    assert compiler_isa(arch("sm_120")) == (8, 7)
+    assert compiler_isa(arch("sm_121")) == (9, 0)
+    with pytest.raises(MissingError, match=r"cannot compile for sm_107: .* up to ISA 9\.0, sm_107 needs 9\.4"):
+        compiler_isa(arch("sm_107"))
