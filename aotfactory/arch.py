@@ -110,8 +110,10 @@ class Arch:
 
     @property
     def oldest_isa(self) -> PtxIsa:
-        """The oldest PTX ISA that knows this architecture's plain target."""
-        return TARGET_ISA[self.target]
+        """The oldest PTX ISA to compile with: it knows the plain target and the ``a`` one that Triton writes from
+        sm_90 on. With an older one LLVM ends the whole process.
+        """
+        return max(TARGET_ISA[self.target], TARGET_ISA.get(f"{self.target}a", TARGET_ISA[self.target]))
 
     def runs(self, target: str) -> bool:
         """Whether PTX with this ``.target`` may run here. Plain targets run on every later GPU, ``f`` targets on

@@ -49,9 +49,13 @@ def build_bundle(
     options: compile.Options,
     out: Path,
     plugins: Iterable[str] = (),
+    interpret: bool = True,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Report:
     """Compile a target, check it, and write ``out/NAME.aot`` if every check passed.
+
+    Args:
+        interpret: Whether to run the `interpreter` check, which takes most of the time.
 
     Raises:
         AotError: The target, the request or a definition is wrong. Nothing was written.
@@ -60,8 +64,9 @@ def build_bundle(
     network = resolve(target, catalog, request)
     results = compile.compile_network(network, options, progress)
     found = [check for result in results for check in result.checks]
-    progress("interpreter")
-    found += interpreter.check(network, results, catalog.sources)
+    if interpret:
+        progress("interpreter")
+        found += interpreter.check(network, results, catalog.sources)
     order = {name: i for i, name in enumerate(checks.NAMES)}
     found.sort(key=lambda check: order[check.name])
     made = Bundle(

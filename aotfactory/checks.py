@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from aotfactory import symbolic
+from aotfactory import proofs, symbolic
 from aotfactory.bundle import Variant
 from aotfactory.network import Call, Network
-from aotfactory.symbolic import Expr, Interval, Proof
+from aotfactory.proofs import Interval, Proof
+from aotfactory.symbolic import Expr
 
 NAMES = ("abi", "ptxas", "bounds", "interpreter", "launcher", "trtexec", "runner", "python-free")
 
@@ -56,14 +57,14 @@ def bounds(variant: Variant, network: Network, call: Call, divisible: Mapping[in
     problems = []
 
     def demand(what: str, expr: Expr, low: int, high: int, why: str, over: Mapping[str, Interval]) -> None:
-        proof = symbolic.prove_within(expr, low, high, over)
+        proof = proofs.prove_within(expr, low, high, over)
         if proof.status != "proved":
             problems.append(f"{what} = {expr} {_where(proof, network, over)}: {why}")
 
     for i, expr in enumerate(variant.extra_args):
         demand(f"extra argument {i}", expr, -INT32 - 1, INT32, "an extra argument is an int32", domain)
         divisor = divisible.get(i, 1)
-        proved = symbolic.divisor(expr, domain)
+        proved = proofs.divisor(expr, domain)
         if proved % divisor:
             problems.append(
                 f"extra argument {i} = {expr} was promised to be a multiple of {divisor}; the profile proves {proved}"

@@ -4,34 +4,57 @@
 from __future__ import annotations
 
 import enum
-import json
+import importlib
+import pkgutil
 import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from aotfactory.errors import AotError, MissingError, UsageError
+from aotfactory.terminal import Format, print_json, say, show, working
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from aotfactory.build import Report
+
+INTERRUPTED = 130
+BROKEN = 70
+"""Exit code where aotfactory itself is wrong (EX_SOFTWARE): never that of a check that failed."""
+
+Value = TypeVar("Value")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("interrupted")
+        raise SystemExit(INTERRUPTED) from None
+
+
+class _Commands(TyperGroup):
+    """Typer would turn ctrl-C into a silent exit before `main` sees it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with _interruptible():
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
     name="aotfactory",
+    cls=_Commands,
     help="Ahead-of-time TensorRT engines with custom kernels baked in.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # importing what renders help in boxes takes three times as long as all the rest
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Format(str, enum.Enum):
-    """How a command prints its result."""
-
-    text = "text"
-    json = "json"
 
 
 class Engine(str, enum.Enum):
@@ -42,10 +65,28 @@ class Engine(str, enum.Enum):
     bundle = "bundle"
 
 
-Target = Annotated[str, typer.Argument(help="A recipe, a plugin id (namespace::name), or a .onnx file.")]
+def _recipe_names(incomplete: str) -> list[str]:
+    """For the shell's completion: the recipes that ship with aotfactory, without loading them."""
+    kernels = importlib.import_module("aotfactory.kernels").__path__
+    return sorted(m.name for m in pkgutil.iter_modules(kernels) if m.name.startswith(incomplete))
+
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="A recipe, a plugin id (namespace::name), or a .onnx file.",
+        autocompletion=_recipe_names,
+        show_default=False,
+    ),
+]
 Plugins = Annotated[
     list[str],
-    typer.Option("--plugins", metavar="PATH[:FUNC]", help="A module of plugin definitions; FUNC is called after it."),
+    typer.Option(
+        "--plugins",
+        metavar="PATH[:FUNC]",
+        help="Plugin definitions: a file, a directory or a dotted module name; FUNC is called after the import.",
+    ),
 ]
 ShapeOption = Annotated[
     list[str], typer.Option("--shape", metavar="[NAME=]1x3x32x32", help="Shape of an input; opt, for a dynamic one.")
@@ -58,16 +99,21 @@ Attr = Annotated[
     list[str], typer.Option("--attr", metavar="NAME=VALUE", help="Plugin attribute; 1,1,1,1 for an array.")
 ]
 ArchOption = Annotated[
-    str | None, typer.Option("--arch", metavar="sm_80,sm_90", help="Architectures, native (this GPU) or portable.")
+    str | None,
+    typer.Option(
+        "--arch",
+        metavar="sm_80,sm_90",
+        help="Architectures; native (the GPU here) or portable (every GPU from sm_80 on).",
+    ),
 ]
 IsaOption = Annotated[str | None, typer.Option("--ptx-isa", metavar="8.0", help="Newest PTX ISA to write.")]
-Tactic = Annotated[int | None, typer.Option("--tactic", help="Only this tactic.")]
+Tactic = Annotated[int | None, typer.Option("--tactic", metavar="N", help="Only this tactic.")]
 AllDTypes = Annotated[bool, typer.Option("--all-dtypes", help="Also the data types that this network does not use.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="JSON goes to stdout, everything else to stderr.")]
 
 
-@app.command()
+@app.command(short_help="Compile and check a target, and build its engine.")
 def build(
     target: Target,
     plugins: Plugins = [],  # noqa: B006  (typer copies it)
@@ -82,7 +128,7 @@ def build(
     tactic: Tactic = None,
     all_dtypes: AllDTypes = False,
     engine: Annotated[
-        Engine, typer.Option(help="A TensorRT plan, a bundle, or the most this machine can.")
+        Engine, typer.Option(help="A TensorRT plan, a kernel bundle, or the most this machine can.")
     ] = Engine.auto,
     out: Out = Path("engines"),
     format: FormatOption = Format.text,
@@ -92,14 +138,15 @@ def build(
         from aotfactory import tensorrt_api
 
         tensorrt_api.require_builder()
+        raise MissingError("this version of aotfactory does not make plans yet", hint="use --engine bundle")
     report = _compile(target, locals())
     _print_report(report, format)
     if engine is Engine.auto and not report.failed:
-        _say("this is the kernel bundle; a plan takes TensorRT's builder and a GPU, which `--engine tensorrt` asks for")
+        say("this is the kernel bundle, and no plan: this version of aotfactory does not make plans yet")
     raise typer.Exit(1 if report.failed else 0)
 
 
-@app.command("compile")
+@app.command("compile", short_help="Compile and check a target into a kernel bundle.")
 def compile_command(
     target: Target,
     plugins: Plugins = [],  # noqa: B006
@@ -122,38 +169,42 @@ def compile_command(
     raise typer.Exit(1 if report.failed else 0)
 
 
-@app.command("list")
+@app.command("list", short_help="List the recipes.")
 def list_command(plugins: Plugins = [], format: FormatOption = Format.text) -> None:  # noqa: B006
     """List the recipes: aotfactory's own, those of installed packages, and those in --plugins."""
-    from aotfactory.catalog import Catalog
+    with working():
+        from aotfactory.catalog import Catalog
 
-    catalog = Catalog(plugins)
-    catalog.load_all()
+        catalog = Catalog(plugins)
+        catalog.load_all()
+    for problem in catalog.problems:
+        say(f"warning: {problem}")
     recipes = list(catalog.recipes.values())
     if format is Format.json:
         from aotfactory.build import recipe_to_json
 
-        _print_json({"schema": "aotfactory.list/1", "recipes": [recipe_to_json(r) for r in recipes]})
+        print_json({"schema": "aotfactory.list/1", "recipes": [recipe_to_json(r) for r in recipes]})
         return
     from aotfactory import report
 
-    report.print_recipes(_console(), recipes)
+    show(lambda console: report.print_recipes(console, recipes))
 
 
-@app.command()
+@app.command(short_help="Show what a bundle holds.")
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A bundle: engines/NAME.aot.")], format: FormatOption = Format.text
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A bundle: engines/NAME.aot.", show_default=False)],
+    format: FormatOption = Format.text,
 ) -> None:
-    """Show what an artifact holds, after verifying it."""
+    """Show what a bundle holds, after verifying that every file is as it was compiled."""
     from aotfactory import bundle as bundles
 
     found = bundles.read(path)
     if format is Format.json:
-        _print_json(bundles.manifest(found))
+        print_json(bundles.manifest(found))
         return
     from aotfactory import report
 
-    report.print_bundle(_console(), found)
+    show(lambda console: report.print_bundle(console, found))
 
 
 @app.callback(invoke_without_command=True)
@@ -161,8 +212,8 @@ def _common(
     version: Annotated[bool, typer.Option("--version", help="Show the versions that matter.")] = False,
 ) -> None:
     if version:
-        for name, found in _versions().items():
-            print(f"{name} {found}")
+        versions = _versions()
+        show(lambda console: console.print(*(f"{name} {v}" for name, v in versions.items()), sep="\n", highlight=False))
         raise typer.Exit
 
 
@@ -170,9 +221,10 @@ def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as package_version
 
+    import aotfactory
     from aotfactory import tensorrt_api
 
-    found = {"aotfactory": package_version("aotfactory"), "Python": sys.version.split()[0]}
+    found = {"aotfactory": aotfactory.__version__, "Python": sys.version.split()[0]}
     try:
         tensorrt = tensorrt_api.load()
         found["tensorrt"] = f"{tensorrt.version} ({tensorrt.kind})"
@@ -188,58 +240,63 @@ def _versions() -> dict[str, str]:
 
 def _compile(target: str, options: dict[str, Any]) -> Report:
     """Run the library's compile step for the options of `build` or `compile`."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    with working() as progress:
+        from aotfactory import arch as archs
+        from aotfactory import build as building
+        from aotfactory.compile import Options
+        from aotfactory.targets import Request, parse_shape
 
-    from aotfactory import arch as archs
-    from aotfactory import build as building
-    from aotfactory.compile import Options
-    from aotfactory.targets import Request, parse_shape
+        def shapes(name: str) -> dict[str | None, tuple[int, ...]]:
+            return _named(f"--{name.replace('_', '-')}", options[name], parse_shape)
 
-    request = Request(
-        shape=_named(options["shape"], parse_shape),
-        min_shape=_named(options["min_shape"], parse_shape),
-        opt_shape=_named(options["opt_shape"], parse_shape),
-        max_shape=_named(options["max_shape"], parse_shape),
-        dtype=_named(options["dtype"], str),
-        attributes=_attributes(options["attr"]),
-    )
-    arch, isa = options["arch"], options["ptx_isa"]
-    compile_options = Options(
-        archs=archs.parse_archs(arch) if arch else (archs.default_arch(),),
-        isa=archs.PtxIsa.parse(isa) if isa else None,
-        all_dtypes=options["all_dtypes"],
-        tactic=options["tactic"],
-    )
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=_console(stderr=True), transient=True) as progress:
-        task = progress.add_task("loading")
+        request = Request(
+            shape=shapes("shape"),
+            min_shape=shapes("min_shape"),
+            opt_shape=shapes("opt_shape"),
+            max_shape=shapes("max_shape"),
+            dtype=_named("--dtype", options["dtype"], str),
+            attributes=_attributes(options["attr"]),
+        )
+        arch, isa = options["arch"], options["ptx_isa"]
+        compile_options = Options(
+            archs=archs.parse_archs(arch) if arch is not None else (archs.default_arch(),),
+            isa=archs.PtxIsa.parse(isa) if isa is not None else None,
+            all_dtypes=options["all_dtypes"],
+            tactic=options["tactic"],
+        )
         return building.build_bundle(
             target,
             request=request,
             options=compile_options,
             out=options["out"],
             plugins=options["plugins"],
-            progress=lambda text: progress.update(task, description=text),
+            progress=progress,
         )
 
 
-def _named(texts: list[str], convert: Any) -> dict[str | None, Any]:
+def _named(option: str, texts: Sequence[str], convert: Callable[[str], Value]) -> dict[str | None, Value]:
     """``NAME=value`` and bare ``value`` options, by name; the bare one under None."""
-    found: dict[str | None, Any] = {}
+    found: dict[str | None, Value] = {}
     for text in texts:
         name, equals, value = text.rpartition("=")
         key = name if equals else None
         if key in found:
-            raise UsageError(f"given twice: {text!r}", hint="name the inputs: NAME=value")
+            whose = f"for {key}" if key else "without a name"
+            raise UsageError(f"{option} is given twice {whose}", hint=f"name the inputs: {option} NAME={value}")
         found[key] = convert(value)
     return found
 
 
-def _attributes(texts: list[str]) -> dict[str, str]:
+def _attributes(texts: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
     for text in texts:
-        if "=" not in text:
+        name, equals, value = text.partition("=")
+        if not equals:
             raise UsageError(f"--attr {text!r} has no value", hint="write --attr NAME=VALUE")
-    return dict(text.split("=", 1) for text in texts)
+        if name in found:
+            raise UsageError(f"--attr {name} is given twice", hint="an array is one value: --attr NAME=1,1,1,1")
+        found[name] = value
+    return found
 
 
 def _print_report(report: Report, format: Format) -> None:
@@ -247,36 +304,21 @@ def _print_report(report: Report, format: Format) -> None:
     from aotfactory import report as text
 
     if format is Format.json:
-        _print_json(building.to_json(report))
+        print_json(building.to_json(report))
     else:
-        text.print_build(_console(), report)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1))
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+        show(lambda console: text.print_build(console, report))
 
 
 def main() -> NoReturn:
     """Entry point: one place turns errors into messages and exit codes."""
     try:
-        app()
+        with _interruptible():
+            app()
     except AotError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; nothing was changed", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except Exception:
+        traceback.print_exc()
+        say("error: this is a mistake in aotfactory itself; please report it with the lines above")
+        sys.exit(BROKEN)
     sys.exit(0)

@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aotfactory import checks, dtypes, ptx
+from aotfactory import calling_convention, checks, dtypes, proofs, ptx, ptxas
 from aotfactory.arch import Arch, PtxIsa, default_isa, driver_version
 from aotfactory.bundle import Variant
+from aotfactory.calling_convention import FittedKernel
 from aotfactory.checks import Check
 from aotfactory.errors import AotError, CheckError, DefinitionError, UsageError
 from aotfactory.network import Call, Combination, Network
 from aotfactory.network_builder import plugin_call
+from aotfactory.proofs import Domain, Interval
 from aotfactory.protocol import Kernel, PluginCall
-from aotfactory.symbolic import Constant
 from aotfactory.triton_target import Compilation, compiling_for
 
 POINTER_ALIGNMENT = 256
@@ -77,7 +78,7 @@ def compile_network(network: Network, options: Options, progress: Callable[[str]
             for combination, tactic in _wanted(plugin, call, options):
                 name = variant_id(call, arch, combination, tactic)
                 progress(name)
-                with compiling_for(arch.capability, isa.number) as compilations:
+                with compiling_for(arch.capability, min(isa, ptxas.compiler_isa(arch)).number) as compilations:
                     kernel = plugin.kernel(combination, tactic)
                 results.append(
                     _check(network, call, arch, isa, combination, tactic, kernel, tuple(compilations), plugin)
@@ -126,24 +127,27 @@ def _check(
     plugin: PluginCall,
 ) -> Result:
     name = variant_id(call, arch, combination, tactic)
-    own = next((c for c in reversed(compilations) if c.metadata["name"] == kernel.name), None)
+    own = _own(compilations, kernel)
+    domain = plugin.builder.domain
     variant: Variant | None = None
     try:
+        shared, block = proofs.bounds(kernel.launch["shared_mem"], domain), _block(kernel, domain)
         if own:
-            _check_triton(own, call, combination)
-        fitted = ptx.fit(
+            _check_triton(own, call, combination, shared)
+        fitted = calling_convention.fit(
             kernel.ptx,
             entry=kernel.name,
             inputs=len(call.inputs),
             extra_args=len(kernel.extra_args),
             outputs=len(call.outputs),
             aliased=[i for i, alias in enumerate(plugin.aliases) if alias is not None],
-            block=_constant_block(kernel),
-            shared_mem=_constant(kernel.launch["shared_mem"]),
+            block=block,
+            shared_mem=shared.low,
             isa=isa,
             arch=arch,
             new_name=f"{kernel.name}_{hashlib.sha256(name.encode()).hexdigest()[:8]}",
         )
+        calling_convention.check_shared(fitted, shared.high)
         fitted, report = _assemble(fitted, arch)
         variant = Variant(
             id=name,
@@ -190,23 +194,29 @@ def _check(
     )
 
 
-def _assemble(kernel: ptx.FittedKernel, arch: Arch) -> tuple[ptx.FittedKernel, Any]:
+def _assemble(kernel: FittedKernel, arch: Arch) -> tuple[FittedKernel, Any]:
     """The kernel under its plain target where ptxas takes it, which runs on later GPUs too; and ptxas' report."""
-    plain = ptx.plain_target(kernel.text)
+    plain = calling_convention.plain_target(kernel.text)
     if plain != kernel.text:
         try:
-            report = ptx.assemble(plain, arch)
+            report = ptxas.assemble(plain, arch)
         except CheckError:
             pass
         else:
             return replace(kernel, text=plain, target=arch.target), report
     try:
-        return kernel, ptx.assemble(kernel.text, arch)
+        return kernel, ptxas.assemble(kernel.text, arch)
     except CheckError as error:
         return kernel, error
 
 
-def _check_triton(compilation: Compilation, call: Call, combination: Combination) -> None:
+def _own(compilations: tuple[Compilation, ...], kernel: Kernel) -> Compilation | None:
+    """The compilation that made the kernel: an `aot_impl` may compile several and choose."""
+    named = [c for c in reversed(compilations) if c.metadata["name"] == kernel.name]
+    return next((c for c in named if c.ptx == kernel.ptx), named[0] if named else None)
+
+
+def _check_triton(compilation: Compilation, call: Call, combination: Combination, shared: Interval) -> None:
     """What Triton knows of the kernel and PTX does not show: element types, and launches TensorRT cannot make."""
     kinds = [kind for kind in compilation.signature.values() if kind != "constexpr"]
     count = len(call.inputs)
@@ -219,6 +229,11 @@ def _check_triton(compilation: Compilation, call: Call, combination: Combination
                 hint=f"declare it *{element} in the signature for this combination",
             )
     metadata = compilation.metadata
+    if shared.low < metadata.get("shared", 0):
+        raise DefinitionError(
+            f"the kernel needs {metadata['shared']} bytes of dynamic shared memory, the launch gives it {shared.low}",
+            hint="set launch.shared_mem to Triton's metadata.shared",
+        )
     clusters = tuple(metadata.get("cluster_dims") or (1, 1, 1))
     if metadata.get("num_ctas", 1) != 1 or clusters != (1, 1, 1):
         raise DefinitionError("the kernel wants a cluster of blocks", hint="compile it with num_ctas=1")
@@ -253,10 +268,19 @@ def _signature(variant: Variant) -> str:
     return f"{inputs}, PTX ISA {variant.ptx_isa}, {variant.ptx_target}"
 
 
-def _constant(expr: Any) -> int | None:
-    return expr.value if isinstance(expr, Constant) else None
+def _block(kernel: Kernel, domain: Domain) -> tuple[int, int, int]:
+    """Threads of a block in x, y and z, the most over the profile.
 
-
-def _constant_block(kernel: Kernel) -> tuple[int, int, int] | None:
-    x, y, z = (_constant(kernel.launch[field]) for field in ("block_x", "block_y", "block_z"))
-    return None if x is None or y is None or z is None else (x, y, z)
+    Raises:
+        DefinitionError: It changes with the shape, but the kernel is compiled for a block of one size.
+    """
+    x, y, z = (proofs.bounds(kernel.launch[f"block_{axis}"], domain) for axis in "xyz")
+    required = ptx.parse_module(kernel.ptx).entry(kernel.name).directives.get("reqntid")
+    if required and any(extent.low != extent.high for extent in (x, y, z)):
+        launch = " x ".join(str(kernel.launch[f"block_{axis}"]) for axis in "xyz")
+        raise DefinitionError(
+            f"kernel {kernel.name}: it is compiled for blocks of {(*required, 1, 1)[:3]} threads (.reqntid), "
+            f"the launch has {launch}",
+            hint="a block that changes with the shape needs a kernel without .reqntid; Triton's all have it",
+        )
+    return x.high, y.high, z.high

@@ -1,16 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plugin definitions: modules of plain QDPs are loaded, their plugins found, and their mistakes explained."""
+"""The plugins that loaded modules have registered: found by id, checked, and given their attributes."""
 
 from __future__ import annotations
 
-import ast
-import importlib
-import importlib.util
 import inspect
-import re
-import sys
-import traceback
-import types
+import math
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,37 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from aotfactory import tensorrt_api
-from aotfactory.errors import AotError, DefinitionError, UsageError
+from aotfactory.errors import DefinitionError, UsageError
+from aotfactory.mistakes import explained
+from aotfactory.modules import load as load
 
 tensorrt_api.load()
 from tensorrt.plugin import _lib  # noqa: E402
-
-OPTIONAL_MODULES = ("torch", "cupy")
-"""Modules that definitions import for their `impl`, which is never run here: they may be missing."""
-
-HINTS = {
-    r"already has a defintion": "the id is taken: give each plugin its own id, and load each module once",
-    r"No return annotation found for aot_impl|Return annotation is .*Expected tuple": "annotate the aot_impl: "
-    "-> Tuple[Union[str, bytes], Union[str, bytes], trtp.KernelLaunchParams, trtp.SymExprs]",
-    r"No return annotation found for register": "annotate it: -> trtp.TensorDesc, or -> Tuple[trtp.TensorDesc, ...]",
-    r"aot_impl function .* does not match": "write def NAME(<inputs>, <all attributes>, "
-    "outputs: Tuple[trtp.TensorDesc], tactic: int) -> AotKernel",
-    r"has a default value": "drop the default value: TensorRT has none for attributes; a recipe gives them",
-    r"is not a supported serializable type": "an attribute is an int, float, str, bool or bytes, or a 1-D array, "
-    "npt.NDArray[np.int32]; input tensors are annotated trtp.TensorDesc",
-    r"TensorDescs args should come first": "a plugin has at least one input: begin with inp0: trtp.TensorDesc",
-    r"is not registered": "put @trtp.register for this id above",
-    r"Extra args must be a 'tensorrt.plugin.SymInt32'": "wrap each one: trtp.SymInt32(expression)",
-    r"unsupported operand type\(s\) for %": "dimensions have + - * // == <, trtp.cdiv, trtp.max and trtp.min; "
-    "write a % b as a - a // b * b",
-    r"unsupported operand type\(s\).*(ShapeExpr|SymInt)": "write the expression first, expr * 2, not 2 * expr; "
-    "there are + - * // == <, trtp.cdiv, trtp.max and trtp.min",
-    r"not permitted to perform binary operations on size tensor": "compute with the size tensor's upper bound",
-    r"'(>|>=|<=)' not supported": "dimensions can only be compared by < and ==",
-}
-"""What to write instead, by what TensorRT or Python says of a definition."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +53,25 @@ class Plugin:
 
     def where(self, kind: str) -> str:
         """File and line of one of the plugin's functions."""
+        return f"{self.file(kind)}:{self._code(kind).co_firstlineno}"
+
+    def file(self, kind: str) -> Path:
+        """File of one of the plugin's functions."""
+        return Path(self._code(kind).co_filename)
+
+    def _code(self, kind: str) -> Any:
         function = self.function(kind) or self.function("register")
-        code = inspect.unwrap(function).__code__  # type: ignore[arg-type]
-        return f"{code.co_filename}:{code.co_firstlineno}"
+        return inspect.unwrap(function).__code__  # type: ignore[arg-type]
 
 
 def registered() -> list[str]:
     """Ids of the plugins that are registered."""
     return sorted(_lib.QDP_REGISTRY)
+
+
+def registration(plugin_id: str) -> str:
+    """File and line of a plugin's register function."""
+    return Plugin(plugin_id, _lib.QDP_REGISTRY[plugin_id]).where("register")
 
 
 def find(plugin_id: str) -> Plugin:
@@ -104,6 +87,12 @@ def find(plugin_id: str) -> Plugin:
             f"no plugin {plugin_id!r} is registered", hint=f"registered are {known}; --plugins PATH loads a module"
         )
     plugin = Plugin(plugin_id, _lib.QDP_REGISTRY[plugin_id])
+    if not plugin.inputs:
+        raise DefinitionError(
+            f"plugin {plugin_id} has no input",
+            where=plugin.where("register"),
+            hint="TensorRT's plugins have at least one: begin with inp0: trtp.TensorDesc",
+        )
     if plugin.function("aot_impl") is None:
         raise DefinitionError(
             f"plugin {plugin_id} has no aot_impl",
@@ -143,167 +132,71 @@ def type_name(kind: Any) -> str:
 
 def _element_type(kind: Any) -> np.dtype[Any] | None:
     """The element type of an array attribute (annotated `npt.NDArray[np.int32]`); None for a plain one."""
-    if typing.get_origin(kind) is not np.ndarray:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is np.ndarray:  # what NDArray[...] is up to NumPy 2.4: ndarray[shape, dtype[element]]
+        arguments = typing.get_args(arguments[1])
+    elif origin is not npt.NDArray:
         return None
-    element: np.dtype[Any] = np.dtype(typing.get_args(typing.get_args(kind)[1])[0])
+    element: np.dtype[Any] = np.dtype(arguments[0])
     return element
 
 
 def _convert(plugin: Plugin, name: str, kind: Any, value: Any) -> Any:
     try:
         dtype = _element_type(kind)
-        if dtype is not None:
-            items = [v for v in value.split(",") if v.strip()] if isinstance(value, str) else value
-            plain = np.array([float(v) for v in items] if dtype.kind == "f" else [int(v) for v in items])
-            array = plain.astype(dtype) if plain.size else np.zeros(0, dtype)
-            if dtype.kind != "f" and not np.array_equal(array, plain):
-                raise ValueError(f"{value} does not fit {dtype}")
-            return array
-        if kind is bool:
-            return {"1": True, "0": False, "true": True, "false": False}[str(value).lower()]
-        if kind is bytes:
-            return value.encode() if isinstance(value, str) else bytes(value)
-        if kind is str and not isinstance(value, str):
-            raise ValueError(value)
-        if kind is int and isinstance(value, float | bool):
-            raise ValueError(value)
-        return kind(value)
+        return _array(dtype, value) if dtype is not None else _scalar(kind, value)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise UsageError(
             f"attribute {name} of {plugin.id} is {type_name(kind)}, not {value!r}",
             where=plugin.where("register"),
-            hint=f"for example --attr {name}={'1,1,1,1' if type_name(kind).endswith('[]') else '1'}",
+            hint=f"for example --attr {name}={'1,1,1,1' if type_name(kind).endswith('[]') else EXAMPLES[kind]}",
         ) from error
 
 
-def load(spec: str) -> types.ModuleType:
-    """Load a module of plugin definitions, unchanged: ``file.py``, ``package.module``, or either with ``:function``.
-
-    The function is called after the import, for modules that register inside one. A file is loaded once, however
-    often it is asked for; its directory becomes importable, as if the file had been run.
-
-    Raises:
-        UsageError: There is no such file, module or function.
-        DefinitionError: A definition in it is wrong.
-    """
-    path, _, function = spec.partition(":")
-    module = _load_file(Path(path)) if path.endswith(".py") else _import(path)
-    if function:
-        if not callable(getattr(module, function, None)):
-            raise UsageError(f"{path} has no function {function!r}", hint="write --plugins PATH:FUNC")
-        if (path, function) not in _called:
-            with _explained(Path(module.__file__ or path)):
-                getattr(module, function)()
-            _called.add((path, function))
-    return module
+EXAMPLES = {int: "1", float: "0.5", str: "text", bool: "true", bytes: "text"}
 
 
-_called: set[tuple[str, str]] = set()
+def _array(dtype: np.dtype[Any], value: Any) -> np.ndarray[Any, Any]:
+    if isinstance(value, str):
+        value = [v.strip() for v in value.split(",")] if value.strip() else []
+    items = value if isinstance(value, list | tuple | np.ndarray) else [value]
+    if dtype.kind == "b":
+        return np.array([_scalar(bool, v) for v in items], dtype)
+    if dtype.kind == "f":
+        return np.array([_scalar(float, v) for v in items], dtype)
+    limits = np.iinfo(dtype)
+    numbers = [_scalar(int, v) for v in items]
+    if any(not limits.min <= n <= limits.max for n in numbers):
+        raise OverflowError
+    return np.array(numbers, dtype)
 
 
-def _load_file(path: Path) -> types.ModuleType:
-    if not path.is_file():
-        raise UsageError(f"no such file: {path}", hint="--plugins takes a Python file or a dotted module name")
-    path = path.resolve()
-    name = f"{path.stem}" if path.stem not in sys.modules else f"aotfactory_plugins_{abs(hash(str(path))):x}"
-    for module in list(sys.modules.values()):
-        if getattr(module, "__file__", None) == str(path):
-            return module
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    specification = importlib.util.spec_from_file_location(name, path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    try:
-        with _explained(path):
-            specification.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _import(name: str) -> types.ModuleType:
-    try:
-        found = importlib.util.find_spec(name)
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"no module named {name!r}", hint="--plugins takes a file.py or a dotted name") from error
-    if found is None:
-        raise UsageError(f"no module named {name!r}", hint="--plugins takes a Python file or a dotted module name")
-    with _explained(Path(found.origin or name)):
-        return importlib.import_module(name)
-
-
-class _Placeholder(types.ModuleType):
-    """Stands for a module that is not installed and that only an `impl` would use."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise DefinitionError(
-            f"{self.__name__}.{name} is used, but {self.__name__} is not installed",
-            hint=f"pip install {self.__name__}, or import it inside the impl function",
-        )
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Import a module: optional modules may be missing, and what goes wrong gets file, line and remedy."""
-    placeholders = [n for n in OPTIONAL_MODULES if n not in sys.modules and importlib.util.find_spec(n) is None]
-    sys.modules.update({name: _Placeholder(name) for name in placeholders})
-    try:
-        yield
-    except AotError as error:
-        raise type(error)(error.message, where=error.where or _line(error, path), hint=error.hint) from error
-    except Exception as error:
-        raise DefinitionError(_text(error), where=_line(error, path), hint=_hint(error, path)) from error
-    finally:
-        for name in placeholders:
-            sys.modules.pop(name, None)
+def _scalar(kind: Any, value: Any) -> Any:
+    if isinstance(value, list | tuple | np.ndarray):
+        (value,) = value  # TensorRT's ONNX parser takes an array of one for a scalar, too
+    if isinstance(value, np.generic):
+        value = value.item()
+    if kind is bool:
+        return {"1": True, "0": False, "true": True, "false": False}[str(value).lower()]
+    if kind is bytes:
+        return value.encode() if isinstance(value, str) else b"".join([value])
+    if kind is str:
+        return "".join([value])
+    if kind is float:
+        number = float(value)
+        if not math.isfinite(number) and not isinstance(value, str):
+            raise ValueError
+        return number
+    if isinstance(value, float | bool):
+        raise TypeError
+    integer = int(value)
+    if not -(2**63) <= integer < 2**63:
+        raise OverflowError
+    return integer
 
 
 @contextmanager
 def blame(plugin: Plugin, kind: str) -> Iterator[None]:
     """Turn what a definition's function raises into an error that names the function, its file and its line."""
-    try:
+    with explained(plugin.file(kind), what=f"{kind} of {plugin.id}", otherwise=lambda: plugin.where(kind)):
         yield
-    except AotError as error:
-        where = error.where or plugin.where(kind)
-        raise type(error)(error.message, where=where, hint=error.hint) from error
-    except Exception as error:
-        function = plugin.function(kind)
-        path = Path(inspect.unwrap(function).__code__.co_filename if function else "")
-        raise DefinitionError(
-            f"{kind} of {plugin.id}: {_text(error)}",
-            where=_line(error, path) if function else plugin.where(kind),
-            hint=_hint(error, path),
-        ) from error
-
-
-def _text(error: Exception) -> str:
-    return str(error) if isinstance(error, ValueError) and str(error) else f"{type(error).__name__}: {error}"
-
-
-def _line(error: BaseException, path: Path) -> str:
-    """The innermost line of the user's file that the error came through."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path]
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return f"{path}:{error.lineno}"
-    return f"{path}:{frames[-1].lineno}" if frames else str(path)
-
-
-def _hint(error: Exception, path: Path) -> str | None:
-    if _future_annotations(path):
-        return "remove `from __future__ import annotations`: TensorRT reads the annotations as types, not as text"
-    return next((hint for pattern, hint in HINTS.items() if re.search(pattern, str(error))), None)
-
-
-def _future_annotations(path: Path) -> bool:
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return False
-    imports = (node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__")
-    return any(alias.name == "annotations" for node in imports for alias in node.names)

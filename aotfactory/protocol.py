@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from aotfactory import dtypes, symbolic, tensorrt_api
+from aotfactory import dtypes, proofs, symbolic, tensorrt_api
 from aotfactory.errors import DefinitionError
 from aotfactory.network import Combination, Range
 from aotfactory.plugins import Plugin, blame
-from aotfactory.symbolic import Domain, Expr, Interval, Op
+from aotfactory.proofs import Domain, Interval
+from aotfactory.symbolic import Expr, Op
 
 trt = tensorrt_api.load().trt
 from tensorrt.plugin import _lib, _tensor  # noqa: E402
@@ -73,7 +74,7 @@ class Dimension(trt.IDimensionExpr):  # type: ignore[misc,name-defined]
 
     def divisor(self) -> int:
         """The largest integer proved to divide this dimension over the whole profile (read by `aot_kernel`)."""
-        return symbolic.divisor(self.expr, self.domain)
+        return proofs.divisor(self.expr, self.domain)
 
 
 class ExprBuilder:
@@ -131,7 +132,7 @@ class PluginCall:
                 shapes = self._plugin.get_output_shapes(
                     [[self.builder.dimension(d) for d in shape] for _, shape in inputs], [], self.builder
                 )
-        self.output_dtypes = tuple(dtypes.of_trt(t).name for t in self._output_types)
+            self.output_dtypes = tuple(_dtype(t) for t in self._output_types)
         self.output_shapes = tuple(tuple(d.expr for d in shape) for shape in shapes)
         aliased = [self._plugin.get_aliased_input(i) for i in range(len(shapes))]
         self.aliases = tuple(None if i < 0 else i for i in aliased)
@@ -162,7 +163,8 @@ class PluginCall:
                 raise DefinitionError(str(error), where=self.definition.where("autotune")) from error
             combination = Combination(dtypes=types, formats=tuple(d.format.name.lower() for d in descs))
             self._configure(combination)
-            tactics = sorted(int(t) for t in self._plugin.get_valid_tactics())
+            with blame(self.definition, "autotune"):
+                tactics = sorted(int(t) for t in self._plugin.get_valid_tactics())
             if any(t < 1 for t in tactics):
                 raise DefinitionError(
                     f"autotune offers tactic {min(tactics)}",
@@ -191,18 +193,25 @@ class PluginCall:
                 self._plugin.get_launch_params([], descs, self._inputs, SimpleNamespace(), _ExtraArgs(), self.builder)
                 split = [d.desc for d in descs]
                 name, ptx = self._plugin.get_kernel(split[: self._inputs], split[self._inputs :])
+                name, ptx = _utf8("kernel name", name), _utf8("PTX", ptx)
         finally:
             self._plugin.aot_impl_function = aot_impl
             _tensor.SymIntExpr._exprBuilder = None
         _, _, launch, extra = returned[0]
         return Kernel(
-            name=name.decode() if isinstance(name, bytes) else name,
-            ptx=ptx.decode(),
+            name=name,
+            ptx=ptx,
             launch={field: self._scalar(getattr(launch, field), field) for field in LAUNCH_FIELDS},
             extra_args=tuple(self._scalar(e, f"extra argument {i}") for i, e in enumerate(extra)),
         )
 
     def _scalar(self, value: Any, what: str) -> Expr:
+        if value._expr is None:
+            raise DefinitionError(
+                f"{what} is neither an int nor an expression of dimensions",
+                where=self.definition.where("aot_impl"),
+                hint="convert numbers by int(...); NumPy's integers and floats are not taken",
+            )
         expr: Expr = value._expr.expr
         if isinstance(expr, symbolic.SizeTensor):
             raise DefinitionError(
@@ -229,8 +238,8 @@ class PluginCall:
         static.dims = trt.Dims([d.value if isinstance(d, symbolic.Constant) else -1 for d in shape])
         desc = trt.DynamicPluginTensorDesc()
         desc.desc = static
-        desc.min = trt.Dims([symbolic.bounds(d, self.builder.domain).low for d in shape])
-        desc.max = trt.Dims([symbolic.bounds(d, self.builder.domain).high for d in shape])
+        desc.min = trt.Dims([proofs.bounds(d, self.builder.domain).low for d in shape])
+        desc.max = trt.Dims([proofs.bounds(d, self.builder.domain).high for d in shape])
         opt = {name: r.opt for name, r in self.ranges.items()}
         desc.opt = trt.Dims([(d.opt if isinstance(d, symbolic.SizeTensor) else d).evaluate(opt) for d in shape])
         return desc
@@ -256,6 +265,19 @@ def _list_dims_exprs() -> Iterator[None]:
     finally:
         trt.DimsExprs = original
         _tensor.SymIntExpr._exprBuilder = None
+
+
+def _utf8(what: str, value: str | bytes) -> str:
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError as error:
+        raise DefinitionError(f"the {what} is not text", hint="TensorRT takes PTX, not a cubin") from error
+
+
+def _dtype(value: Any) -> str:
+    if not isinstance(value, trt.DataType):
+        raise DefinitionError(f"an output's dtype is {value!r}", hint="give each output one: trt.float32, ...")
+    return dtypes.of_trt(value).name
 
 
 def _trt_dtype(name: str) -> Any:

@@ -28,7 +28,7 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far an output may be from the reference: ``|out - ref| <= atol + rtol * |ref|``; 0 and 0: bit-exact."""
+    """How far an output may be from the reference ``ref``: by `atol`, or by ``rtol * |ref|``; 0 and 0: bit-exact."""
 
     atol: float = 0.0
     rtol: float = 0.0
@@ -49,6 +49,7 @@ class Recipe:
         outputs: Names of the outputs; empty: ``y``, or ``y0``, ``y1``, ... where there are several.
         attributes: Default plugin attributes.
         tolerance: By data type of the network; a type that is not listed must match bit for bit.
+        dynamic: Names of the dimensions that validation makes dynamic, from 1 up; empty: all named ones.
         chain: How many times the plugin is applied in a row, each time to the outputs of the time before.
         odd_shapes: Extra small shapes to validate with; each case gives one shape for every input.
     """
@@ -62,5 +63,6 @@ class Recipe:
     outputs: tuple[str, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
     tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
+    dynamic: tuple[str, ...] = ()
     chain: int = 1
     odd_shapes: tuple[tuple[tuple[int, ...], ...], ...] = ()

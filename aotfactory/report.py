@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the command line prints for people: rich tables. What programs read is JSON, made where the values are."""
+"""What the command line prints for people, in 80 columns. What programs read is JSON, made where the values are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
+from aotfactory.bundle import Bundle, Variant
 from aotfactory.checks import NAMES, Check
+from aotfactory.network import Call, Combination, Network, Tensor
+from aotfactory.symbolic import Constant, Expr, SizeTensor
 
 if TYPE_CHECKING:
     from aotfactory.build import Report
-    from aotfactory.bundle import Bundle, Variant
-    from aotfactory.network import Network, Tensor
     from aotfactory.recipe import Recipe
 
 MARKS = {"passed": "[green]ok[/]", "failed": "[bold red]FAILED[/]", "skipped": "[dim]skipped[/]"}
@@ -24,80 +27,146 @@ MARKS = {"passed": "[green]ok[/]", "failed": "[bold red]FAILED[/]", "skipped": "
 def print_build(console: Console, report: Report) -> None:
     """A build: the network, its variants with their checks, what failed or was skipped, and what was written."""
     print_network(console, report.bundle.network)
-    print_variants(console, report.bundle.variants, report.checks)
+    print_variants(console, report.bundle, report.checks)
     for check in report.failed:
-        console.print(f"[bold red]{check.name} failed[/] {check.subject}: {escape(check.detail)}", highlight=False)
+        _say(console, f"[bold red]{check.name} failed[/]: {escape(check.subject)}: {escape(check.detail)}")
     reasons = {(c.name, c.detail.split(" as ")[0]) for c in report.checks if c.status == "skipped"}
     for name, detail in sorted(reasons):
-        console.print(f"[dim]{name} skipped where: {escape(detail)}[/]", highlight=False)
+        _say(console, f"[dim]{name} skipped: {escape(detail)}[/]")
     if report.path:
-        console.print(f"wrote [bold]{report.path}[/]", highlight=False, soft_wrap=True)
+        passed = ", ".join(n for n in NAMES if any(c.name == n and c.status == "passed" for c in report.checks))
+        _say(console, f"checks passed: {passed}")
+        _say(console, f"wrote [bold]{escape(str(report.path))}[/]")
     else:
-        console.print("[bold red]nothing was written[/]: a check failed", highlight=False)
+        _say(console, "[bold red]nothing was written[/]: a check failed")
+
+
+def _say(console: Console, markup: str) -> None:
+    """A sentence: the terminal wraps it, so that it can be copied and searched in one piece."""
+    console.print(markup, highlight=False, soft_wrap=True)
 
 
 def print_network(console: Console, network: Network) -> None:
     """Tensors, calls and profile of a network."""
-    table = Table(title=network.name, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in ("tensor", "", "type", "shape"):
-        table.add_column(column)
+    _say(console, f"[bold]{escape(network.name)}[/]")
+    table = _table("tensor", "", "type", "shape")
     for tensor in network.tensors:
-        table.add_row(tensor.name, _role(tensor, network), tensor.dtype, _shape(tensor))
-    console.print(table)
+        table.add_row(*map(escape, (tensor.name, _role(tensor, network), tensor.dtype, _shape(tensor))))
+    console.print(_indented(table))
     for name, r in network.ranges.items():
-        console.print(f"  {name}: min {r.min}, opt {r.opt}, max {r.max}", highlight=False)
-    console.print()
+        _say(console, f"  {name}: min {r.min}, opt {r.opt}, max {r.max}")
 
 
 def _role(tensor: Tensor, network: Network) -> str:
     maker = next((call for call in network.calls if tensor.name in call.outputs), None)
-    text = tensor.role if maker is None else f"{tensor.role} of {maker.plugin}"
+    text = tensor.role if maker is None else f"{tensor.role} of {maker.name}"
     return f"{text}, in the buffer of {tensor.aliases}" if tensor.aliases else text
 
 
 def _shape(tensor: Tensor) -> str:
-    return " x ".join(str(d) for d in tensor.shape) or "scalar"
+    return " x ".join(map(_extent, tensor.shape)) or "scalar"
 
 
-def print_variants(console: Console, variants: Iterable[Variant], checks: Iterable[Check] = ()) -> None:
-    """One line for every variant."""
-    outcomes = {(c.subject, c.name): c.status for c in checks}
-    ran = [name for name in NAMES if any(name == n for _, n in outcomes)]
-    table = Table(box=None, pad_edge=False)
-    for column in ("variant", "PTX", "grid", "block", "arguments", "regs"):
-        table.add_column(column, overflow="fold")
-    for name in ran:
-        table.add_column(name)
+def _extent(dimension: Expr) -> str:
+    return f"(at most {dimension.upper})" if isinstance(dimension, SizeTensor) else str(dimension)
+
+
+def print_variants(console: Console, bundle: Bundle, checks: Iterable[Check] = ()) -> None:
+    """A table for every call of the network, one line for every variant; then the expressions behind it."""
+    outcomes: dict[str, list[Check]] = {}
+    for check in checks:
+        outcomes.setdefault(check.subject, []).append(check)
+    for call in bundle.network.calls:
+        variants = [v for v in bundle.variants if v.call == call.name]
+        _say(console, f"\n{_headline(call)}")
+        table = _table("arch", "types", "tactic", "grid", "block", "regs", "PTX")
+        if outcomes:
+            table.add_column("checks")
+        for v in variants:
+            ends = ({n: getattr(r, end) for n, r in bundle.network.ranges.items()} for end in ("min", "max"))
+            grid, block = _extents(v.launch, "grid", *ends), _extents(v.launch, "block", {}, {})
+            combination = Combination(dtypes=v.dtypes, formats=v.formats)
+            registers = f"{v.registers}, {v.spills} B spilled" if v.spills else f"{v.registers}"
+            row = [v.arch, str(combination), str(v.tactic), grid, block, registers, f"{v.ptx_isa} {v.ptx_target}"]
+            table.add_row(*map(escape, row), *([_mark(outcomes.get(v.id, []))] if outcomes else []))
+        console.print(_indented(table))
+        _print_expressions(console, variants)
+    console.print()
+
+
+def _headline(call: Call) -> str:
+    attributes = "".join(f", {n}={_value(v)}" for n, v in call.attributes.items())
+    outputs, inputs = ", ".join(call.outputs), ", ".join(call.inputs)
+    return f"[bold]{escape(call.name)}[/]: {escape(f'{outputs} = {call.plugin}({inputs}{attributes})')}"
+
+
+def _extents(launch: Mapping[str, Expr], what: str, low: Mapping[str, int], high: Mapping[str, int]) -> str:
+    """``7``, or ``7 to 448``: what a grid or block is at the smallest and the largest shape; with y and z if not 1."""
+    axes = [launch[f"{what}_{axis}"] for axis in "xyz"]
+    texts = []
+    for axis in axes:
+        try:
+            ends = axis.evaluate(low), axis.evaluate(high)
+        except Exception:  # it may divide by 0 where a check has failed
+            texts.append(str(axis))
+        else:
+            texts.append(str(ends[0]) if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}")
+    return " x ".join(texts).removesuffix(" x 1").removesuffix(" x 1")
+
+
+def _mark(checks: Sequence[Check]) -> str:
+    failed = [c.name for c in checks if c.status == "failed"]
+    skipped = [c.name for c in checks if c.status == "skipped"]
+    if failed:
+        return f"[bold red]FAILED[/] {', '.join(failed)}"
+    return f"[green]ok[/] [dim]without {', '.join(skipped)}[/]" if skipped else "[green]ok[/]"
+
+
+def _print_expressions(console: Console, variants: Sequence[Variant]) -> None:
+    """The symbolic launch parameters and the extra arguments, once where architectures and tactics share them."""
+    shared: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for v in variants:
-        grid = " x ".join(str(v.launch[f"grid_{axis}"]) for axis in "xyz").removesuffix(" x 1").removesuffix(" x 1")
-        block = " x ".join(str(v.launch[f"block_{axis}"]) for axis in "xyz").removesuffix(" x 1").removesuffix(" x 1")
-        spills = f" ({v.spills} B spilled)" if v.spills else ""
-        arguments = ", ".join(str(e) for e in v.extra_args) or "-"
-        marks = [MARKS.get(outcomes.get((v.id, name), ""), "-") for name in ran]
-        ptx = f"{v.ptx_isa} {v.ptx_target}"
-        table.add_row(v.id, ptx, grid, block, arguments, f"{v.registers}{spills}", *marks)
-    console.print(table)
+        launch = {n: e for n, e in v.launch.items() if not isinstance(e, Constant)}
+        extra = ", ".join(map(str, v.extra_args))
+        lines = [(name, str(e)) for name, e in launch.items()] + ([("extra arguments", extra)] if extra else [])
+        if lines:
+            label = f"{Combination(dtypes=v.dtypes, formats=v.formats)} tactic {v.tactic}"
+            shared.setdefault(tuple(lines), []).append(label)
+    for expressions, labels in shared.items():
+        _say(console, f"  {escape(', '.join(dict.fromkeys(labels)))}")
+        for name, text in expressions:
+            console.print(Padding(Text(f"{name}: {text}"), (0, 0, 0, 4)))
 
 
 def print_bundle(console: Console, bundle: Bundle) -> None:
     """A bundle that was read from disk."""
     print_network(console, bundle.network)
-    print_variants(console, bundle.variants)
+    print_variants(console, bundle)
     made = ", ".join(f"{name} {version}" for name, version in bundle.versions.items())
-    console.print(f"\nmade by {made}; every PTX file is as compiled", highlight=False)
+    _say(console, f"made by {escape(made)}; every PTX file is as compiled")
 
 
 def print_recipes(console: Console, recipes: Iterable[Recipe]) -> None:
-    """One line for every recipe."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("recipe", "plugin", "inputs", "types", "attributes", ""):
-        table.add_column(column, overflow="fold")
+    """Two lines for every recipe."""
     for r in sorted(recipes, key=lambda r: r.name):
+        _say(console, f"[bold]{escape(r.name)}[/]  {escape(r.summary)}")
         inputs = ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in r.inputs)
-        attributes = ", ".join(f"{n}={escape(_value(v))}" for n, v in r.attributes.items())
-        table.add_row(f"[bold]{r.name}[/]", r.plugin, inputs, " ".join(r.dtypes), attributes, r.summary)
-    console.print(table)
+        attributes = [f"{n}={_value(v)}" for n, v in r.attributes.items()]
+        facts = [r.plugin, inputs, " ".join(r.dtypes), *attributes]
+        console.print(Padding(Text("; ".join(facts)), (0, 0, 0, 4)))
 
 
 def _value(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) or hasattr(value, "tolist") else str(value)  # type: ignore[call-overload]
+    items = value.tolist() if hasattr(value, "tolist") else value
+    return ",".join(map(str, items)) if isinstance(items, list | tuple) else str(items)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _indented(table: Table) -> Padding:
+    return Padding(table, (0, 0, 0, 2))

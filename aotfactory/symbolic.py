@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorRT's dimension expressions: build, evaluate, bound, prove, print, and to JSON and back.
+"""TensorRT's dimension expressions: build, evaluate, print, and to JSON and back; `proofs` reasons about them.
 
 The nine operations of `trt.DimensionOperation` as immutable, hashable values that compare by structure. An expression
 is built by `operation`, `parse` or `from_json`, which simplify only where no integer assignment can tell. TensorRT
@@ -12,15 +12,13 @@ import ast
 import enum
 import itertools
 import keyword
-import math
 import operator
 import re
 import reprlib
-from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from aotfactory.errors import DefinitionError
 
@@ -43,7 +41,7 @@ class Op(enum.Enum):
     CEIL_DIV = "ceil_div"
 
 
-_APPLY: dict[Op, Callable[[int, int], int]] = {
+APPLY: dict[Op, Callable[[int, int], int]] = {
     Op.SUM: operator.add,
     Op.PROD: operator.mul,
     Op.MAX: max,
@@ -54,7 +52,7 @@ _APPLY: dict[Op, Callable[[int, int], int]] = {
     Op.FLOOR_DIV: operator.floordiv,
     Op.CEIL_DIV: lambda a, b: -(-a // b),
 }
-_DIVISIONS = (Op.FLOOR_DIV, Op.CEIL_DIV)
+DIVISIONS = (Op.FLOOR_DIV, Op.CEIL_DIV)
 _OPS = {op.value: op for op in Op}
 _CALLS = {"cdiv": Op.CEIL_DIV, "max": Op.MAX, "min": Op.MIN}
 _INFIX: dict[Op, tuple[str, int, type[ast.AST]]] = {  # text, precedence and syntax node, all as in Python
@@ -91,7 +89,7 @@ class Expr:
     @cached_property
     def total(self) -> bool:
         """Whether it has a value for every assignment: no division, other than by constants that are not 0."""
-        if isinstance(self, Operation) and self.op in _DIVISIONS:
+        if isinstance(self, Operation) and self.op in DIVISIONS:
             return self.left.total and isinstance(self.right, Constant) and self.right.value != 0
         return all(operand.total for operand in self.operands)
 
@@ -106,10 +104,10 @@ class Expr:
                 return upper.evaluate(values)
             case Operation(op, left, right):
                 a, b = left.evaluate(values), right.evaluate(values)
-                if op in _DIVISIONS and b == 0:
+                if op in DIVISIONS and b == 0:
                     where = ", ".join(f"{name}={values[name]}" for name in sorted(self.symbols)) or "always"
                     raise DefinitionError(f"division by zero in {self} ({where})")
-                return _APPLY[op](a, b)
+                return APPLY[op](a, b)
         raise DefinitionError(f"dimension {self} has no value", hint=f"known: {', '.join(values) or 'none'}")
 
     def to_json(self) -> Any:
@@ -225,8 +223,8 @@ def operation(op: Op, left: Expr | int, right: Expr | int) -> Expr:
 def _simplify(op: Op, a: Expr, b: Expr) -> Expr | None:
     """A simpler expression with the same value, or the same division by zero, for every assignment; or None."""
     match op, a, b:
-        case _, Constant(x), Constant(y) if op not in _DIVISIONS or y != 0:
-            return Constant(_APPLY[op](x, y))
+        case _, Constant(x), Constant(y) if op not in DIVISIONS or y != 0:
+            return Constant(APPLY[op](x, y))
         case Op.SUB, _, Constant(value) if -value in _INT64:
             return operation(Op.SUM, a, -value)
         case (Op.SUM, x, Constant(0)) | (Op.SUM, Constant(0), x):
@@ -252,7 +250,7 @@ def _merge(op: Op, expr: Expr, value: int) -> Expr | None:
     Sums, products, max and min commute and associate; a sum's constant may also sit left of a minus.
     """
     if isinstance(expr, Constant):
-        result = _APPLY[op](expr.value, value)
+        result = APPLY[op](expr.value, value)
         return Constant(result) if result in _INT64 else None
     if isinstance(expr, Operation) and (expr.op is op or (expr.op is Op.SUB and op is Op.SUM)):
         if (left := _merge(op, expr.left, value)) is not None:
@@ -314,182 +312,3 @@ def parse(text: str) -> Expr:
         raise DefinitionError(
             f"{reprlib.repr(text)} is not an expression: {error or 'nested too deep'}", hint=hint
         ) from error
-
-
-@dataclass(frozen=True)
-class Interval:
-    """The integers from `low` to `high`, both included."""
-
-    low: int
-    high: int
-
-    def __post_init__(self) -> None:
-        if self.low > self.high:
-            raise DefinitionError(f"empty range {self}", hint="write the smaller end first")
-
-    def __str__(self) -> str:
-        return f"{self.low}..{self.high}"
-
-
-Domain = Mapping[str, Interval]
-
-
-def bounds(expr: Expr, domain: Domain) -> Interval:
-    """A range that holds every value of `expr` over the domain, by interval arithmetic: sound, not always tight.
-
-    Raises:
-        DefinitionError: A symbol has no range, or the range of a divisor contains 0.
-    """
-    match expr:
-        case Constant(value):
-            return Interval(value, value)
-        case Symbol(name) if name in domain:
-            return domain[name]
-        case Operation(_, left, right):
-            return _combine(expr, bounds(left, domain), bounds(right, domain))
-        case SizeTensor(_, _, upper):
-            most = bounds(upper, domain)
-            return Interval(min(most.low, 0), max(most.high, 0))
-    raise DefinitionError(f"dimension {expr} has no range", hint=f"known: {', '.join(domain) or 'none'}")
-
-
-def _combine(expr: Operation, a: Interval, b: Interval) -> Interval:
-    if expr.op in _DIVISIONS and b.low <= 0 <= b.high:
-        raise DefinitionError(f"{expr.right} may be 0 in {expr} (range {b})", hint="keep divisors positive: max(x, 1)")
-    if expr.op is Op.EQUAL:
-        return Interval(int(a.low == a.high == b.low == b.high), int(a.low <= b.high and b.low <= a.high))
-    # every other operation is monotonic in each operand, so its extremes are at the corners
-    corners = [_APPLY[expr.op](x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
-    return Interval(min(corners), max(corners))
-
-
-def _known(expr: Expr | _Polynomial, domain: Domain) -> Interval | None:
-    try:
-        return expr.bounds(domain) if isinstance(expr, _Polynomial) else bounds(expr, domain)
-    except DefinitionError:
-        return None
-
-
-def divisor(expr: Expr, domain: Domain) -> int:
-    """The largest integer provable to divide every value that `expr` has over the domain; 0 if it is always 0.
-
-    Nothing is known of a symbol without a range; an assignment that divides by zero gives no value.
-    """
-    whole = _known(expr, domain)
-    if whole is not None and whole.low == whole.high:
-        return abs(whole.low)
-    if not isinstance(expr, Operation):
-        return 1
-    left, right = divisor(expr.left, domain), divisor(expr.right, domain)
-    a, b = _known(expr.left, domain), _known(expr.right, domain)
-    match expr.op:
-        case Op.PROD:
-            return left * right
-        case Op.MAX | Op.MIN if a is not None and b is not None and (a.low >= b.high or b.low >= a.high):
-            return left if (a.low >= b.high) is (expr.op is Op.MAX) else right
-        case Op.SUM | Op.SUB | Op.MAX | Op.MIN:
-            return math.gcd(left, right)
-        case Op.FLOOR_DIV | Op.CEIL_DIV if b is not None and b.low == b.high != 0 and left % right == 0:
-            return left // right
-    return 1
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What `prove_within` found; if refuted, an assignment and the value there (None: it divides by zero)."""
-
-    status: Literal["proved", "refuted", "unknown"]
-    counterexample: Mapping[str, int] | None = None
-    value: int | None = None
-
-    def __str__(self) -> str:
-        if self.counterexample is None:
-            return self.status
-        at = ", ".join(f"{name}={value}" for name, value in self.counterexample.items()) or "every assignment"
-        return f"{self.status}: {'division by zero' if self.value is None else self.value} at {at}"
-
-
-def prove_within(expr: Expr, low: int, high: int, domain: Domain) -> Proof:
-    """Whether `expr` has a value, and one from `low` to `high`, for every assignment in the domain.
-
-    Bounds first; then the domain is halved along its least divided symbol, breadth first, until every box is proved or
-    a corner of one refutes. Deterministic: it tries at most 4096 boxes, fewer (64 or more) for an expression of more
-    than 32 operations and operands; a domain of up to half as many assignments is always decided.
-    """
-    ranges = {name: bounds(Symbol(name), domain) for name in sorted(expr.symbols)}
-    boxes, polynomial = deque([ranges]), _Polynomial(expr)
-    for _ in range(max(64, min(4096, 2**17 // expr.size))):
-        if not boxes:
-            break
-        box = boxes.popleft()
-        found = [known for known in (_known(expr, box), _known(polynomial, box)) if known is not None]
-        if any(known.low >= low for known in found) and any(known.high <= high for known in found):
-            continue
-        ends = [(known.low, known.high) for known in box.values()]
-        # every corner of up to three symbols; with more, first where all are least, where all are greatest, some others
-        for corner in ([a for a, _ in ends], [b for _, b in ends], *itertools.islice(itertools.product(*ends), 1, 7)):
-            point = dict(zip(box, corner, strict=True))
-            at = _known(expr, {name: Interval(value, value) for name, value in point.items()})
-            if at is None or at.low < low or at.high > high:
-                value = None if at is None else at.low if at.low < low else at.high
-                return Proof("refuted", point, value)
-        share = {
-            name: (known.high - known.low) / max(1, ranges[name].high - ranges[name].low) for name, known in box.items()
-        }
-        name = max(share, key=share.__getitem__)
-        middle = (box[name].low + box[name].high) // 2
-        boxes.append({**box, name: Interval(box[name].low, middle)})
-        boxes.append({**box, name: Interval(middle + 1, box[name].high)})
-    return Proof("unknown" if boxes else "proved")
-
-
-class _Polynomial:
-    """An expression as a polynomial of atoms (symbols, other operations): what cancels no longer widens its bounds."""
-
-    def __init__(self, expr: Expr) -> None:
-        self.atoms: dict[str, Expr] = {}  # by text; also those that cancel, for they may divide by zero
-        self.terms = self._expand(expr)
-        self.parts: dict[str, tuple[_Polynomial, _Polynomial]] = {}
-        for text, atom in self.atoms.items():  # a loop, as comprehensions would take twice the stack
-            if isinstance(atom, Operation):
-                self.parts[text] = (_Polynomial(atom.left), _Polynomial(atom.right))
-
-    def _expand(self, expr: Expr) -> Mapping[tuple[str, ...], int]:
-        """The coefficient of each product of atoms, at most 32 products of at most 6 atoms."""
-        before = dict(self.atoms)
-        match expr:
-            case Constant(value):
-                return {(): value}
-            case Operation((Op.SUM | Op.SUB | Op.PROD) as op, left, right):
-                terms, a, b = Counter[tuple[str, ...]](), self._expand(left), self._expand(right)
-                if op is Op.PROD:
-                    for m, n in itertools.product(a, b):
-                        terms[tuple(sorted(m + n))] += a[m] * b[n]
-                else:
-                    terms.update(a)
-                    (terms.update if op is Op.SUM else terms.subtract)(b)
-                if len(terms) <= 32 and all(len(product) <= 6 for product in terms):
-                    return terms
-        self.atoms = {**before, str(expr): expr}  # too large: its own atoms are left to its parts
-        return {(str(expr),): 1}
-
-    def bounds(self, domain: Domain) -> Interval:
-        """Bounds from writing every atom as its low end plus a rest of 0 or more; raises as `bounds` does."""
-        known, shifted = dict[str, Interval](), Counter[tuple[str, ...]]()
-        for text, atom in self.atoms.items():
-            if isinstance(atom, Operation):
-                left, right = self.parts[text]
-                known[text] = _combine(atom, left.bounds(domain), right.bounds(domain))
-            else:
-                known[text] = bounds(atom, domain)
-        for product, coefficient in self.terms.items():
-            expanded: list[tuple[tuple[str, ...], int]] = [((), coefficient)]
-            for text in product:
-                expanded += [((*rests, text), c) for rests, c in expanded]
-                half = len(expanded) // 2
-                expanded[:half] = [(rests, c * known[text].low) for rests, c in expanded[:half]]
-            for rests, c in expanded:
-                shifted[rests] += c
-        constant = shifted.pop((), 0)
-        most = [c * math.prod(known[text].high - known[text].low for text in rests) for rests, c in shifted.items()]
-        return Interval(constant + sum(min(m, 0) for m in most), constant + sum(max(m, 0) for m in most))

@@ -114,7 +114,9 @@ def _of_plugin(plugin_id: str, request: Request) -> Network:
 
 
 def _input(name: str, dtype: str, profile: Profile, dims: tuple[str, ...] | None) -> NetworkInput:
-    identifier = re.sub(r"\W", "_", name)
+    identifier = re.sub(r"\W", "_", name, flags=re.ASCII)[:48]
+    if not identifier.isidentifier():
+        identifier = f"x{identifier}"
     default = tuple(f"{identifier}_{axis}" for axis in range(len(profile.max)))
     return NetworkInput(name=name, dtype=dtypes.find(dtype).name, profile=profile, dims=dims or default)
 

@@ -34,6 +34,9 @@ from aotfactory.recipe import Input, Recipe
 import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
 
 INT32_MAX = 2**31 - 1
+MAX_NARROW = INT32_MAX
+"""Elements up to which a tensor is indexed in 32 bits."""
+
 COMPARE, MULTIPLY, DIVIDE = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 
 
@@ -112,61 +115,66 @@ def circ_pad_words_kernel(
     size0, size1, size2, size3, out1, out2, out3, left0, left1, left2, left3, right3,
     reciprocal1, reciprocal2, reciprocal3,
     HOW1: tl.constexpr, HOW2: tl.constexpr, HOW3: tl.constexpr, RANK: tl.constexpr, PAD_OUTER: tl.constexpr,
-    ELEMENT: tl.constexpr, BITS: tl.constexpr, WORD: tl.constexpr, PER_WORD: tl.constexpr,
+    ELEMENT: tl.constexpr, BITS: tl.constexpr, WORD: tl.constexpr, PER_WORD: tl.constexpr, WORDS: tl.constexpr,
     EDGE: tl.constexpr, BORDERS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    # Words of PER_WORD elements of BITS bits; all indices are in elements unless they say words.
+    # BLOCK groups of WORDS words of PER_WORD elements of BITS bits; indices are in elements unless they say otherwise.
     size, out, left = (size0, size1, size2, size3), (1, out1, out2, out3), (left0, left1, left2, left3)
     reciprocal, how = (0, reciprocal1, reciprocal2, reciprocal3), (0, HOW1, HOW2, HOW3)
     x_words = x_ptr.to(tl.pointer_type(WORD), bitcast=True)
     y_words = y_ptr.to(tl.pointer_type(WORD), bitcast=True)
     x_ptr = x_ptr.to(tl.pointer_type(ELEMENT), bitcast=True)
     y_ptr = y_ptr.to(tl.pointer_type(ELEMENT), bitcast=True)
+    GROUP: tl.constexpr = PER_WORD * WORDS
     block = tl.program_id(0)
-    start = block * (BLOCK * PER_WORD)
-    end = tl.minimum(start + BLOCK * PER_WORD, count)
-    word = tl.arange(0, BLOCK)
-    i = word * PER_WORD
-    row = start // out3
-    step, column = _split(start - row * out3 + i, out3, reciprocal3, HOW3)
+    start = block * (BLOCK * GROUP)
+    group = tl.arange(0, BLOCK)[:, None]
+    word = tl.arange(0, WORDS)[None, :]
+    # A group is taken for the inside of the row it begins in, or of the next row where it begins in the right padding:
+    # then all that comes out wrong is the padding, and what follows it in a group that begins before it.
+    row = (start + right3) // out3
+    step, column = _split(start + right3 - row * out3 + group * GROUP, out3, reciprocal3, HOW3)
     found = _input_row(row, step, size, out, left, reciprocal, how, RANK, PAD_OUTER)
-    # A word is whole if all of it shows one stretch of one input row without wrapping around.
-    column -= left3
-    whole = (column >= 0) & (column + PER_WORD <= size3) & (start + i + PER_WORD <= end)
-    source = found * size3 + column
-    shift = ((source & (PER_WORD - 1)) * BITS).to(WORD)
-    at = source // PER_WORD
-    low = tl.load(x_words + at, mask=whole, other=0)
-    high = tl.load(x_words + at + 1, mask=whole & (shift != 0) & (at + 1 < input_words), other=0)
+    source = found * size3 + (column - right3 - left3)
+    shift = (source & (PER_WORD - 1)) * BITS
+    at = (source & -PER_WORD) // PER_WORD + word
+    pointers = x_words + at
+    low = tl.load(pointers, mask=(at >= 0) & (at < input_words), other=0)
+    high = tl.load(pointers + 1, mask=(at + 1 >= 0) & (at + 1 < input_words), other=0)
     if input_rest != 0:
         # The input's last word is not all there: read it element by element.
-        last = tl.zeros((1,), WORD)
+        last = tl.zeros((1, 1), WORD)
         for k in tl.static_range(PER_WORD - 1):
-            at_end = input_words * PER_WORD + k + tl.zeros((1,), tl.int32)
-            piece = tl.load(x_ptr + at_end, mask=k < input_rest + tl.zeros((1,), tl.int32), other=0)
+            at_end = input_words * PER_WORD + k + tl.zeros((1, 1), tl.int32)
+            piece = tl.load(x_ptr + at_end, mask=k < input_rest + tl.zeros((1, 1), tl.int32), other=0)
             last |= (piece.to(WORD) & ((1 << BITS) - 1)) << (k * BITS)
+        low = tl.where(at == input_words, last, low)
         high = tl.where(at + 1 == input_words, last, high)
-    # Not high << (the word's bits - shift): that is undefined where shift is 0.
-    value = (low >> shift) | ((high << (PER_WORD * BITS - 1 - shift)) << 1)
+    if tl.uint32 == WORD:  # two registers side by side: one instruction
+        value = (((high.to(tl.uint64) << 32) | low.to(tl.uint64)) >> shift.to(tl.uint64)).to(tl.uint32)
+    else:  # in two steps, as high << (64 - shift) is undefined where shift is 0
+        value = (low >> shift.to(tl.uint64)) | ((high << (63 - shift).to(tl.uint64)) << 1)
+    targets = y_words + block * (BLOCK * WORDS) + group * WORDS + word
     if block < full_blocks:
-        tl.store(y_words + block * BLOCK + word, value)
+        tl.store(targets, value)
     else:
-        tl.store(y_words + block * BLOCK + word, value, mask=word < tail)
+        tl.store(targets, value, mask=group < tail)
 
-    # Now the words that are not whole, over what was just stored: the barrier orders the two stores, and no other
-    # program writes to this block.
+    # Now what came out wrong, over what was just stored: the barrier orders the two stores, and no other program
+    # writes to this block.
     tl.debug_barrier()
     _pad_borders(
-        x_ptr, y_ptr, start, end, size, out, left, right3, reciprocal, how, RANK, PAD_OUTER, PER_WORD, EDGE, BORDERS
-    )
+        x_ptr, y_ptr, start, tl.minimum(start + BLOCK * GROUP, count), count, size, out, left, right3, reciprocal, how,
+        RANK, PAD_OUTER, GROUP, EDGE, BORDERS,
+    )  # fmt: skip
 
 
 @triton.jit
 def _pad_borders(
-    x_ptr, y_ptr, start, end, size, out, left, right3, reciprocal, how, RANK: tl.constexpr, PAD_OUTER: tl.constexpr,
-    PER_WORD: tl.constexpr, EDGE: tl.constexpr, BORDERS: tl.constexpr,
+    x_ptr, y_ptr, start, end, count, size, out, left, right3, reciprocal, how, RANK: tl.constexpr,
+    PAD_OUTER: tl.constexpr, GROUP: tl.constexpr, EDGE: tl.constexpr, BORDERS: tl.constexpr,
 ):  # fmt: skip
-    # Elements from start to end that are in words with padding or a border between rows, BORDERS borders at a time.
+    # Of the elements from start to end: the padding between rows, and the rest of a group that begins before it.
     row = start // out[3]
     last_border = (end - 1) // out[3] + 1
     for first in range(row, last_border + 1, BORDERS):
@@ -174,9 +182,13 @@ def _pad_borders(
         border = (row + steps) * out[3]
         below = _input_row(row, steps, size, out, left, reciprocal, how, RANK, PAD_OUTER)
         above = _input_row(row, tl.maximum(steps - 1, 0), size, out, left, reciprocal, how, RANK, PAD_OUTER)
-        i = ((border - right3) & -PER_WORD)[:, None] + tl.arange(0, EDGE)[None, :]
-        stop = tl.where(row + steps <= last_border, (border + left[3] + PER_WORD - 1) & -PER_WORD, 0)
-        inside = (i >= start) & (i < tl.minimum(stop, end)[:, None])
+        begin = border - right3
+        stop = tl.maximum(border + left[3], (begin + GROUP - 1) & -GROUP)
+        stop = tl.where(row + steps <= last_border, tl.minimum(stop, end), 0)
+        # The tensor's last group, if it is not full, was not stored at all.
+        begin = tl.where(border == count, tl.minimum(begin, count & -GROUP), begin)
+        i = begin[:, None] + tl.arange(0, EDGE)[None, :]
+        inside = (i >= start) & (i < stop[:, None])
         column = i - border[:, None]
         found = tl.where(column < 0, above[:, None], below[:, None])
         column = tl.where(column < 0, column + out[3], column)
@@ -186,23 +198,28 @@ def _pad_borders(
 
 @dataclass(frozen=True)
 class Tactic:
-    """Block is in words stored; `word` is the bytes that `circ_pad_words_kernel` stores at a time, 0: the other one."""
+    """How to run a program: `block` is the elements that it stores, or with `word` the groups of words.
+
+    `word` and `words` are the bytes in a word of `circ_pad_words_kernel`, and how many share their indices; 0: the
+    other kernel.
+    """
 
     block: int
     warps: int
     word: int = 0
+    words: int = 1
 
 
 TACTICS = {
     1: Tactic(512, 4),
     2: Tactic(1024, 4),
     3: Tactic(2048, 4),
-    4: Tactic(1024, 4, word=4),
-    5: Tactic(2048, 8, word=4),
-    6: Tactic(1024, 8, word=8),
+    4: Tactic(512, 4, word=4, words=4),
+    5: Tactic(1024, 8, word=4, words=4),
+    6: Tactic(512, 4, word=8, words=2),
 }
-MAX_EDGE = 32  # elements rewritten at each border between rows; above, the byte-by-byte part would dominate
-EDGE_TILE = 512
+MAX_EDGE = 32  # elements written one by one at each border between rows
+EDGES_EACH = 4  # of them by each thread at a time
 
 
 @dataclass(frozen=True)
@@ -271,82 +288,78 @@ def _how(size: Extent, span: int) -> int:
     return MULTIPLY.value if exact and size.least > 1 and not isinstance(size.value, int) else DIVIDE.value
 
 
-def _edge(last: Axis, per_word: int) -> int:
-    """Elements around a border between rows that are in words which are not whole, as a power of two."""
-    return triton.next_power_of_2(max(last.before.most + last.after.most + 2 * (per_word - 1), 1))
+def _edge(last: Axis, group: int) -> int:
+    """Elements at a border between rows that `circ_pad_words_kernel` writes one by one, as a power of two."""
+    return triton.next_power_of_2(max(last.before.most + last.after.most, group - 1))
 
 
 def _suits(tactic: Tactic, axes: List[Axis], itemsize: int) -> bool:
     if not tactic.word:
         return True
-    last, count = axes[0], prod(a.padded_size.most for a in axes)
-    edge = _edge(last, tactic.word // itemsize)
+    last, count, group = axes[0], prod(a.padded_size.most for a in axes), tactic.word * tactic.words // itemsize
+    edge = _edge(last, group)
     return (
-        itemsize < min(tactic.word, 4)
+        itemsize < 4
         and isinstance(last.before.value, int)
         and edge <= MAX_EDGE
-        and last.padded_size.least >= edge
-        and count + tactic.block * tactic.word // itemsize <= INT32_MAX
+        and last.padded_size.least >= max(edge, group)
+        and count + tactic.block * group + MAX_EDGE <= MAX_NARROW
     )
 
 
-def _call(sizes: List[Extent], pads: List[int], itemsize: int, tactic: Tactic) -> Tuple[Any, dict, Any]:
-    """The kernel, its arguments other than the two tensors, and the number of programs."""
+def _call(sizes: List[Extent], pads: List[int], itemsize: int, tactic: Tactic) -> Tuple[Any, dict, Any, int]:
+    """The kernel, its arguments other than the two tensors, the elements to write, and those that a program writes."""
     axes, itemsize = _axes(sizes, pads, itemsize)
     if not _suits(tactic, axes, itemsize):
         tactic = Tactic(tactic.block, tactic.warps)
-    per_word = tactic.word // itemsize if tactic.word else 1
-    count = Extent.of(1)
+    group = tactic.word * tactic.words // itemsize if tactic.word else 1
+    block = tactic.block * group
+    count, input_count = Extent.of(1), Extent.of(1)
     for axis in axes:
-        count = axis.padded_size * count
-    wide = count.most + tactic.block * per_word > INT32_MAX
-    if wide and max(a.padded_size.most for a in axes) > INT32_MAX - tactic.block:
+        count, input_count = axis.padded_size * count, axis.size * input_count
+    wide = count.most + block > MAX_NARROW
+    if max(a.padded_size.most for a in axes) > INT32_MAX - block:
         raise UsageError("a dimension of more than 2^31 elements", hint="split the tensor")
-    size = tactic.block * per_word
     arguments: dict = {
-        "full_blocks": count.value // size,
-        "tail": (count.value - count.value // size * size) // per_word,
+        "full_blocks": count.value // block,
+        "tail": (count.value - count.value // block * block) // group,
         "RANK": len(axes),
         "PAD_OUTER": axes[-1].padded,
         "BLOCK": tactic.block,
     }
-    span = size
-    for k in range(4):
-        at = 3 - k
-        axis = axes[k] if k < len(axes) else Axis(*(Extent.of(0) for _ in range(3)))
-        arguments |= {f"size{at}": axis.size.value, f"left{at}": axis.before.value}
+    span = block
+    for k, at in enumerate((3, 2, 1, 0)):
+        axis = axes[k] if k < len(axes) else Axis(*[Extent.of(0)] * 3)
+        # What the kernel does not look at is 0: constants do not become arguments.
+        inner = k < len(axes) - 1
+        used = axis.size.value if inner or axis.padded else 0
+        arguments |= {f"size{at}": used, f"left{at}": axis.before.value}
         if at:
-            out, inner = axis.padded_size, k < len(axes) - 1
+            out = axis.padded_size
             how = _how(out, span) if inner else COMPARE.value
-            multiply = how == MULTIPLY.value
-            arguments |= {
-                f"out{at}": out.value,
-                f"HOW{at}": how,
-                f"reciprocal{at}": trtp.ShapeExpr(INT32_MAX) // out.value + 1 if multiply else 0,
-            }
+            reciprocal = trtp.ShapeExpr(INT32_MAX) // out.value + 1 if how == MULTIPLY.value else 0
+            arguments |= {f"out{at}": out.value if inner else 0, f"HOW{at}": how, f"reciprocal{at}": reciprocal}
             span = span // max(out.least, 1) + 2
+    element = getattr(tl, f"int{8 * itemsize}")
     if not tactic.word:
-        arguments |= {"ELEMENT": getattr(tl, f"int{8 * itemsize}"), "WIDE": wide}
-        return circ_pad_kernel, arguments, count.value
-    total = Extent.of(1)
-    for axis in axes:
-        total = axis.size * total
+        return circ_pad_kernel, arguments | {"ELEMENT": element, "WIDE": wide}, count.value, block
+    per_word, edge = tactic.word // itemsize, _edge(axes[0], group)
     known = prod(a.size.value for a in axes if isinstance(a.size.value, int))
-    rest = total.value - total.value // per_word * per_word if known % per_word else 0
-    edge = _edge(axes[0], per_word)
+    whole_words = input_count.value // per_word
     arguments |= {
         "count": count.value,
-        "input_words": total.value // per_word,
-        "input_rest": rest,
+        "input_words": whole_words,
+        "input_rest": input_count.value - whole_words * per_word if known % per_word else 0,
         "right3": axes[0].after.value,
-        "ELEMENT": getattr(tl, f"int{8 * itemsize}"),
-        "WORD": getattr(tl, f"uint{8 * tactic.word}"),
+        "ELEMENT": element,
         "BITS": 8 * itemsize,
+        "WORD": getattr(tl, f"uint{8 * tactic.word}"),
         "PER_WORD": per_word,
+        "WORDS": tactic.words,
         "EDGE": edge,
-        "BORDERS": EDGE_TILE // edge,
+        "BORDERS": EDGES_EACH * 32 * tactic.warps // edge,
     }
-    return circ_pad_words_kernel, arguments, count.value
+    return circ_pad_words_kernel, arguments, count.value, block
 
 
 PADS_HINT = "give two for each padded dimension, the last dimension first: left, right, top, bottom, ..."
@@ -423,11 +436,9 @@ def circ_pad_aot(
         for s, ends in zip(inp0.shape_expr, ranges, strict=True)
     ]
     chosen = TACTICS[tactic]
-    kernel, arguments, count = _call(sizes, numbers, dtypes.of_trt(inp0.dtype).itemsize, chosen)
-    blocks = trtp.cdiv(trtp.ShapeExpr(count), arguments["BLOCK"] * arguments.get("PER_WORD", 1))
-    return aot_kernel(
-        kernel, x_ptr=inp0, y_ptr=outputs[0], **arguments, num_warps=chosen.warps, grid=trtp.max(blocks, 1)
-    )
+    kernel, arguments, count, block = _call(sizes, numbers, dtypes.of_trt(inp0.dtype).itemsize, chosen)
+    grid = trtp.max(trtp.cdiv(trtp.ShapeExpr(count), block), 1)  # CUDA refuses a grid of 0 for an empty tensor
+    return aot_kernel(kernel, x_ptr=inp0, y_ptr=outputs[0], **arguments, num_warps=chosen.warps, grid=grid)
 
 
 @trtp.impl("aotfactory::circ_pad")
@@ -440,9 +451,8 @@ def circ_pad_jit(
     sizes, chosen = [Extent.of(int(n)) for n in inp0.shape], TACTICS[tactic]
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, y = torch.as_tensor(inp0, device="cuda"), torch.as_tensor(outputs[0], device="cuda")
-        kernel, arguments, count = _call(sizes, [int(p) for p in pads], x.element_size(), chosen)
-        blocks = triton.cdiv(count, arguments["BLOCK"] * arguments.get("PER_WORD", 1))
-        kernel[(max(blocks, 1),)](x, y, **arguments, num_warps=chosen.warps)
+        kernel, arguments, count, block = _call(sizes, [int(p) for p in pads], x.element_size(), chosen)
+        kernel[(max(triton.cdiv(count, block), 1),)](x, y, **arguments, num_warps=chosen.warps)
 
 
 def circ_pad_reference(x, pads):

@@ -22,10 +22,12 @@ from aotfactory.recipe import Input, Recipe
 import tensorrt as trt  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
 import tensorrt.plugin as trtp  # isort: skip
 
-BLOCK, WARPS = 4096, 8
+TACTICS = {1: (1024, 4), 2: (4096, 8)}
+"""Elements in a block, and warps: for small inputs, and for large ones."""
+
 MAX_PROGRAMS = 96
 MAX_RANK = 4
-MAX_ELEMENTS = (2**31 - 1) // MAX_RANK - BLOCK
+MAX_ELEMENTS = 2**29 - 4096
 """Row numbers times the rank, and positions of a block that reaches past the end, fit int32."""
 
 
@@ -37,16 +39,15 @@ def non_zero_kernel(
     first = program * blocks_each
     i = tl.arange(0, BLOCK)
 
-    # All blocks before the program's first are full, so this loop needs no mask.
+    # All blocks before the program's first are full, so this loop needs no mask; what it takes is bytes in flight.
     found = tl.zeros((BLOCK,), tl.int32)
-    for block in range(first):
-        found += (tl.load(x_ptr + block * BLOCK + i) != 0).to(tl.int32)
+    for block in tl.range(first, loop_unroll_factor=4):
+        found += _is_set(tl.load(x_ptr + block * BLOCK + i))
     row = tl.sum(found, 0)
 
     for block in range(first, tl.minimum(first + blocks_each, tl.cdiv(count, BLOCK))):
         at = block * BLOCK + i
-        # NaN is not equal to zero and -0.0 is, as in NumPy.
-        is_set = (tl.load(x_ptr + at, mask=at < count, other=0) != 0).to(tl.int32)
+        is_set = _is_set(tl.load(x_ptr + at, mask=at < count, other=0))
         target = rows_ptr + (row + tl.cumsum(is_set, 0) - is_set) * RANK
         if RANK == 4:
             tl.store(target + (RANK - 4), at // (size1 * size2 * size3), mask=is_set != 0)
@@ -63,6 +64,16 @@ def non_zero_kernel(
     # The last program has counted them all; with an empty input it is the only one, and writes 0.
     if program == tl.num_programs(0) - 1:
         tl.store(number_ptr, row.to(number_ptr.dtype.element_ty))
+
+
+@triton.jit
+def _is_set(x):
+    # As in NumPy, NaN and the smallest denormal are not zero and -0.0 is: whatever has a bit beside the sign.
+    if x.dtype == tl.float32:
+        x = x.to(tl.int32, bitcast=True) << 1
+    elif x.dtype.is_floating():
+        x = x.to(tl.int16, bitcast=True) << 1
+    return (x != 0).to(tl.int32)
 
 
 @trtp.register("aotfactory::non_zero")
@@ -83,7 +94,7 @@ def non_zero_desc(inp0: trtp.TensorDesc) -> Tuple[trtp.TensorDesc, trtp.TensorDe
 def non_zero_autotune(
     inp0: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination("FP32|FP16|BF16|INT8|INT32, INT32, INT64")]
+    return [trtp.AutoTuneCombination("FP32|FP16|BF16|INT8|INT32, INT32, INT64", "LINEAR", list(TACTICS))]
 
 
 @trtp.aot_impl("aotfactory::non_zero")
@@ -92,8 +103,9 @@ def non_zero_aot(inp0: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.Ten
     if most > MAX_ELEMENTS:
         raise UsageError(f"non_zero of up to {most} elements", hint=f"at most {MAX_ELEMENTS}; split the tensor")
     sizes = [trtp.ShapeExpr(1)] * (4 - inp0.ndim) + list(inp0.shape_expr)
+    block, warps = TACTICS[tactic]
     count = inp0.shape_expr.numel()
-    blocks = trtp.cdiv(count, BLOCK)
+    blocks = trtp.cdiv(count, block)
     blocks_each = trtp.max(trtp.cdiv(blocks, MAX_PROGRAMS), 1)
     return aot_kernel(
         non_zero_kernel,
@@ -106,14 +118,14 @@ def non_zero_aot(inp0: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.Ten
         rows_ptr=outputs[0],
         number_ptr=outputs[1],
         RANK=inp0.ndim,
-        BLOCK=BLOCK,
-        num_warps=WARPS,
+        BLOCK=block,
+        num_warps=warps,
         grid=trtp.max(trtp.cdiv(blocks, blocks_each), 1),  # an empty input has its number written, too
     )
 
 
 @trtp.impl("aotfactory::non_zero")
-def non_zero_jit(inp0: trtp.Tensor, outputs: Tuple[trtp.Tensor, trtp.Tensor], stream: int) -> None:
+def non_zero_jit(inp0: trtp.Tensor, outputs: Tuple[trtp.Tensor, trtp.Tensor], stream: int, tactic: int) -> None:
     """By torch (not for BF16, which TensorRT's bindings do not expose to torch)."""
     import torch
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from aotfactory import arch, ptx
+from aotfactory import arch, ptxas
 from aotfactory.arch import BASE_ISA, KNOWN, PORTABLE, TARGET_ISA, Arch, PtxIsa, Target, default_isa, parse_archs
 from aotfactory.errors import CheckError, DefinitionError, MissingError, UsageError
 
@@ -18,12 +18,14 @@ SM_90 = Arch(name="sm_90", capability=90)
 class FakeCuda:
     """As much of libcuda as arch.py asks for."""
 
-    def __init__(self, *, capability: tuple[int, int] = (9, 0), devices: int = 1, driver: int = 13000) -> None:
+    def __init__(
+        self, *, capability: tuple[int, int] = (9, 0), devices: int = 1, init: int = 0, driver: int = 13000
+    ) -> None:
         self.answers = {75: capability[0], 76: capability[1]}
-        self.devices, self.driver = devices, driver
+        self.devices, self.init, self.driver = devices, init, driver
 
     def cuInit(self, flags: int) -> int:
-        return 0 if self.devices else 100  # CUDA_ERROR_NO_DEVICE
+        return self.init
 
     def cuDeviceGetCount(self, count: object) -> int:
         count._obj.value = self.devices
@@ -81,6 +83,7 @@ def test_native_is_the_gpu_here(cuda):
     [
         (None, "no CUDA driver"),
         (FakeCuda(devices=0), "no usable GPU"),
+        (FakeCuda(init=100), "no usable GPU"),  # CUDA_ERROR_NO_DEVICE
         (FakeCuda(capability=(7, 0)), r"sm_70, which is not known here\n.*supported are sm_75"),
         (FakeCuda(capability=(15, 0)), r"sm_150, which is not known here\n.*--arch portable"),
     ],
@@ -154,7 +157,7 @@ def test_table_agrees_with_cuda_bindings():
     ("name", "driver", "isa"),
     [("sm_75", None, "8.0"), ("sm_90", None, "8.0"), ("portable", None, "8.0"), ("sm_100", None, "8.6"),
      ("sm_120", None, "8.7"), ("sm_121", None, "8.8"), ("sm_90", 13000, "9.0"), ("sm_90", 12060, "8.5"),
-     ("sm_120", 12000, "8.7"), ("sm_80", 11080, "7.8")],
+     ("sm_120", 12000, "8.7"), ("sm_80", 11080, "7.8"), ("sm_90", 11080, "8.0")],
 )  # fmt: skip
 def test_default_isa(name, driver, isa):
     assert str(default_isa(parse_archs(name)[0], driver)) == isa
@@ -180,16 +183,16 @@ def test_which_targets_run_where():
 @pytest.mark.parametrize("target", TARGET_ISA)
 def test_oldest_isa_is_what_ptxas_says(target):
     """ptxas takes each target at the table's ISA, and at none older."""
-    known = max(isa for isa, _ in ptx._assemblers())
+    known = max(isa for isa, _ in ptxas._assemblers())
     oldest = TARGET_ISA[target]
     if oldest > known:
         pytest.skip(f"needs a ptxas that knows PTX {oldest}, Triton's knows {known}")
     name = parse_archs(target)[0]
     text = ".version {}\n.target {}\n.address_size 64\n.visible .entry k() {{ ret; }}\n"
-    ptx.assemble(text.format(oldest, target), name)
+    ptxas.assemble(text.format(oldest, target), name)
     older = max(isa for isa in {*arch.CUDA_ISA.values(), PtxIsa(6, 0)} if isa < oldest)
     with pytest.raises(CheckError, match=r"\.target sm_|requires PTX ISA|not supported"):
-        ptx.assemble(text.format(older, target), name)
+        ptxas.assemble(text.format(older, target), name)
 
 
 def test_known_are_plain_and_sorted():

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ptx_samples import NVRTC, POINTER, copying, elementwise, module, product
 
-from aotfactory import ptx
+from aotfactory import ptxas
 from aotfactory.arch import PORTABLE, PtxIsa, parse_archs
+from aotfactory.calling_convention import check_shared, fit, plain_target
 from aotfactory.errors import CheckError, DefinitionError, MissingError
-from aotfactory.ptx import assemble, check_shared, compiler_isa, fit, parse_module, plain_target
+from aotfactory.ptx import parse_module
+from aotfactory.ptxas import assemble, compiler_isa
 
 BASE = PtxIsa(8, 0)
 
@@ -380,6 +382,12 @@ def test_refuses_a_missing_output_that_scratch_would_fill():
         fit(text, entry="no_output", inputs=1, extra_args=1, outputs=1)
 
 
+def test_a_name_that_contains_the_parameter_is_no_use_of_it():
+    text = copying(2, hidden=2, body=".reg .b32 x_p3, p3_x, $p3, %p3, p3$;\nmov.u32 x_p3, p3_x;\nmov.u32 p3$, %p3;\n")
+    assert fit_k(text).removed == ("p2", "p3")
+    assemble(fit_k(text).text, PORTABLE)
+
+
 def test_an_aliased_output_may_stay_unused():
     text = samples.compiled(samples.in_place, 80, "*fp32 i32 *fp32", "BLOCK=256")
     fitted = fit(text, entry="in_place", inputs=1, extra_args=1, outputs=1, aliased={0})
@@ -412,7 +420,8 @@ def test_refuses_triton_clusters():
 
 
 @pytest.mark.parametrize(
-    "directives", [".explicitcluster", ".reqnctapercluster 2, 1, 1", ".reqntid 32\n.reqnctapercluster 4"]
+    "directives",
+    [".explicitcluster", ".reqnctapercluster 2, 1, 1", ".blocksareclusters\n.reqntid 32\n.reqnctapercluster 1"],
 )
 def test_refuses_cluster_directives(directives):
     text = copying(2, directives=directives, target="sm_90")
@@ -576,10 +585,10 @@ def test_warnings_are_reported():
 @pytest.fixture
 def tools(monkeypatch):
     """Lets a test change which ptxas is found."""
-    ptx._assemblers.cache_clear()
+    ptxas._assemblers.cache_clear()
     yield monkeypatch
     monkeypatch.undo()
-    ptx._assemblers.cache_clear()
+    ptxas._assemblers.cache_clear()
 
 
 def script(path: Path, text: str) -> str:

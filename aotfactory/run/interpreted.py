@@ -18,6 +18,7 @@ import triton.language as tl
 from triton.runtime import interpreter
 
 from aotfactory import dtypes
+from aotfactory.run.narrow_floats import exact_arithmetic
 
 ALIGNMENT = 256
 """Bytes; what TensorRT promises of the tensors it passes to kernels (NvInferRuntime.h)."""
@@ -28,7 +29,11 @@ class AccessError(Exception):
 
 
 class Buffer:
-    """A tensor's memory: aligned as TensorRT aligns it, with a record of the bytes that were written."""
+    """A tensor's memory: aligned as TensorRT aligns it, with a record of the bytes that were written.
+
+    Attributes:
+        writable: Whether the kernel that runs may write to it.
+    """
 
     def __init__(self, name: str, array: np.ndarray[Any, Any], *, initialised: bool) -> None:
         self.name = name
@@ -39,6 +44,7 @@ class Buffer:
         self._bytes[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         self.address = self._store.ctypes.data + offset
         self.written = np.full(self.size, initialised)
+        self.writable = True
 
     def array(self, dtype: str, shape: Sequence[int]) -> np.ndarray[Any, Any]:
         """A copy of the first elements, as `shape` of `dtype`."""
@@ -62,12 +68,14 @@ class Watch:
             inside |= hit
             touched = (at[hit] - buffer.address)[:, None] + np.arange(itemsize)
             if what == "write":
+                if hit.any() and not buffer.writable:
+                    raise AccessError(f"writes to {buffer.name}, which is an input")
                 buffer.written[touched] = True
             elif not buffer.written[touched].all():
                 raise AccessError(f"reads {buffer.name} where nothing was written")
         if not inside.all():
             address = int(at[~inside][0])
-            near = min(self.buffers, key=lambda b: abs(address - b.address))
+            near = min(self.buffers, key=lambda b: max(b.address - address, address - b.address - b.size))
             raise AccessError(f"out-of-range {what}: byte {address - near.address} of {near.name} ({near.size} bytes)")
 
 
@@ -76,7 +84,8 @@ def watching(buffers: list[Buffer]) -> Iterator[None]:
     """Check every access of Triton's interpreter while this is open."""
     builder = interpreter.InterpreterBuilder
     watch = Watch(buffers)
-    originals = {n: getattr(builder, n) for n in ("create_masked_load", "create_masked_store", "create_atomic_rmw")}
+    names = ("create_masked_load", "create_masked_store", "create_atomic_rmw", "create_atomic_cas")
+    originals = {n: getattr(builder, n) for n in names}
 
     def itemsize(pointers: Any) -> int:
         return max(1, int(pointers.get_element_ty().primitive_bitwidth) // 8)
@@ -89,11 +98,18 @@ def watching(buffers: list[Buffer]) -> Iterator[None]:
         watch.access("write", ptrs.data, mask.data, itemsize(ptrs))
         return originals["create_masked_store"](self, ptrs, value, mask, *rest, **named)
 
-    def atomic(self: Any, op: Any, ptr: Any, value: Any, mask: Any, *rest: Any) -> Any:
-        watch.access("read", ptr.data, mask.data, itemsize(ptr))
+    def update(self: Any, op: Any, ptr: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        for what in ("read", "write"):
+            watch.access(what, ptr.data, mask.data, itemsize(ptr))
         return originals["create_atomic_rmw"](self, op, ptr, value, mask, *rest)
 
-    builder.create_masked_load, builder.create_masked_store, builder.create_atomic_rmw = load, store, atomic
+    def compare_and_swap(self: Any, ptr: Any, *rest: Any) -> Any:
+        for what in ("read", "write"):
+            watch.access(what, ptr.data, np.ones(ptr.data.shape, bool), itemsize(ptr))
+        return originals["create_atomic_cas"](self, ptr, *rest)
+
+    for name, watched in zip(names, (load, store, update, compare_and_swap), strict=True):
+        setattr(builder, name, watched)
     try:
         yield
     finally:
@@ -150,10 +166,12 @@ def run(source: Any, grid: tuple[int, int, int], arguments: Sequence[Buffer | in
         if isinstance(argument, Buffer) != kind.startswith("*"):
             passed = "a pointer" if isinstance(argument, Buffer) else "an int32"
             raise AccessError(f"declares {name} as {kind}, but TensorRT passes {passed}")
+        if isinstance(argument, int) and not -(2**31) <= argument < 2**31:
+            raise AccessError(f"{name} is {argument}, which int32 does not hold")
         values[name] = _tensor(kind, argument)
     executor = _Executor(source.fn.rewrite(), names, grid)
     executor.constexprs = [*executor.constexprs, *constants]
-    with watching([a for a in arguments if isinstance(a, Buffer)]):
+    with exact_arithmetic(), watching([a for a in arguments if isinstance(a, Buffer)]):
         try:
             executor(**values)
         except Exception as error:

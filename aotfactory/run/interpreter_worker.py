@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ import numpy as np
 from aotfactory import data, dtypes, symbolic
 from aotfactory.bundle import network_from_json
 from aotfactory.catalog import Catalog
-from aotfactory.errors import AotError
+from aotfactory.errors import AotError, CheckError
 from aotfactory.network import Call, Combination, Network, Shape
 from aotfactory.network_builder import at_shapes, plugin_call
+from aotfactory.protocol import Kernel
 from aotfactory.recipe import Recipe, Tolerance
 from aotfactory.run import interpreted
 from aotfactory.run.interpreter import LARGEST
@@ -44,7 +45,7 @@ def _variant(network: Network, catalog: Catalog, job: Mapping[str, Any]) -> dict
     """Run one variant at every case; the first that is wrong decides."""
     call = next(c for c in network.calls if c.name == job["call"])
     recipe = catalog.for_plugin(call.plugin)
-    done = []
+    done, reasons = [], []
     retyped = _retype(network, call, job["dtypes"])
     names = [t.name for t in network.tensors if t.role == "input"]
     odd = [shapes for shapes in recipe.odd_shapes if len(shapes) == len(names)] if recipe else []
@@ -55,17 +56,21 @@ def _variant(network: Network, catalog: Catalog, job: Mapping[str, Any]) -> dict
         for kind in ("random", "adversarial"):
             try:
                 wrong = _case(network, catalog, job, label, at, retyped, kind)
-            except Outcome:
+            except Outcome as reason:
+                reasons.append(str(reason))
                 continue
+            except CheckError as error:
+                wrong = error.message
             except AotError as error:
-                if label in ("odd", "reduced"):
-                    continue  # a shape that the plugin itself refuses
+                if label in ("odd", "reduced"):  # a shape that the plugin itself refuses
+                    reasons.append(f"{text}: {error.message}")
+                    continue
                 wrong = error.message
             if wrong:
                 return {"status": "failed", "detail": f"{wrong}; at {text}, {kind} data"}
             done.append(label if label != "odd" else "x".join(map(str, shapes[0])))
     if not done:
-        return {"status": "skipped", "detail": "no case is small enough for the interpreter"}
+        return {"status": "skipped", "detail": reasons[0]}
     against = "against the reference" if recipe else "memory accesses only: the plugin has no recipe"
     return {"status": "passed", "detail": f"{against}, at {', '.join(dict.fromkeys(done))}"}
 
@@ -104,20 +109,28 @@ def _case(
             kernel = plugin.kernel(
                 Combination(dtypes=plugin.combination.dtypes, formats=plugin.combination.formats), tactic
             )
-        source = next((s for s in reversed(sources) if s.name == kernel.name), sources[-1])
+        if not sources:
+            if mine:
+                raise Outcome("its aot_impl compiles nothing when it is called again")
+            _by_reference(network, call, catalog.for_plugin(call.plugin), buffers, expected, plugin.aliases)
+            continue
+        source = _source(sources, kernel, job["compilations"])
         # In the profile, the variant's own expressions are what TensorRT evaluates; elsewhere the definition is asked.
         own = mine and profile
         launch = {n: symbolic.from_json(e) for n, e in job["launch"].items()} if own else kernel.launch
         extra = [symbolic.from_json(e) for e in job["extra_args"]] if own else kernel.extra_args
         grid = tuple(launch[f"grid_{axis}"].evaluate(symbols) for axis in "xyz")
         if int(np.prod(grid)) > LARGEST_GRID:
-            raise Outcome("too many programs")
+            raise Outcome(f"{' x '.join(map(str, grid))} programs are too many for the interpreter")
+        for name in call.inputs:
+            buffers[name].writable = False
         for i, name in enumerate(call.outputs):
             alias = plugin.aliases[i]
             tensor = network.tensor(name)
             shape = tuple(d.evaluate(symbols) for d in tensor.shape)
             if alias is not None:
                 buffers[name] = buffers[call.inputs[alias]]
+                buffers[name].writable = True
             else:
                 filled = np.full(shape, 0, dtypes.find(tensor.dtype).array)
                 buffers[name] = interpreted.Buffer(name, filled, initialised=False)
@@ -134,6 +147,53 @@ def _case(
     return None
 
 
+def _source(sources: list[Any], kernel: Kernel, compilations: list[dict[str, Any]]) -> Any:
+    """What the kernel was compiled from: an `aot_impl` may compile several and choose."""
+    named = [
+        (source, compiled["ptx"] == kernel.ptx)
+        for source, compiled in zip(sources, compilations, strict=False)
+        if source.name == kernel.name
+    ]
+    chosen = [source for source, same in named if same] or [source for source, _ in named] or sources
+    return chosen[-1]
+
+
+def _by_reference(
+    network: Network,
+    call: Call,
+    recipe: Recipe | None,
+    buffers: dict[str, interpreted.Buffer],
+    expected: dict[str, Array],
+    aliases: Sequence[int | None],
+) -> None:
+    """Let the reference compute a call that the interpreter cannot run, for the calls that follow."""
+    if recipe is None:
+        raise Outcome(f"{call.name} is not a Triton kernel and has no reference")
+    arrays = _reference(recipe, call, expected)
+    for name, array, alias in zip(call.outputs, arrays, aliases, strict=True):
+        with np.errstate(all="ignore"):
+            expected[name] = array.astype(dtypes.find(network.tensor(name).dtype).array)
+        buffers[name] = interpreted.Buffer(name, expected[name], initialised=True)
+        if alias is not None:
+            buffers[call.inputs[alias]] = buffers[name]
+
+
+def _reference(recipe: Recipe, call: Call, values: Mapping[str, Array]) -> tuple[Array, ...]:
+    """What the recipe says of a call's outputs."""
+    try:
+        with np.errstate(all="ignore"):
+            result = recipe.reference(*(values[n] for n in call.inputs), **call.attributes)
+    except Exception as error:
+        raise CheckError(f"the reference of recipe {recipe.name} raises {type(error).__name__}: {error}") from error
+    arrays = tuple(np.asarray(a) for a in (result if isinstance(result, tuple) else (result,)))
+    if len(arrays) != len(call.outputs):
+        raise CheckError(
+            f"the reference of recipe {recipe.name} returns {len(arrays)} arrays, {call.plugin} has "
+            f"{len(call.outputs)} outputs"
+        )
+    return arrays
+
+
 def _outputs(
     network: Network,
     call: Call,
@@ -143,10 +203,7 @@ def _outputs(
     symbols: Mapping[str, int],
 ) -> str | None:
     """Compare a call's outputs, and leave what the reference says of them in `expected` for the next call."""
-    references: tuple[Array, ...] = ()
-    if recipe:
-        result = recipe.reference(*(expected[n] for n in call.inputs), **call.attributes)
-        references = result if isinstance(result, tuple) else (result,)
+    references = _reference(recipe, call, expected) if recipe else ()
     shapes = {}
     for name in reversed(call.outputs):  # a size tensor comes after the output whose extent it is
         shapes[name] = tuple(_extent(d, call, buffers, network, symbols) for d in network.tensor(name).shape)
@@ -158,7 +215,7 @@ def _outputs(
             return f"{unwritten} of {out.size} elements of {name} were not written"
         if recipe:
             tolerance = recipe.tolerance.get(network.tensor(call.inputs[0]).dtype, Tolerance())
-            reference = np.asarray(references[i])
+            reference = references[i]
             wrong = data.mismatch(out, reference, tolerance)
             if wrong:
                 return f"{name}: {wrong}"

@@ -60,7 +60,6 @@ enum CaptureMode : int { capture_thread_local = 1 };
     X(cuGraphDestroy, Graph)                                                                                       \
     X(cuEventCreate, Event*, unsigned)                                                                             \
     X(cuEventRecord, Event, Stream)                                                                                \
-    X(cuEventSynchronize, Event)                                                                                   \
     X(cuEventElapsedTime, float*, Event, Event)                                                                    \
     X(cuEventDestroy_v2, Event)                                                                                    \
     X(cuModuleLoadDataEx, Module*, const void*, unsigned, JitOption*, void**)                                      \

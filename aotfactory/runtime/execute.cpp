@@ -9,11 +9,13 @@ namespace aot {
 
 namespace {
 
-struct Patterns {
-    unsigned char poison, guard;
-};
-// 0xff is a NaN in every floating-point type, so what reads it shows; the second pair differs from the first in each bit
-constexpr Patterns first_pass = {0xff, 0xc5}, second_pass = {0x00, 0x3a};
+// 0xff is a NaN in every floating-point type, so what reads it shows; the second pass differs in every bit.
+constexpr unsigned char first_poison = 0xff, second_poison = 0x00;
+
+// Differs from tensor to tensor: else a copy that runs over both ends would put the same bytes behind its output.
+unsigned char guard_pattern(unsigned char poison, std::size_t tensor) {
+    return static_cast<unsigned char>((0xc5 + 29 * tensor) ^ (poison == first_poison ? 0x00 : 0xff));
+}
 
 std::vector<std::size_t> written_buffers(const Manifest& manifest) {
     std::set<std::size_t> result;
@@ -79,10 +81,10 @@ void Executor::upload_inputs(BufferSet& buffers) const {
     }
 }
 
-void Executor::pass(std::vector<PreparedLaunch>& launches, unsigned char poison, unsigned char guard, RunResult& result) {
+void Executor::pass(std::vector<PreparedLaunch>& launches, unsigned char poison, RunResult& result) {
     for (const std::size_t owner : buffers_.owners()) {
         if (!tight_) {
-            buffers_.of(owner).fill_guards(guard);
+            buffers_.of(owner).fill_guards(guard_pattern(poison, owner));
             buffers_.of(owner).fill(poison);
         }
     }
@@ -108,7 +110,7 @@ void Executor::pass(std::vector<PreparedLaunch>& launches, unsigned char poison,
         const bool known = std::any_of(result.checks.begin(), result.checks.end(), [&](const Check& check) {
             return check.name == "guard" && check.subject == name;
         });
-        if (const auto damage = tight_ || known ? "" : buffers_.of(owner).guard_damage(guard); !damage.empty()) {
+        if (const auto damage = tight_ || known ? "" : buffers_.of(owner).guard_damage(guard_pattern(poison, owner)); !damage.empty()) {
             result.checks.push_back({"guard", name, "failed", damage});
         }
     }
@@ -155,7 +157,7 @@ void Executor::check_inputs(RunResult& result) {
 
 void Executor::check_poison(std::vector<PreparedLaunch>& launches, const std::map<std::size_t, Bytes>& first,
                             RunResult& result) {
-    pass(launches, second_pass.poison, second_pass.guard, result);
+    pass(launches, second_poison, result);
     if (result.broken) {
         return;
     }
@@ -170,8 +172,8 @@ void Executor::check_poison(std::vector<PreparedLaunch>& launches, const std::ma
                 if (std::memcmp(old, after + i, element) == 0) {
                     continue;
                 }
-                const bool kept = tensor.role != Role::input && holds(old, element, first_pass.poison) &&
-                                  holds(after + i, element, second_pass.poison);
+                const bool kept = tensor.role != Role::input && holds(old, element, first_poison) &&
+                                  holds(after + i, element, second_poison);
                 (kept ? unwritten : other).add((offset + i) / element);
             }
         });
@@ -184,7 +186,7 @@ void Executor::check_poison(std::vector<PreparedLaunch>& launches, const std::ma
         }
     }
     if (!changed.empty()) {  // by the patterns, or by chance: a third pass like the first tells
-        pass(launches, first_pass.poison, first_pass.guard, result);
+        pass(launches, first_poison, result);
     }
     for (const auto& [owner, data] : first) {
         const Tensor& tensor = bundle.manifest.tensors[owner];
@@ -211,7 +213,7 @@ RunResult Executor::run(const std::vector<const Variant*>& variants) {
         result.checks.push_back({"launch", bundle.manifest.name, "failed", error.what()});
         return result;  // another tactic may fit the device
     }
-    pass(launches, first_pass.poison, first_pass.guard, result);
+    pass(launches, first_poison, result);
     if (result.broken) {
         return result;
     }

@@ -58,7 +58,7 @@ public:
     const Kernel& kernel(const Variant& variant) { return kernels_.get(variant); }
 
 private:
-    void pass(std::vector<PreparedLaunch>& launches, unsigned char poison, unsigned char guard, RunResult& result);
+    void pass(std::vector<PreparedLaunch>& launches, unsigned char poison, RunResult& result);
     std::map<std::size_t, Shape> actual_dims(RunResult& result);
     void check_inputs(RunResult& result);
     void check_poison(std::vector<PreparedLaunch>& launches, const std::map<std::size_t, Bytes>& first,

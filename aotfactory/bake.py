@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``aotfactory bake BUNDLE``: from a bundle on disk to a plan with its record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aotfactory import bundle as bundles
+from aotfactory import provenance, tensorrt_api
+from aotfactory.bundle import Bundle
+from aotfactory.catalog import Catalog
+from aotfactory.engine import Plan, PlanOptions, build_plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baked:
+    """A plan on disk.
+
+    Attributes:
+        path: Of the plan; its record lies beside it.
+        record: As in ``NAME.plan.json``.
+    """
+
+    path: Path
+    bundle: Bundle
+    plan: Plan
+    record: dict[str, Any]
+
+
+def bake(
+    directory: Path,
+    *,
+    options: PlanOptions,
+    out: Path | None = None,
+    plugins: Iterable[str] = (),
+    progress: Callable[[str], None] = lambda text: None,
+) -> Baked:
+    """Build a bundle's plan and write it as ``out/NAME.plan`` with its record.
+
+    Args:
+        directory: The bundle.
+        out: By default the bundle's parent directory.
+        plugins: Modules of plugin definitions to load, as for ``--plugins``. None is needed, but with `options.jit`:
+            then aotfactory's own and those of installed packages are loaded too.
+
+    Raises:
+        AotError: The bundle cannot be read, or see `build_plan`. What was at ``out`` before is still there.
+    """
+    bundle = bundles.read(directory)
+    catalog = Catalog(plugins)
+    if options.jit:
+        catalog.load_all()
+    sha256 = hashlib.sha256((directory / bundles.MANIFEST).read_bytes()).hexdigest()
+    plan = build_plan(bundle, sha256=sha256, options=options, progress=progress)
+    path = (out or directory.parent) / f"{bundle.network.name}.plan"
+    record = provenance.make_record(
+        plan, path=path, bundle=bundle, bundle_path=directory, options=options, tensorrt=tensorrt_api.load().version
+    )
+    provenance.write(plan, record, path)
+    return Baked(path=path, bundle=bundle, plan=plan, record=record)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ONNX model that a plan is built from: written for a bundle, or the user's own with its plugin nodes marked.
+
+TensorRT's parser gives a node to a plugin by its operator, its string attribute ``plugin_namespace`` and its integer
+attribute ``aot``; the other attributes become plugin fields, and only some of ONNX' types have one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from aotfactory import dtypes
+from aotfactory.errors import UsageError
+from aotfactory.network import Network, Profile
+from aotfactory.symbolic import Constant, Symbol
+
+OPSET = 17
+
+
+def export(network: Network, *, aot: bool) -> onnx.ModelProto:
+    """A model of the network's plugin calls.
+
+    Args:
+        aot: Which implementation of the plugins TensorRT shall take.
+
+    Raises:
+        UsageError: An attribute has a value that TensorRT's parser cannot pass on.
+    """
+    variables = {t.name: gs.Variable(t.name, _element(t.dtype)) for t in network.tensors}
+    for tensor in network.tensors:
+        if tensor.role == "input":
+            variables[tensor.name].shape = [d.value if isinstance(d, Constant) else str(d) for d in tensor.shape]
+    nodes = []
+    for call in network.calls:
+        namespace, name = call.plugin.split("::")
+        attributes = {n: _attribute(call.name, n, v) for n, v in call.attributes.items()}
+        nodes.append(
+            gs.Node(
+                op=name,
+                name=call.name,
+                attrs={**attributes, **_which(namespace, aot)},
+                inputs=[variables[n] for n in call.inputs],
+                outputs=[variables[n] for n in call.outputs],
+            )
+        )
+    graph = gs.Graph(
+        nodes=nodes,
+        inputs=[variables[t.name] for t in network.tensors if t.role == "input"],
+        outputs=[variables[t.name] for t in network.tensors if t.role == "output"],
+        name=network.name,
+        opset=OPSET,
+    )
+    return gs.export_onnx(graph, do_type_check=False)
+
+
+def mark(path: Path, network: Network, shapes: Mapping[str, Profile], *, aot: bool) -> tuple[Any, dict[str, Profile]]:
+    """The user's model with the shapes and the implementation that the bundle was made for.
+
+    Args:
+        network: The bundle's: the plugin calls of the model.
+        shapes: Of inputs of the model whose open dimensions the bundle says nothing of.
+
+    Returns:
+        The model, and the profile of each of its inputs.
+
+    Raises:
+        UsageError: The file cannot be read, or an input has an open dimension that nothing fixes.
+    """
+    try:
+        model = onnx.load(path)
+    except Exception as error:
+        raise UsageError(f"{path} cannot be read as an ONNX model: {error}", hint="give --model PATH") from error
+    plugins = {call.name: call for call in network.calls}
+    operators = {call.plugin.split("::")[1]: call.plugin.split("::")[0] for call in network.calls}
+    found = 0
+    for index, node in enumerate(model.graph.node):
+        if (node.name or f"{node.op_type}_{index}") in plugins and node.op_type in operators:
+            kept = [a for a in node.attribute if a.name not in ("aot", "plugin_namespace")]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+            for name, value in _which(operators[node.op_type], aot).items():
+                node.attribute.append(onnx.helper.make_attribute(name, value))
+            found += 1
+    if found != len(plugins):
+        raise UsageError(
+            f"{path} has {found} of the {len(plugins)} plugin nodes that the bundle was compiled for",
+            hint="it is another model, or was changed: compile the bundle again",
+        )
+    constants = {i.name for i in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    return model, {value.name: _pin(value, network, shapes, path) for value in inputs}
+
+
+def _which(namespace: str, aot: bool) -> dict[str, Any]:
+    return {"plugin_namespace": namespace, "plugin_version": "1", "aot": int(aot)}
+
+
+def _attribute(call: str, name: str, value: Any) -> Any:
+    """The value in an ONNX type that arrives in the plugin unchanged."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind in "iub" and value.dtype != np.int32:
+            value = [_int32(call, name, int(v)) for v in value]
+        return value
+    if isinstance(value, float):
+        return np.array(value, np.float64)  # ONNX' own FLOAT is a float32
+    if isinstance(value, bool | int):
+        return _int32(call, name, int(value))
+    return value
+
+
+def _int32(call: str, name: str, value: int) -> int:
+    if not -(2**31) <= value < 2**31:
+        raise UsageError(
+            f"attribute {name} of {call} is {value}; TensorRT's ONNX parser passes 32 bits", hint="use --mode network"
+        )
+    return value
+
+
+def _element(dtype: str) -> Any:
+    return onnx.helper.np_dtype_to_tensor_dtype(dtypes.find(dtype).array)
+
+
+def _pin(value: onnx.ValueInfoProto, network: Network, shapes: Mapping[str, Profile], path: Path) -> Profile:
+    """Write what the bundle knows of an input's dimensions into the model; returns the input's profile."""
+    dims = value.type.tensor_type.shape.dim
+    known = next((t.shape for t in network.tensors if t.name == value.name), None)
+    ends: dict[str, list[int]] = {"min": [], "opt": [], "max": []}
+    for axis, dim in enumerate(dims):
+        name = dim.dim_param if dim.dim_param.isidentifier() else f"{value.name}_{axis}"
+        extent = known[axis] if known else Constant(dim.dim_value) if dim.HasField("dim_value") else Symbol(name)
+        given = shapes.get(value.name)
+        for point, sizes in ends.items():
+            if given is not None:
+                sizes.append(getattr(given, point)[axis])
+                continue
+            at = {symbol: getattr(r, point) for symbol, r in network.ranges.items()}
+            if not extent.symbols <= at.keys():
+                raise UsageError(
+                    f"{path}: dimension {axis} of input {value.name} is open, and the bundle does not say what it is",
+                    hint=f"give --shape {value.name}=...",
+                )
+            sizes.append(extent.evaluate(at))
+        if ends["min"][axis] == ends["max"][axis]:
+            dim.dim_value = ends["max"][axis]
+    return Profile(**{point: tuple(sizes) for point, sizes in ends.items()})

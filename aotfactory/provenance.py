@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NAME.plan.json: where a plan comes from. Written with the plan, and checked against it by its SHA-256."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from aotfactory.arch import driver_version
+from aotfactory.bundle import MANIFEST, Bundle, network_to_json
+from aotfactory.checks import Check
+from aotfactory.engine import Plan, PlanOptions
+from aotfactory.errors import DefinitionError, UsageError
+from aotfactory.files import replace_file
+
+SCHEMA = "aotfactory.plan/1"
+
+
+def record_path(plan: Path) -> Path:
+    """``circ_pad.plan`` has its record in ``circ_pad.plan.json``."""
+    return plan.with_name(plan.name + ".json")
+
+
+def make_record(
+    plan: Plan, *, path: Path, bundle: Bundle, bundle_path: Path, options: PlanOptions, tensorrt: str
+) -> dict[str, Any]:
+    """The record of a plan, as JSON values.
+
+    Args:
+        path: Where the plan goes.
+        bundle_path: The bundle's directory.
+        tensorrt: Version of the TensorRT that built the plan.
+    """
+    manifest = (bundle_path / MANIFEST).read_bytes()
+    return {
+        "schema": SCHEMA,
+        "name": bundle.network.name,
+        "target": bundle.network.target,
+        "plan": {"path": path.name, "sha256": plan.sha256, "bytes": len(plan.data)},
+        "bundle": {"path": str(bundle_path), "sha256": hashlib.sha256(manifest).hexdigest()},
+        "versions": {
+            "tensorrt": tensorrt,
+            "aotfactory": version("aotfactory"),
+            "python": platform.python_version(),
+            "cuda_driver": driver_version(),
+            "bundle": dict(bundle.versions),
+        },
+        "gpu": {"name": gpu_name(), "arch": str(options.arch or plan.arch), "kernels_for": str(plan.arch)},
+        "options": {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(options).items()
+            if name not in ("arch", "shapes")
+        },
+        "flags": list(plan.flags),
+        "network": network_to_json(bundle.network),
+        "kernels": [
+            {
+                "id": v.id,
+                "call": v.call,
+                "tactic": v.tactic,
+                "kernel": v.kernel,
+                "sha256": v.sha256,
+                "in_plan": v in plan.kernels,
+            }
+            for v in plan.offered
+        ],
+        "tactics": chosen_tactics(plan),
+        "layers": list(plan.layers),
+        "messages": list(plan.messages),
+        "seconds": plan.seconds,
+        "checks": [],
+    }
+
+
+def chosen_tactics(plan: Plan) -> list[dict[str, Any]]:
+    """For each layer that the engine inspector tells of: its name, type and what it says of tactics, in its words.
+
+    Layers are mere names where the plan was built without detailed profiling verbosity.
+    """
+    return [
+        {
+            "layer": layer.get("Name"),
+            "type": layer.get("LayerType"),
+            **{key: value for key, value in layer.items() if "tactic" in key.lower()},
+        }
+        if isinstance(layer, Mapping)
+        else {"layer": layer, "type": None}
+        for layer in plan.layers
+    ]
+
+
+def write(plan: Plan, record: Mapping[str, Any], path: Path) -> None:
+    """Write plan and record. An interruption in between leaves a pair that `problems` reports.
+
+    Raises:
+        UsageError: They cannot be written.
+    """
+    try:
+        replace_file(path, plan.data)
+        replace_file(record_path(path), _text(record))
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint="choose another --out") from error
+
+
+def add_checks(path: Path, checks: Iterable[Check]) -> None:
+    """Add what was checked of a plan to its record."""
+    record = read(path)
+    record["checks"] = [*record["checks"], *(asdict(check) for check in checks)]
+    replace_file(record_path(path), _text(record))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The record of a plan.
+
+    Raises:
+        UsageError: There is none.
+        DefinitionError: It is damaged.
+    """
+    beside = record_path(path)
+    try:
+        record = json.loads(beside.read_bytes())
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} has no record {beside.name}", hint="aotfactory bake writes one") from error
+    except ValueError as error:
+        raise DefinitionError(f"damaged record: {error}", where=str(beside), hint="bake the plan again") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise DefinitionError(f"the record's schema is not {SCHEMA}", where=str(beside), hint="bake the plan again")
+    return record
+
+
+def problems(path: Path) -> list[str]:
+    """What does not agree between a plan, its record and the bundle that the record names; empty: all does.
+
+    Raises:
+        UsageError, DefinitionError: There is no plan, or no record that could be read.
+    """
+    if not path.is_file():
+        raise UsageError(f"no such plan: {path}")
+    record = read(path)
+    found = []
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != record["plan"]["sha256"]:
+        found.append(f"{path.name} is not the plan of this record: its SHA-256 is {digest}")
+    manifest = Path(record["bundle"]["path"]) / MANIFEST
+    if manifest.is_file() and hashlib.sha256(manifest.read_bytes()).hexdigest() != record["bundle"]["sha256"]:
+        found.append(f"{manifest.parent} is no longer the bundle that the plan was built from")
+    return found
+
+
+def gpu_name() -> str | None:
+    """Name of GPU 0, as the CUDA driver gives it; None without a driver or GPU."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    device, text = ctypes.c_int(), ctypes.create_string_buffer(256)
+    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0) or driver.cuDeviceGetName(text, 256, device):
+        return None
+    return text.value.decode(errors="replace")
+
+
+def _text(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record, indent=1).encode() + b"\n"

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arithmetic on bf16 and fp8 for Triton's interpreter, which computes with their bits as if they were integers.
+
+The limitation is in Triton's documentation ("Debugging Triton", "Using the Interpreter"). A kernel that adds in bf16 is
+right on a GPU, so it must not be called wrong here; each operation is rounded to the type, as a GPU does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import triton.language as tl
+from triton.runtime import interpreter
+
+NARROW = {
+    "bf16": np.dtype(ml_dtypes.bfloat16),
+    "fp8e4nv": np.dtype(ml_dtypes.float8_e4m3fn),
+    "fp8e5": np.dtype(ml_dtypes.float8_e5m2),
+}
+"""By Triton's name of the type; the interpreter holds its bits in unsigned integers."""
+
+
+@contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """Make the interpreter's operations on these types compute with the numbers, not the bits."""
+    builder = interpreter.InterpreterBuilder
+    names = ("binary_op", "unary_op", "ternary_op", "create_fma", "create_dot", "cast_impl")
+    originals = {name: getattr(builder, name) for name in names}
+
+    def elementwise(name: str) -> Callable[..., Any]:
+        def operate(self: Any, first: Any, *rest: Any) -> Any:
+            *operands, op = rest
+            return originals[name](self, first, *operands, _on_numbers(op, _narrow(first)))
+
+        return operate
+
+    def fma(self: Any, x: Any, y: Any, z: Any) -> Any:
+        if not (element := _narrow(x)):
+            return originals["create_fma"](self, x, y, z)
+        # float64 holds the product exactly.
+        a, b, c = (operand.data.view(element).astype(np.float64) for operand in (x, y, z))
+        return interpreter.TensorHandle((a * b + c).astype(element).view(x.data.dtype), x.dtype.scalar)
+
+    def dot(self: Any, a: Any, b: Any, *rest: Any) -> Any:
+        return originals["create_dot"](self, _widened(a), _widened(b), *rest)
+
+    def cast(self: Any, source: Any, to: Any) -> Any:
+        if str(to.scalar) in NARROW and source.dtype.scalar.is_int():
+            source = originals["cast_impl"](self, source, tl.float32)
+        return originals["cast_impl"](self, source, to)
+
+    for name in names[:3]:
+        setattr(builder, name, elementwise(name))
+    builder.create_fma, builder.create_dot, builder.cast_impl = fma, dot, cast
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(builder, name, original)
+
+
+def _narrow(handle: Any) -> np.dtype[Any] | None:
+    return NARROW.get(str(handle.dtype.scalar))
+
+
+def _widened(handle: Any) -> Any:
+    element = _narrow(handle)
+    if element is None:
+        return handle
+    return interpreter.TensorHandle(handle.data.view(element).astype(np.float32), tl.float32)
+
+
+def _on_numbers(op: Callable[..., Any], element: np.dtype[Any] | None) -> Callable[..., Any]:
+    if element is None:
+        return op
+
+    def operate(*bits: Any) -> Any:
+        with np.errstate(all="ignore"):
+            result = op(*(b.view(element) for b in bits))
+        return result.view(bits[0].dtype) if result.dtype == element else result
+
+    return operate

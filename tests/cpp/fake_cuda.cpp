@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// A libcuda.so.1 without a GPU, for tests of the launcher itself: memory is the host's, streams run at once, and kernels
+// are the C++ functions below, found by entry name. FAKE_CUDA sets what goes wrong: "no-device", "old-ptx", "bad-ptx".
+//   g++ -std=c++17 -shared -fPIC -I aotfactory/runtime -o libcuda.so.1 tests/cpp/fake_cuda.cpp
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cuda_api.h"
+
+using namespace aot::cuda;
+
+namespace {
+
+struct Threads {
+    unsigned grid, block, shared;
+    unsigned count() const { return grid * block; }
+};
+using Work = std::function<void()>;
+using KernelCode = std::function<Result(const Threads&, void** arguments)>;
+
+float* tensor(void* argument) { return reinterpret_cast<float*>(*static_cast<DevicePointer*>(argument)); }
+int number(void* argument) { return *static_cast<int*>(argument); }
+
+constexpr Result illegal_address = 700;
+Result sticky = success;  // a fault makes every later call fail, as in the driver
+int atomics = 0;
+
+// (x, n, y): y = x by the first `threads` threads, with a change that some kernels make
+KernelCode copy(std::function<void(float* x, float* y, int n)> change = nullptr) {
+    return [change](const Threads& threads, void** arguments) {
+        float *x = tensor(arguments[0]), *y = tensor(arguments[2]);
+        const int n = number(arguments[1]);
+        for (int i = 0; i < n && static_cast<unsigned>(i) < threads.count(); ++i) {
+            y[i] = x[i];
+        }
+        if (change) {
+            change(x, y, n);
+        }
+        return success;
+    };
+}
+
+const std::map<std::string, KernelCode>& kernels() {
+    static const std::map<std::string, KernelCode> all = {
+        {"copy", copy()},
+        {"store_behind", copy([](float*, float* y, int n) { y[n] = 1; })},
+        {"store_before", copy([](float*, float* y, int) { y[-2] = 1; })},
+        {"change_input", copy([](float* x, float*, int) { x[1] += 1; })},
+        {"read_behind", copy([](float* x, float* y, int n) { y[n - 1] = x[n]; })},
+        {"vary", copy([](float*, float* y, int) { y[0] = static_cast<float>(++atomics); })},
+        {"add_one", [](const Threads&, void** arguments) {  // (x, n, y) in place
+             for (int i = 0; i < number(arguments[1]); ++i) {
+                 tensor(arguments[0])[i] += 1;
+             }
+             return success;
+         }},
+        {"positive", [](const Threads&, void** arguments) {  // (x, n, y, size): the positive elements
+             int count = 0;
+             for (int i = 0; i < number(arguments[1]); ++i) {
+                 if (const float value = tensor(arguments[0])[i]; value > 0) {
+                     tensor(arguments[2])[count++] = value;
+                 }
+             }
+             *reinterpret_cast<int*>(tensor(arguments[3])) = count;
+             return success;
+         }},
+        {"wrong_size", [](const Threads&, void** arguments) {
+             *reinterpret_cast<int*>(tensor(arguments[3])) = 1 << 20;
+             return success;
+         }},
+        {"fault", [](const Threads&, void**) {
+             sticky = illegal_address;
+             return success;
+         }},
+    };
+    return all;
+}
+
+std::vector<Work>* capturing = nullptr;
+
+void enqueue(Work work) { capturing != nullptr ? capturing->push_back(std::move(work)) : work(); }
+
+bool fails(const char* how) {
+    const char* wanted = std::getenv("FAKE_CUDA");
+    return wanted != nullptr && std::string(wanted) == how;
+}
+
+}  // namespace
+
+extern "C" {
+
+Result cuInit(unsigned) { return fails("no-device") ? 100 : success; }
+Result cuDriverGetVersion(int* version) { return *version = 13000, success; }
+Result cuGetErrorName(Result result, const char** text) {
+    *text = result == illegal_address ? "CUDA_ERROR_ILLEGAL_ADDRESS" : result == 100 ? "CUDA_ERROR_NO_DEVICE" : "CUDA_ERROR";
+    return success;
+}
+Result cuGetErrorString(Result, const char** text) { return *text = "a fake error", success; }
+Result cuDeviceGetCount(int* count) { return *count = 1, success; }
+Result cuDeviceGet(Device* device, int) { return *device = 0, success; }
+Result cuDeviceGetName(char* text, int length, Device) { return std::strncpy(text, "Fake", static_cast<std::size_t>(length)), success; }
+Result cuDeviceGetAttribute(int* value, DeviceAttribute attribute, Device) {
+    *value = attribute == compute_major ? 9 : attribute == compute_minor ? 0 : attribute == l2_cache_size ? 4096 : 232448;
+    return success;
+}
+Result cuDevicePrimaryCtxRetain(Context* context, Device) { return *context = nullptr, success; }
+Result cuDevicePrimaryCtxRelease_v2(Device) { return success; }
+Result cuCtxSetCurrent(Context) { return success; }
+Result cuMemGetInfo_v2(std::size_t* available, std::size_t* total) { return *available = *total = 1u << 30, success; }
+Result cuMemAlloc_v2(DevicePointer* address, std::size_t bytes) {
+    *address = reinterpret_cast<DevicePointer>(std::malloc(bytes));
+    return *address == 0 ? 2 : success;
+}
+Result cuMemFree_v2(DevicePointer address) { return std::free(reinterpret_cast<void*>(address)), sticky; }
+Result cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, std::size_t bytes, Stream) {
+    return std::memcpy(reinterpret_cast<void*>(to), from, bytes), sticky;
+}
+Result cuMemcpyDtoHAsync_v2(void* to, DevicePointer from, std::size_t bytes, Stream) {
+    return std::memcpy(to, reinterpret_cast<void*>(from), bytes), sticky;
+}
+Result cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, std::size_t bytes, Stream) {
+    enqueue([=] { std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes); });
+    return sticky;
+}
+Result cuMemsetD8Async(DevicePointer to, unsigned char value, std::size_t bytes, Stream) {
+    return std::memset(reinterpret_cast<void*>(to), value, bytes), sticky;
+}
+Result cuStreamCreate(Stream* stream, unsigned) { return *stream = nullptr, success; }
+Result cuStreamSynchronize(Stream) { return sticky; }
+Result cuStreamDestroy_v2(Stream) { return success; }
+Result cuStreamBeginCapture_v2(Stream, CaptureMode) { return capturing = new std::vector<Work>, success; }
+Result cuStreamEndCapture(Stream, Graph* graph) {
+    *graph = reinterpret_cast<Graph>(std::exchange(capturing, nullptr));
+    return success;
+}
+Result cuGraphInstantiateWithFlags(GraphExec* executable, Graph graph, unsigned long long) {
+    *executable = reinterpret_cast<GraphExec>(new std::vector<Work>(*reinterpret_cast<std::vector<Work>*>(graph)));
+    return success;
+}
+Result cuGraphLaunch(GraphExec executable, Stream) {
+    for (const Work& work : *reinterpret_cast<std::vector<Work>*>(executable)) {
+        work();
+    }
+    return sticky;
+}
+Result cuGraphExecDestroy(GraphExec executable) { return delete reinterpret_cast<std::vector<Work>*>(executable), success; }
+Result cuGraphDestroy(Graph graph) { return delete reinterpret_cast<std::vector<Work>*>(graph), success; }
+Result cuEventCreate(Event* event, unsigned) { return *event = reinterpret_cast<Event>(new double(0)), success; }
+Result cuEventRecord(Event event, Stream) {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    *reinterpret_cast<double*>(event) = std::chrono::duration<double, std::milli>(now).count();
+    return success;
+}
+Result cuEventElapsedTime(float* milliseconds, Event start, Event end) {
+    *milliseconds = static_cast<float>(*reinterpret_cast<double*>(end) - *reinterpret_cast<double*>(start));
+    return success;
+}
+Result cuEventDestroy_v2(Event event) { return delete reinterpret_cast<double*>(event), success; }
+Result cuModuleLoadDataEx(Module* module, const void*, unsigned, JitOption* options, void** values) {
+    *module = nullptr;
+    if (fails("bad-ptx") && options[0] == error_log_buffer) {
+        std::strcpy(static_cast<char*>(values[0]), "ptxas error: line 7");
+        return 218;
+    }
+    return fails("old-ptx") ? static_cast<Result>(unsupported_ptx_version) : success;
+}
+Result cuModuleGetFunction(Function* function, Module, const char* name) {
+    const auto found = kernels().find(name);
+    *function = found == kernels().end() ? nullptr : reinterpret_cast<Function>(const_cast<KernelCode*>(&found->second));
+    return found == kernels().end() ? 500 : success;
+}
+Result cuModuleUnload(Module) { return success; }
+Result cuFuncGetAttribute(int* value, FunctionAttribute, Function) { return *value = 0, success; }
+Result cuFuncSetAttribute(Function, FunctionAttribute, int) { return success; }
+Result cuLaunchKernel(Function function, unsigned grid, unsigned, unsigned, unsigned block, unsigned, unsigned, unsigned shared,
+                      Stream, void** arguments, void**) {
+    const auto* code = reinterpret_cast<const KernelCode*>(function);
+    enqueue([=] { (*code)(Threads{grid, block, shared}, arguments); });
+    return success;
+}
+
+}  // extern "C"
+
+// every function that the launcher looks up is here, with its signature
+#define AOT_DEFINED(name, ...) static_assert(std::is_same_v<decltype(&::name), Result (*)(__VA_ARGS__)>);
+AOT_CUDA_FUNCTIONS(AOT_DEFINED)
