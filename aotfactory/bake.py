@@ -13,7 +13,8 @@ from aotfactory import bundle as bundles
 from aotfactory import provenance, tensorrt_api
 from aotfactory.bundle import Bundle
 from aotfactory.catalog import Catalog
-from aotfactory.engine import Plan, PlanOptions, build_plan
+from aotfactory.engine import Plan, build_plan
+from aotfactory.plan_options import PlanOptions
 
 
 @dataclass(frozen=True, kw_only=True)

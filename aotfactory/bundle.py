@@ -10,9 +10,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,16 @@ import numpy as np
 
 from aotfactory import symbolic
 from aotfactory.errors import DefinitionError, UsageError
+from aotfactory.files import replace_file
 from aotfactory.network import Call, Network, Range, Tensor
 from aotfactory.symbolic import Expr
 
 SCHEMA = "aotfactory.bundle/1"
 MANIFEST = "manifest.json"
+OWN_FILE = re.compile(
+    r"manifest\.json|[\w.-]+\.t\d+\.[0-9a-f]{8}\.ptx|\.(manifest\.json|[\w.-]+\.ptx)\.\w+\.tmp", re.ASCII
+)
+"""The only files that are written to a bundle, and the only ones that are ever removed from one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,16 +182,14 @@ def write(bundle: Bundle, directory: Path) -> str:
     Raises:
         UsageError: `directory` holds something that is not a bundle, or cannot be written.
     """
+    text = json.dumps(manifest(bundle), indent=1, allow_nan=False).encode() + b"\n"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        strangers = [p.name for p in directory.iterdir() if p.suffix not in (".ptx", ".tmp") and p.name != MANIFEST]
-        if strangers:
-            raise UsageError(f"{directory} is not a bundle: it holds {strangers[0]}", hint="choose another --out")
-        with _locked(directory):
+        with _locked(directory, fcntl.LOCK_EX):
+            _require_ours(directory)
             for variant in bundle.variants:
-                _replace(directory / variant.ptx, variant.text.encode())
-            text = json.dumps(manifest(bundle), indent=1).encode() + b"\n"
-            _replace(directory / MANIFEST, text)
+                replace_file(directory / variant.ptx, variant.text.encode())
+            replace_file(directory / MANIFEST, text)
             named = {MANIFEST, *(v.ptx for v in bundle.variants)}
             for path in directory.iterdir():
                 if path.name not in named:
@@ -192,6 +197,23 @@ def write(bundle: Bundle, directory: Path) -> str:
     except OSError as error:
         raise UsageError(f"cannot write {directory}: {error.strerror}", hint="choose another --out") from error
     return hashlib.sha256(text).hexdigest()
+
+
+def _require_ours(directory: Path) -> None:
+    """Raise UsageError unless every file in `directory` is of a bundle, or of one whose writing was interrupted."""
+    strangers = [p.name for p in directory.iterdir() if p.is_dir() or not OWN_FILE.fullmatch(p.name)]
+    path = directory / MANIFEST
+    if not strangers and path.exists() and not _is_manifest(path.read_bytes()):
+        strangers = [f"another program's {MANIFEST}"]
+    if strangers:
+        raise UsageError(f"{directory} is not a bundle: it holds {min(strangers)}", hint="choose another --out")
+
+
+def _is_manifest(text: bytes) -> bool:
+    try:
+        return str(json.loads(text)["schema"]).startswith("aotfactory.bundle/")
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def read(directory: Path) -> Bundle:
@@ -205,25 +227,28 @@ def read(directory: Path) -> Bundle:
     if not path.is_file():
         raise UsageError(f"{directory} is not a bundle: it has no {MANIFEST}", hint="make one by aotfactory compile")
     try:
-        data = json.loads(path.read_bytes())
-        if data["schema"] != SCHEMA:
-            raise DefinitionError(
-                f"schema {data['schema']!r} is not {SCHEMA}", where=str(path), hint="compile it again"
-            )
-        network = network_from_json(data)
-        variants = tuple(_variant(directory, v) for v in data["variants"])
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        with _locked(directory, fcntl.LOCK_SH):
+            data = json.loads(path.read_bytes())
+            if data["schema"] != SCHEMA:
+                raise DefinitionError(
+                    f"schema {data['schema']!r} is not {SCHEMA}", where=str(path), hint="compile it again"
+                )
+            network = network_from_json(data)
+            variants = tuple(_variant(directory, v) for v in data["variants"])
+            return Bundle(network=network, variants=variants, versions=dict(data["versions"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise DefinitionError(f"damaged bundle: {problem}", where=str(path), hint="compile it again") from error
-    return Bundle(network=network, variants=variants, versions=data["versions"])
+    except DefinitionError as error:
+        raise DefinitionError(error.message, where=error.where or str(path), hint="compile it again") from error
 
 
 def _variant(directory: Path, data: dict[str, Any]) -> Variant:
     name = data["ptx"]
     path = directory / name
-    if name != os.path.basename(name) or path.is_symlink():
+    if name != os.path.basename(name) or not OWN_FILE.fullmatch(name) or path.is_symlink():
         raise DefinitionError(f"{name!r} leads out of the bundle", where=str(directory / MANIFEST))
-    text = path.read_text()
+    text = path.read_bytes().decode()
     variant = Variant(
         id=data["id"],
         call=data["call"],
@@ -248,40 +273,41 @@ def _variant(directory: Path, data: dict[str, Any]) -> Variant:
             where=str(path),
             hint="compile it again",
         )
+    if variant.ptx != name:
+        raise DefinitionError(f"{name} is not the name of its content: {variant.ptx}", where=str(directory / MANIFEST))
     return variant
 
 
 def _attribute(value: Any) -> dict[str, Any]:
     if isinstance(value, np.ndarray):
-        return {"type": f"{value.dtype.name}[]", "value": value.tolist()}
+        return {"type": f"{value.dtype.name}[]", "value": [_finite(v) for v in value.tolist()]}
     if isinstance(value, bytes):
         return {"type": "bytes", "value": value.hex()}
-    return {"type": type(value).__name__, "value": value}
+    return {"type": type(value).__name__, "value": _finite(value)}
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinities: they are texts there."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _value(data: dict[str, Any]) -> Any:
     kind, value = data["type"], data["value"]
     if kind.endswith("[]"):
         return np.array(value, dtype=kind.removesuffix("[]"))
+    if kind == "float":
+        return float(value)
     return bytes.fromhex(value) if kind == "bytes" else value
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file so that its name never stands for half of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Builds of the same bundle take turns: one must not remove files that another is about to name."""
+def _locked(directory: Path, kind: int) -> Iterator[None]:
+    """Who writes a bundle has it alone: no one removes files that another is about to name, or to read."""
     handle = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        # Some network file systems have no locks for directories: what is in place there is whole all the same.
+        with suppress(OSError):
+            fcntl.flock(handle, kind)
         yield
     finally:
         os.close(handle)

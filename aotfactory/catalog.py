@@ -118,7 +118,7 @@ def _expand(spec: str) -> list[str]:
     """A directory's files; a file by its absolute path, which also holds in another process."""
     name, function = modules.split(spec)
     path = Path(name)
-    if not path.is_dir() or (not {"/", "."} & set(name) and function is not None):
+    if not name or not path.is_dir() or (not {"/", "."} & set(name) and function is not None):
         suffix = f":{function}" if function is not None else ""
         return [f"{path.resolve()}{suffix}" if name.endswith(".py") else spec]
     if function is not None:

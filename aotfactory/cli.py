@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 from typer.core import TyperGroup
 
+from aotfactory import cli_run
 from aotfactory.errors import AotError, MissingError, UsageError
 from aotfactory.terminal import Format, print_json, say, show, working
 
@@ -205,6 +206,11 @@ def inspect(
     from aotfactory import report
 
     show(lambda console: report.print_bundle(console, found))
+
+
+app.command(short_help="Run a bundle on the GPU, without Python.")(cli_run.run)
+app.command(short_help="Compare a bundle with its reference.")(cli_run.validate)
+app.command(short_help="Time a bundle's tactics on the GPU.")(cli_run.bench)
 
 
 @app.callback(invoke_without_command=True)

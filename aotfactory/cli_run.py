@@ -4,23 +4,19 @@
 from __future__ import annotations
 
 import enum
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aotfactory.errors import UsageError
+from aotfactory.terminal import Format, print_json, show, working
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-
-class Format(str, enum.Enum):
-    """How a command prints its result."""
-
-    text = "text"
-    json = "json"
+    from aotfactory.checks import Check
+    from aotfactory.run.launcher import LaunchResult
 
 
 class Executor(str, enum.Enum):
@@ -65,9 +61,9 @@ def run(
         check=False,
     )
     if format is Format.json:
-        print(json.dumps(result.report, indent=1))
+        print_json(result.report)
     else:
-        _print_run(_console(), result)
+        show(lambda console: _print_run(console, result))
     raise typer.Exit(0 if result.passed else 1)
 
 
@@ -78,18 +74,17 @@ def validate(
     format: FormatOption = Format.text,
 ) -> None:
     """Compare an artifact with its reference, by every executor that this machine has."""
-    from rich.markup import escape
+    with working() as progress:
+        from aotfactory import validate as validating
+        from aotfactory.checks import failed
 
-    from aotfactory import validate as validating
-    from aotfactory.checks import failed
-    from aotfactory.report import MARKS
-
-    checks = validating.validate(path, plugins=plugins, executors=[e.value for e in executor] or validating.EXECUTORS)
+        wanted = [e.value for e in executor] or validating.EXECUTORS
+        checks = validating.validate(path, plugins=plugins, executors=wanted, progress=progress)
     if format is Format.json:
-        print(json.dumps({"schema": "aotfactory.validate/1", "path": str(path), "checks": [vars(c) for c in checks]}))
+        found = [{"name": c.name, "subject": c.subject, "status": c.status, "detail": c.detail} for c in checks]
+        print_json({"schema": "aotfactory.validate/1", "path": str(path), "checks": found})
     else:
-        for check in checks:
-            _console().print(f"{check.name} {check.subject}: {MARKS[check.status]} [dim]{escape(check.detail)}[/]")
+        show(lambda console: _print_checks(console, checks))
     raise typer.Exit(1 if failed(checks) else 0)
 
 
@@ -107,9 +102,9 @@ def bench(
     wanted: Any = "all" if tactic is None else tactic
     result = run_launcher(path, shapes=_shapes(path, shape), tactic=wanted, timing=timing)
     if format is Format.json:
-        print(json.dumps(result.report, indent=1))
+        print_json(result.report)
     else:
-        _print_bench(_console(), result)
+        show(lambda console: _print_bench(console, result))
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:
@@ -134,7 +129,17 @@ def _shapes(path: Path, texts: list[str]) -> dict[str, tuple[int, ...]]:
     return {name: parse_shape(shape) for name, shape in _pairs(named, "--shape").items()}
 
 
-def _print_run(console: Console, result: Any) -> None:
+def _print_checks(console: Console, checks: list[Check]) -> None:
+    from rich.markup import escape
+
+    from aotfactory.report import MARKS
+
+    for check in checks:
+        console.print(f"{check.name} {check.subject}: {MARKS[check.status]}", highlight=False)
+        console.print(f"  [dim]{escape(check.detail)}[/]", highlight=False)
+
+
+def _print_run(console: Console, result: LaunchResult) -> None:
     for run in result.runs:
         for launch in run.launches:
             extra = ", ".join(map(str, launch["extra_args"])) or "-"
@@ -146,20 +151,17 @@ def _print_run(console: Console, result: Any) -> None:
             console.print(f"  [bold red]failed[/] {failure}", highlight=False)
 
 
-def _print_bench(console: Console, result: Any) -> None:
+def _print_bench(console: Console, result: LaunchResult) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for column in ("tactic", "microseconds", "p5", "p95", "GB/s", "of a copy"):
         table.add_column(column, justify="right")
     for run in result.runs:
+        if run.timing is None or "pass" not in run.timing:
+            table.add_row(str(run.tactic), "nothing to run at this shape")
+            continue
         time = run.timing["pass"]
         numbers = [f"{time['graph_us'][key]:.2f}" for key in ("median", "p5", "p95")]
         table.add_row(str(run.tactic), *numbers, f"{time['graph_gb_per_s']:.0f}", f"{run.timing['ratio_to_copy']:.2f}")
     console.print(table)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console()

@@ -12,6 +12,7 @@ import numpy as np
 from aotfactory import dtypes
 from aotfactory.network import Network, Shape
 from aotfactory.recipe import Tolerance
+from aotfactory.symbolic import Symbol
 
 REDUCED = 7
 """Extent that the dimensions of a large network are cut down to where it is only run on the CPU."""
@@ -134,6 +135,6 @@ def bind(network: Network, shapes: Mapping[str, Shape]) -> dict[str, int]:
     for tensor in network.tensors:
         if tensor.role == "input":
             for dimension, extent in zip(tensor.shape, shapes[tensor.name], strict=True):
-                for symbol in dimension.symbols:
-                    values[symbol] = extent
+                if isinstance(dimension, Symbol):
+                    values[dimension.name] = extent
     return values

@@ -72,6 +72,7 @@ HINTS = (
         r"'NoneType' object has no attribute '(dtype|get_aliased|shape_expr)'",
         "return a trtp.TensorDesc from the register, such as inp0.like()",
     ),
+    (r"register of .*KeyError: \d{6}", "alias an input itself: inp0.aliased()"),
     (r"Cannot modify immutable TensorDesc", "change a copy: out = inp0.like()"),
     (r"KernelLaunchParams object has no attribute", "it has grid_x, ..., block_x, ... and shared_mem"),
     (r"'int' object is not iterable", "positions and tactics are lists: pos([2], ...), tactics([1])"),
@@ -89,7 +90,7 @@ HINTS = (
         r"unsupported operand type\(s\).*'(int|float)' and '\w*(ShapeExpr|SymInt)",
         f"write the expression first, expr * 2 and not 2 * expr; {_OPERATORS}",
     ),
-    (r"'(float|str|list|tuple|NoneType|ndarray)' object has no attribute '_expr'", f"compute with integers; {_OPERATORS}"),
+    (r"object has no attribute '_expr'", f"compute with Python's integers; {_OPERATORS}"),
     (r"operand type.*(ShapeExpr|SymInt)", _OPERATORS),
     (r"operations on size tensor|no arithmetic on", "compute with the size tensor's upper bound instead"),
     (r"'(>|>=|<=)' not supported", "dimensions can only be compared by < and =="),
@@ -97,9 +98,8 @@ HINTS = (
         r"Cannot evaluate (symbolic expression|fake ShapeExpr)|Not accessible for (fake|non-constant)",
         "a dimension may be open while this runs: ask only `if not d.is_fake and d.is_constant`",
     ),
-    (r"(int\(\)|float\(\)|math\.\w+).*(ShapeExpr|SymInt)|'\w*(ShapeExpr|SymInt)\w*' object cannot", _NUMBER),
-    (r"must be real number, not \w*(ShapeExpr|SymInt)|unhashable type: '\w*(ShapeExpr|SymInt)", _NUMBER),
     (r"Both arguments cannot be 'int's", "these are plain numbers: compute with Python's own -(-a // b), max and min"),
+    (r"Error: .*(ShapeExpr|SymIntExpr|SymInt32)", _NUMBER),
     # Modules.
     (r"calls sys\.exit", 'put what a script does under `if __name__ == "__main__":`'),
     (r"attempted relative import", "give the module by its dotted name: --plugins package.module"),
@@ -142,7 +142,7 @@ def _text(error: BaseException) -> str:
         return _registered(error)
     text = str(error) if isinstance(error, ValueError) and str(error) else f"{type(error).__name__}: {error}"
     # TensorRT prints annotations by where its classes are defined, not by the names that authors use.
-    text = re.sub(r"tensorrt(_bindings)?\.plugin\._\w+\.", "trtp.", text)
+    text = re.sub(r"tensorrt(_bindings)?\.plugin\._\w+\.", "trtp.", text).replace("tensorrt_bindings.tensorrt.", "trt.")
     return re.sub(r"<class '(?:numpy\.(?=\w+'>))?([\w.]+)'>", r"\1", text)
 
 

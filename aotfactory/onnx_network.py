@@ -7,14 +7,16 @@ domain, is the plugin's namespace. Tensors that other nodes make are inputs of t
 
 from __future__ import annotations
 
+import keyword
+import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-from onnx import numpy_helper, shape_inference
+import onnx.inliner
+from onnx import TensorProto, numpy_helper, shape_inference
 
-from aotfactory import dtypes, plugins
+from aotfactory import plugins
 from aotfactory.catalog import Catalog
 from aotfactory.errors import DefinitionError, UsageError
 from aotfactory.network import Network, NetworkInput, Profile, Tensor
@@ -25,139 +27,226 @@ from aotfactory.targets import Request, check_names, profile_of
 RESERVED = ("plugin_namespace", "plugin_version", "aot")
 """Attributes that say which plugin, and which of its implementations; they are not the plugin's own."""
 
+STANDARD = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "com.microsoft")
+SYMBOL = re.compile(r"[A-Za-z_]\w{0,63}", re.ASCII)
+
+
+ELEMENTS = {
+    TensorProto.FLOAT: "fp32",
+    TensorProto.FLOAT16: "fp16",
+    TensorProto.BFLOAT16: "bf16",
+    TensorProto.FLOAT8E4M3FN: "fp8",
+    TensorProto.INT8: "int8",
+    TensorProto.UINT8: "uint8",
+    TensorProto.INT32: "int32",
+    TensorProto.INT64: "int64",
+    TensorProto.BOOL: "bool",
+}
+"""ONNX's element types, under the names that aotfactory writes."""
+
 
 def load(path: Path, catalog: Catalog, request: Request) -> Network:
     """The network of an ONNX file's plugin nodes.
 
     Args:
-        request: Shapes and data types of the model's inputs where the file leaves a dimension open; attributes are
+        request: Shapes of the model's inputs where the file leaves a dimension open; data types and attributes are
             the file's.
 
     Raises:
         UsageError: The file cannot be read, has no plugin node, or the shape of a plugin's input is not known.
     """
-    try:
-        model = onnx.load(path)
-    except FileNotFoundError as error:
-        raise UsageError(f"no such file: {path}") from error
-    except Exception as error:
-        raise UsageError(f"{path} is not an ONNX model: {error}") from error
     if request.attributes:
         raise UsageError("--attr does not apply to an ONNX file", hint="the attributes are those of its nodes")
+    if request.dtype:
+        raise UsageError("--dtype does not apply to an ONNX file", hint="the data types are those of its inputs")
+    model = _read(path)
     catalog.load_all()
-    builder = NetworkBuilder()
     initializers = {i.name for i in model.graph.initializer}
     inputs = [i for i in model.graph.input if i.name not in initializers]
     names = [i.name for i in inputs]
     check_names(request, names, str(path))
+    builder = NetworkBuilder()
     for value in inputs:
         builder.add_input(_input(value, names, request))
-    _add_calls(model, builder, path)
+    _Reader(path, model, builder).add_calls()
     if not builder.calls:
-        raise UsageError(
-            f"{path} has no plugin node",
-            hint="a plugin's node has its name as operator and a plugin_namespace attribute",
-        )
-    used = {name for call in builder.calls for name in (*call.inputs, *call.outputs)}
+        raise UsageError(f"{path} has no plugin node", hint=_no_plugin_hint(model))
+    return _covered(path, model, builder)
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint="TARGET is a path to a .onnx file") from error
+    except Exception as error:
+        raise UsageError(f"{path} is not an ONNX model: {error}") from error
+    if not model.HasField("graph"):
+        raise UsageError(f"{path} is not an ONNX model: it has no graph")
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def _no_plugin_hint(model: onnx.ModelProto) -> str:
+    custom = sorted({i for node in model.graph.node if (i := _plugin_id(node)) and node.domain not in STANDARD})
+    seen = f"; nodes that may be meant are {', '.join(custom)}: --plugins loads their definitions" if custom else ""
+    return f"a plugin's node has its name as operator, and its namespace as domain or as plugin_namespace{seen}"
+
+
+def _covered(path: Path, model: onnx.ModelProto, builder: NetworkBuilder) -> Network:
+    """The network of the calls alone: without the tensors and dimensions that only other nodes use."""
     made = [name for call in builder.calls for name in call.outputs]
-    read = [name for call in builder.calls for name in call.inputs]
-    elsewhere = {o.name for o in model.graph.output} | {
-        name
-        for node in model.graph.node
-        if _plugin_id(node) not in {c.plugin for c in builder.calls}
-        for name in node.input
-    }
+    read = {name for call in builder.calls for name in call.inputs}
+    calls = {call.outputs for call in builder.calls}
+    elsewhere = {o.name for o in model.graph.output}
+    for node in model.graph.node:
+        if tuple(node.output) not in calls:
+            elsewhere |= set(node.input)
     outputs = [name for name in made if name in elsewhere or name not in read]
-    builder.tensors = {name: tensor for name, tensor in builder.tensors.items() if name in used}
+    builder.tensors = {name: tensor for name, tensor in builder.tensors.items() if name in {*made, *read}}
+    used = {symbol for tensor in builder.tensors.values() for d in tensor.shape for symbol in d.symbols}
+    builder.ranges = {name: r for name, r in builder.ranges.items() if name in used}
     return builder.finish(path.stem, str(path), outputs)
 
 
-def _add_calls(model: onnx.ModelProto, builder: NetworkBuilder, path: Path) -> None:
-    """Add every plugin node, in order; the shapes between them are ONNX's own inference's."""
-    known = {value.name: value for value in (*model.graph.input, *model.graph.value_info)}
-    constants = {i.name: i for i in model.graph.initializer}
-    for index, node in enumerate(model.graph.node):
-        plugin_id = _plugin_id(node)
-        if plugin_id is None or plugin_id not in plugins.registered():
-            if plugin_id is not None and any(a.name == "plugin_namespace" for a in node.attribute):
-                plugins.find(plugin_id)  # raises: it is meant to be a plugin's
-            continue
-        for name in node.input:
-            if name in builder.tensors:
+class _Reader:
+    """Adds a model's plugin nodes to a network, in order; the shapes between them are ONNX's own inference's."""
+
+    def __init__(self, path: Path, model: onnx.ModelProto, builder: NetworkBuilder) -> None:
+        self.path, self.model, self.builder = path, model, builder
+        self.constants = {i.name: i for i in model.graph.initializer}
+        self.known: dict[str, onnx.ValueInfoProto] | None = None
+
+    def add_calls(self) -> None:
+        labels: set[str] = set()
+        for index, node in enumerate(self.model.graph.node):
+            plugin_id = _plugin_id(node)
+            for attribute in node.attribute:
+                self._refuse_plugins_in(attribute, node)
+            if plugin_id is None or plugin_id not in plugins.registered():
+                if plugin_id is not None and any(a.name == "plugin_namespace" for a in node.attribute):
+                    plugins.find(plugin_id)  # raises: it is meant to be a plugin's
                 continue
-            if name in constants:
-                dims = tuple(Constant(d) for d in constants[name].dims)
-                builder.add_tensor(_tensor(name, constants[name].data_type, dims))
-                continue
-            inferred = _infer(model, builder)
-            known = {v.name: v for v in (*inferred.graph.value_info, *inferred.graph.input)}
-            if name not in known:
-                raise UsageError(
-                    f"{path}: the shape of {name!r}, an input of {plugin_id}, is not known",
-                    hint="fold the model's constants first: polygraphy surgeon sanitize --fold-constants",
-                )
-            kind = known[name].type.tensor_type
-            builder.add_tensor(_tensor(name, kind.elem_type, tuple(_dimension(d, name, path) for d in kind.shape.dim)))
-        attributes = {a.name: _attribute(a) for a in node.attribute if a.name not in RESERVED}
-        label = node.name or f"{node.op_type}_{index}"
-        builder.add_call(label, plugin_id, attributes, list(node.input), list(node.output))
+            for name in node.input:
+                if name not in self.builder.tensors:
+                    self.builder.add_tensor(self._tensor(name, plugin_id))
+            attributes = {a.name: _attribute(a) for a in node.attribute if a.name not in RESERVED}
+            # Variants and their kernels are named after the call.
+            label = re.sub(r"\W", "_", node.name or f"{node.op_type}_{index}", flags=re.ASCII)
+            label = label if label not in labels else f"{label}_{index}"
+            labels.add(label)
+            self.builder.add_call(label, plugin_id, attributes, list(node.input), list(node.output))
+            self.known = None
+
+    def _refuse_plugins_in(self, attribute: onnx.AttributeProto, outer: onnx.NodeProto) -> None:
+        for graph in (attribute.g, *attribute.graphs):
+            for node in graph.node:
+                if _plugin_id(node) in plugins.registered():
+                    raise UsageError(
+                        f"{self.path}: {_plugin_id(node)} is inside a branch or body of {outer.op_type} {outer.name!r}",
+                        hint="only plugin nodes of the main graph can be built; take it out of the subgraph",
+                    )
+                for inner in node.attribute:
+                    self._refuse_plugins_in(inner, outer)
+
+    def _tensor(self, name: str, plugin_id: str) -> Tensor:
+        """A tensor that an initializer or another node makes; to the bundle it is an input."""
+        where = f"{name!r}, an input of {plugin_id}"
+        if not name:
+            raise UsageError(f"{self.path}: {plugin_id} leaves an input out", hint="a plugin's inputs are not optional")
+        if name in self.constants:
+            constant = self.constants[name]
+            return _tensor(name, constant.data_type, tuple(Constant(d) for d in constant.dims), where, self.path)
+        if self.known is None:
+            self.known = _infer(self.model, self.builder)
+        kind = self.known[name].type.tensor_type if name in self.known else None
+        if kind is None or not kind.HasField("shape"):
+            raise UsageError(
+                f"{self.path}: the shape of {where}, is not known",
+                hint="fold the model's constants: polygraphy surgeon sanitize --fold-constants MODEL -o FOLDED",
+            )
+        shape = tuple(self._dimension(d, axis, where) for axis, d in enumerate(kind.shape.dim))
+        return _tensor(name, kind.elem_type, shape, where, self.path)
+
+    def _dimension(self, dim: Any, axis: int, where: str) -> Expr:
+        """A dimension; its expression travels through ONNX's inference as its text."""
+        problem = UsageError(
+            f"{self.path}: dimension {axis} of {where}, is not known",
+            hint="give the model's inputs static shapes: --shape NAME=1x3x32x32",
+        )
+        if dim.HasField("dim_value"):
+            return Constant(dim.dim_value)
+        try:
+            expr = parse(dim.dim_param)
+        except DefinitionError:
+            raise problem from None
+        if not expr.symbols <= set(self.builder.ranges):
+            raise problem
+        return expr
 
 
-def _infer(model: onnx.ModelProto, builder: NetworkBuilder) -> onnx.ModelProto:
-    """ONNX's shape inference, told what the builder knows; a dimension's expression travels as its text."""
+def _infer(model: onnx.ModelProto, builder: NetworkBuilder) -> dict[str, onnx.ValueInfoProto]:
+    """Type and shape of what is known: by ONNX's shape inference, told what the builder knows, or else by the file."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.value_info[:]
     inputs = {value.name: value for value in copy.graph.input}
+    elements = {name: element for element, name in ELEMENTS.items()}
     for tensor in builder.tensors.values():
         shape = [d.value if isinstance(d, Constant) else str(d) for d in tensor.shape]
-        element = onnx.helper.np_dtype_to_tensor_dtype(dtypes.find(tensor.dtype).array)
-        value = onnx.helper.make_tensor_value_info(tensor.name, element, shape)
+        value = onnx.helper.make_tensor_value_info(tensor.name, elements[tensor.dtype], shape)
         if tensor.name in inputs:
             inputs[tensor.name].CopyFrom(value)
         else:
             copy.graph.value_info.append(value)
-    return shape_inference.infer_shapes(copy, data_prop=True)
-
-
-def _dimension(dim: Any, name: str, path: Path) -> Expr:
-    if dim.HasField("dim_value"):
-        return Constant(dim.dim_value)
     try:
-        return parse(dim.dim_param)
-    except DefinitionError as error:
+        inferred = shape_inference.infer_shapes(copy, data_prop=True)
+    except Exception as error:
         raise UsageError(
-            f"{path}: a dimension of {name!r} is not known", hint="give the inputs static shapes"
+            f"ONNX cannot infer the model's shapes: {error}", hint="is it valid with these inputs?"
         ) from error
+    found = (*model.graph.value_info, *inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
+    return {value.name: value for value in found if value.type.tensor_type.HasField("shape")}
 
 
 def _input(value: onnx.ValueInfoProto, names: list[str], request: Request) -> NetworkInput:
     kind = value.type.tensor_type
-    dims = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in kind.shape.dim]
     asked = profile_of(request, value.name, names)
+    where = f"input {value.name!r}"
+    if not kind.HasField("shape"):
+        if asked is None:
+            raise UsageError(f"the shape of {where} is open in the model", hint=f"--shape {value.name}=1x3x32x32")
+        dims: list[int | str] = [""] * len(asked.max)
+    else:
+        dims = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in kind.shape.dim]
     if asked is None:
         unknown = [d for d in dims if isinstance(d, str)]
         if unknown:
             raise UsageError(
-                f"dimension {unknown[0] or '?'} of {value.name} is open in the model",
+                f"dimension {unknown[0] or '?'} of {where} is open in the model",
                 hint=f"--shape {value.name}=1x3x32x32, or --min-shape, --opt-shape and --max-shape",
             )
         asked = Profile.static(tuple(int(d) for d in dims))
     for point in (asked.min, asked.max):
         if len(point) != len(dims) or any(isinstance(d, int) and d != n for d, n in zip(dims, point, strict=True)):
-            raise UsageError(f"{value.name} is {dims} in the model, not {list(point)}")
+            shape = "x".join(str(d) or "?" for d in dims)
+            raise UsageError(f"{where} is {shape} in the model, not {'x'.join(map(str, point))}")
+    default = re.sub(r"\W", "_", value.name, flags=re.ASCII)[:48]
     symbols = tuple(
-        d if isinstance(d, str) and d.isidentifier() else f"{value.name}_{axis}" for axis, d in enumerate(dims)
+        d if isinstance(d, str) and SYMBOL.fullmatch(d) and not keyword.iskeyword(d) else f"x_{default}_{axis}"
+        for axis, d in enumerate(dims)
     )
-    return NetworkInput(name=value.name, dtype=_dtype(kind.elem_type), profile=asked, dims=symbols)
+    return NetworkInput(name=value.name, dtype=_dtype(kind.elem_type, where), profile=asked, dims=symbols)
 
 
-def _tensor(name: str, element: int, shape: tuple[Expr, ...]) -> Tensor:
-    return Tensor(name=name, role="input", dtype=_dtype(element), shape=shape)
+def _tensor(name: str, element: int, shape: tuple[Expr, ...], where: str, path: Path) -> Tensor:
+    return Tensor(name=name, role="input", dtype=_dtype(element, f"{path}: {where}"), shape=shape)
 
 
-def _dtype(element: int) -> str:
-    return dtypes.of_array(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(element))).name
+def _dtype(element: int, where: str) -> str:
+    if element not in ELEMENTS:
+        name = TensorProto.DataType.Name(element)
+        raise UsageError(f"{where} is {name} in the model", hint=f"plugins take {', '.join(ELEMENTS.values())}")
+    return ELEMENTS[element]
 
 
 def _plugin_id(node: onnx.NodeProto) -> str | None:

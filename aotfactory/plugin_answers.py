@@ -159,7 +159,7 @@ class PluginAnswers:
                 + (f" ({shown}): no call has inputs of these shapes" if calls else ": no call has these attributes"),
                 hint="the model or its shapes changed: compile the bundle again",
             )
-        if len({self._answers(call) for call in fitting}) > 1:
+        if len(fitting) > 1:
             fitting = [c for c in fitting if _within(self.network, c, inputs)] or fitting
         if len({self._answers(call) for call in fitting}) > 1:
             raise DefinitionError(
@@ -235,10 +235,9 @@ def _fits(network: Network, call: Call, inputs: Sequence[Any]) -> bool:
 def _within(network: Network, call: Call, inputs: Sequence[Any]) -> bool:
     """Whether the bounds that TensorRT states for the inputs are those of the call, where it states any."""
     for name, desc in zip(call.inputs, inputs, strict=True):
-        shape = desc.shape
-        if shape is None or not shape.is_dynamic:
+        if not desc.has_shape or not desc.shape.is_dynamic:
             continue
-        for point, stated in (("min", shape.min), ("max", shape.max)):
+        for point, stated in (("min", desc.shape.min), ("max", desc.shape.max)):
             at = {symbol: getattr(r, point) for symbol, r in network.ranges.items()}
             if tuple(d.evaluate(at) for d in network.tensor(name).shape) != tuple(stated):
                 return False

@@ -16,9 +16,10 @@ from typing import Any
 from aotfactory.arch import driver_version
 from aotfactory.bundle import MANIFEST, Bundle, network_to_json
 from aotfactory.checks import Check
-from aotfactory.engine import Plan, PlanOptions
+from aotfactory.engine import Plan
 from aotfactory.errors import DefinitionError, UsageError
 from aotfactory.files import replace_file
+from aotfactory.plan_options import PlanOptions
 
 SCHEMA = "aotfactory.plan/1"
 

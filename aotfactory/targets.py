@@ -15,6 +15,10 @@ from aotfactory.errors import UsageError
 from aotfactory.network import Network, NetworkInput, Profile, Shape
 from aotfactory.recipe import Recipe
 
+LARGEST_DIMENSION = 2**31 - 1
+MAX_RANK = 8
+"""Limits of a tensor in TensorRT (NvInferRuntimeBase.h, Dims)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -48,23 +52,27 @@ def resolve(target: str, catalog: Catalog, request: Request) -> Network:
 
         return onnx_network.load(Path(target), catalog, request)
     if "::" in target:
+        if target not in plugins.registered():
+            catalog.load_all()
         recipe = catalog.for_plugin(target)
         return _of_recipe(recipe, target, request) if recipe else _of_plugin(target, request)
     recipe = catalog.find(target)
     if recipe is None:
+        left_out = "".join(f"; {problem}" for problem in catalog.problems)
         raise UsageError(
             f"no recipe {target!r}",
             hint=f"there are {', '.join(sorted(catalog.recipes))}; a plugin without a recipe is built by its id, "
-            "namespace::name; --plugins PATH loads your own",
+            f"namespace::name; --plugins PATH loads your own{left_out}",
         )
     return _of_recipe(recipe, target, request)
 
 
 def _of_recipe(recipe: Recipe, target: str, request: Request) -> Network:
     names = [item.name for item in recipe.inputs]
+    check_names(request, names, recipe.name)
     common = request.dtype.get(None, recipe.dtypes[0])
     if common not in recipe.dtypes:
-        raise UsageError(f"{recipe.name} has no {common} kernel", hint=f"use one of {', '.join(recipe.dtypes)}")
+        raise UsageError(f"{recipe.name} cannot be {common}", hint=f"use one of {', '.join(recipe.dtypes)}")
     profiles = {item.name: profile_of(request, item.name, names) for item in recipe.inputs}
     # An input without a shape of its own takes the dimensions that it shares with one that has.
     known: dict[str, tuple[int, int, int]] = {}
@@ -80,9 +88,11 @@ def _of_recipe(recipe: Recipe, target: str, request: Request) -> Network:
             extents = [known.get(d, (n, n, n)) for d, n in zip(dims, item.shape, strict=True)]
             profile = Profile(**{k: tuple(e[i] for e in extents) for i, k in enumerate(("min", "opt", "max"))})
         dtype = request.dtype.get(item.name, item.dtypes[0] if item.dtypes else common)
+        if dtype not in (item.dtypes or recipe.dtypes):
+            offered = ", ".join(item.dtypes or recipe.dtypes)
+            raise UsageError(f"{item.name} of {recipe.name} cannot be {dtype}", hint=f"use one of {offered}")
         named = len(item.dims) == len(profile.max)
         inputs.append(_input(item.name, dtype, profile, item.dims if named else None))
-    check_names(request, names, recipe.name)
     return network_builder.chain(
         name=recipe.name,
         target=target,
@@ -123,22 +133,33 @@ def _input(name: str, dtype: str, profile: Profile, dims: tuple[str, ...] | None
 
 def profile_of(request: Request, name: str, names: list[str]) -> Profile | None:
     """The profile asked for an input: static from ``--shape``; dynamic from min, opt and max."""
-    key: str | None = name
-    if len(names) == 1 and not any(name in m for m in (request.shape, request.min_shape, request.max_shape)):
-        key = None
-    shape, low, high = request.shape.get(key), request.min_shape.get(key), request.max_shape.get(key)
-    opt = request.opt_shape.get(key, shape)
+
+    def given(shapes: Mapping[str | None, Shape]) -> Shape | None:
+        return shapes.get(name, shapes.get(None) if len(names) == 1 else None)
+
+    shape, low, high, opt = map(given, (request.shape, request.min_shape, request.max_shape, request.opt_shape))
     if low is None and high is None:
-        if key in request.opt_shape:
+        if opt is not None:
             raise UsageError(f"--opt-shape of {name} without --min-shape and --max-shape", hint="give all three")
         return Profile.static(shape) if shape is not None else None
     if low is None or high is None:
         missing = "--min-shape" if low is None else "--max-shape"
         raise UsageError(f"a dynamic shape for {name} needs {missing} too", hint="give --min-shape and --max-shape")
-    return Profile(min=low, opt=opt if opt is not None else high, max=high)
+    if shape is not None and opt is not None:
+        raise UsageError(f"--shape and --opt-shape of {name} mean the same", hint="give one of them")
+    opt = opt or shape or high
+    if not len(low) == len(opt) == len(high):
+        texts = ", ".join("x".join(map(str, s)) for s in (low, opt, high))
+        raise UsageError(f"min, opt and max shapes of {name} have different ranks: {texts}", hint="use one rank")
+    return Profile(min=low, opt=opt, max=high)
 
 
 def check_names(request: Request, names: list[str], target: str) -> None:
+    """Every option names an input of the target, and says which where there are several.
+
+    Raises:
+        UsageError: One does not.
+    """
     for option, given in (
         ("--shape", request.shape),
         ("--min-shape", request.min_shape),
@@ -153,6 +174,8 @@ def check_names(request: Request, names: list[str], target: str) -> None:
             raise UsageError(
                 f"{option} must say which input: {target} has {', '.join(names)}", hint=f"{option} {names[0]}=1x3x32x32"
             )
+        if option != "--dtype" and None in given and names[0] in given:
+            raise UsageError(f"{option} is given twice for {names[0]}", hint="with and without its name")
 
 
 def parse_shape(text: str) -> Shape:
@@ -161,8 +184,13 @@ def parse_shape(text: str) -> Shape:
     Raises:
         UsageError: It is not one.
     """
-    if not re.fullmatch(r"\d+(x\d+)*", text):
+    if not re.fullmatch(r"\d+(x\d+)*", text, re.ASCII):
         raise UsageError(
-            f"{text!r} is not a shape", hint="write 1x3x32x32; a dynamic one takes --min-shape, --max-shape"
+            f"{text!r} is not a shape", hint="write 1x3x32x32; a dynamic one takes --min-shape and --max-shape"
         )
-    return tuple(int(n) for n in text.split("x"))
+    shape = tuple(int(n) for n in text.split("x") if len(n) < 20)
+    if len(shape) < text.count("x") + 1 or max(shape) > LARGEST_DIMENSION:
+        raise UsageError(f"{text!r} has a dimension above {LARGEST_DIMENSION}", hint="TensorRT has none so large")
+    if len(shape) > MAX_RANK:
+        raise UsageError(f"{text!r} has {len(shape)} dimensions", hint=f"TensorRT has at most {MAX_RANK}")
+    return shape

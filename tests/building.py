@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from aotfactory.compile import Options, Result, compile_network
 from aotfactory.network import Network, NetworkInput, Profile
 from aotfactory.run import interpreter
 
-DEFINITIONS = Path(__file__).parent / "definitions"
+MODULES = Path(__file__).parent / "modules"
 
 _numbers = itertools.count()
 
@@ -56,6 +57,18 @@ def write(folder: Path, text: str) -> Path:
     path = folder / f"definitions_{next(_numbers)}.py"
     path.write_text(text)
     return path
+
+
+def edited(folder: Path, module: Path, edits: Mapping[str, str] | None = None) -> tuple[str, list[str]]:
+    """Load a copy of a module in which each old text, which stands in it once, is replaced: plugin id, sources."""
+    text = module.read_text()
+    for old, new in (edits or {}).items():
+        assert text.count(old) == 1, f"{old!r} is in {module.name} {text.count(old)} times"
+        text = text.replace(old, new)
+    path = write(folder, text)
+    plugin = f"{path.stem}::{module.stem}"
+    path.write_text(re.sub(rf'"\w+::{module.stem}"', f'"{plugin}"', text))
+    return plugin, load(path)
 
 
 def network(

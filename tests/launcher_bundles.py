@@ -23,7 +23,7 @@ def tensor(name: str, role: str, shape: list[Any], dtype: str = "fp32", aliases:
 
 
 def variant(call: str = "call", *, kernel: str = "copy", ptx: str | None = None, **changes: Any) -> Manifest:
-    """A variant for `copy(x, n, y)`: 128 threads a block, 1024 elements of `x` of shape (N, 8) a block."""
+    """A variant for `copy(x, n, y)`: one element of x (N, 8) a thread, 1024 threads a block."""
     parameters = changes.get("parameters", ["ptr", "i32", "ptr"])
     text = ptx if ptx is not None else entry(kernel, parameters)
     return {
@@ -43,7 +43,12 @@ def variant(call: str = "call", *, kernel: str = "copy", ptx: str | None = None,
         "parameters": parameters,
         "launch": {
             "grid_x": ["ceil_div", ["prod", "N", 8], 1024],
-            **{"grid_y": 1, "grid_z": 1, "block_x": 1024, "block_y": 1, "block_z": 1, "shared_mem": 0},
+            "grid_y": 1,
+            "grid_z": 1,
+            "block_x": 1024,
+            "block_y": 1,
+            "block_z": 1,
+            "shared_mem": 0,
         },
         "extra_args": [["prod", "N", 8]] * parameters.count("i32"),
         "registers": 8,

@@ -35,6 +35,10 @@ def dry_run(launcher: Path, bundle: Path, **options: Any) -> LaunchResult:
 
 
 class TestBuild:
+    @pytest.fixture(autouse=True)
+    def _no_ready_made_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AOTFACTORY_LAUNCHER", raising=False)
+
     @pytest.mark.slow
     def test_fresh_cache(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         program = build_launcher(cache=tmp_path)
@@ -188,7 +192,8 @@ class TestEvaluation:
             dry_run(launcher, bundles.write(tmp_path, bundles.manifest()), shapes=shapes)
 
     def test_a_symbol_in_two_inputs_is_one_dimension(self, launcher: Path, tmp_path: Path) -> None:
-        tensors = [bundles.tensor(name, "input", ["N", 8]) for name in ("x", "z")] + [bundles.tensor("y", "output", [1])]
+        inputs = [bundles.tensor(name, "input", ["N", 8]) for name in ("x", "z")]
+        tensors = [*inputs, bundles.tensor("y", "output", [1])]
         call = {"name": "call", "plugin": "p", "attributes": {}, "inputs": ["x", "z"], "outputs": ["y"]}
         variant = bundles.variant(parameters=["ptr", "ptr", "i32", "ptr"])
         bundle = bundles.write(tmp_path, bundles.manifest(variant, tensors=tensors, calls=[call]))
@@ -205,8 +210,15 @@ class TestEvaluation:
 
 
 DTYPES: dict[str, Any] = {
-    **{"fp32": np.float32, "fp16": np.float16, "bf16": ml_dtypes.bfloat16, "fp8": ml_dtypes.float8_e4m3fn},
-    **{"int8": np.int8, "uint8": np.uint8, "int32": np.int32, "int64": np.int64, "bool": np.bool_},
+    "fp32": np.float32,
+    "fp16": np.float16,
+    "bf16": ml_dtypes.bfloat16,
+    "fp8": ml_dtypes.float8_e4m3fn,
+    "int8": np.int8,
+    "uint8": np.uint8,
+    "int32": np.int32,
+    "int64": np.int64,
+    "bool": np.bool_,
 }
 
 

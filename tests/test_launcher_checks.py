@@ -249,7 +249,7 @@ class TestTiming:
         assert timing is not None
         assert timing["bytes_moved"] == 3 * 2 * 100 * 8 * 4  # every call reads and writes 3200 bytes
         assert (timing["launches"], timing["input_sets"], timing["repeat"]) == (3, 2, 6)
-        for times in (timing["pass"]["us"], timing["pass"]["graph_us"], timing["copy"]["us"], timing["copy"]["graph_us"]):
+        for times in [timing[of][by] for of in ("pass", "copy") for by in ("us", "graph_us")]:
             ordered = [times[key] for key in ("min", "p5", "p25", "median", "p75", "p95", "max")]
             assert ordered == sorted(ordered)
             assert ordered[0] > 0

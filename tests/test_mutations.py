@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from building import Built, build, load, network, tensor, write
+from building import Built, build, edited, network, tensor
 
 MUTANTS = Path(__file__).parent / "mutants"
 
@@ -386,13 +386,7 @@ PTX = (
 
 def outcome(good: str, mutant: Mutant | None, folder: Path) -> Built:
     """Build a good module, with a mutant's edits if there is one, and check it."""
-    text = (MUTANTS / f"{good}.py").read_text()
-    name = re.sub(r"\W", "_", mutant.name) if mutant else "good"
-    for old, new in mutant.edits.items() if mutant else ():
-        assert text.count(old) == 1, f"{old!r} is in {good}.py {text.count(old)} times"
-        text = text.replace(old, new)
-    plugin = f"{good}_{name}::{good}"
-    sources = load(write(folder, text.replace(f"mutants::{good}", plugin)))
+    plugin, sources = edited(folder, MUTANTS / f"{good}.py", mutant.edits if mutant else {})
     names = ("a", "b") if good == "shifted_sub" else ("x",)
     made = network(plugin, *(tensor(n, "N=1/7/64 C=48") for n in names))
     return build(made, sources, archs=mutant.arch if mutant else "portable", isa=mutant.isa if mutant else "8.0")

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arithmetic on bf16 and fp8 for Triton's interpreter, which computes with their bits as if they were integers.
+"""Arithmetic on bf16 and fp8 for Triton's interpreter, which computes with their bits as if they were integers, cuts
+digits off instead of rounding, and gets denormals wrong.
 
-The limitation is in Triton's documentation ("Debugging Triton", "Using the Interpreter"). A kernel that adds in bf16 is
-right on a GPU, so it must not be called wrong here; each operation is rounded to the type, as a GPU does.
+That it has no bf16 is in Triton's documentation ("Debugging Triton"). But a kernel that adds in bf16 is right on a GPU
+and must not be called wrong here. Each operation is rounded to the nearest number of the type, as a GPU does;
+conversion to fp8 saturates, as Triton has the GPU do.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ NARROW = {
 }
 """By Triton's name of the type; the interpreter holds its bits in unsigned integers."""
 
+NEAREST = interpreter._ir.ROUNDING_MODE.RTNE
+
 
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
     """Make the interpreter's operations on these types compute with the numbers, not the bits."""
     builder = interpreter.InterpreterBuilder
-    names = ("binary_op", "unary_op", "ternary_op", "create_fma", "create_dot", "cast_impl")
+    names = ("binary_op", "unary_op", "ternary_op", "create_fma", "create_dot", "cast_impl", "create_fp_to_fp")
     originals = {name: getattr(builder, name) for name in names}
 
     def elementwise(name: str) -> Callable[..., Any]:
@@ -48,14 +52,21 @@ def exact_arithmetic() -> Iterator[None]:
     def dot(self: Any, a: Any, b: Any, *rest: Any) -> Any:
         return originals["create_dot"](self, _widened(a), _widened(b), *rest)
 
-    def cast(self: Any, source: Any, to: Any) -> Any:
-        if str(to.scalar) in NARROW and source.dtype.scalar.is_int():
-            source = originals["cast_impl"](self, source, tl.float32)
-        return originals["cast_impl"](self, source, to)
+    def conversion(name: str) -> Callable[..., Any]:
+        def convert(self: Any, source: Any, to: Any, rounding: Any = NEAREST) -> Any:
+            element, wanted = _narrow(source), NARROW.get(str(to.scalar))
+            if (element is None and wanted is None) or rounding not in (NEAREST, None):
+                return originals[name](self, source, to, *([rounding] if name == "create_fp_to_fp" else []))
+            numbers = source.data if element is None else source.data.view(element).astype(np.float32)
+            return interpreter.TensorHandle(_converted(numbers, wanted, to), to.scalar)
+
+        return convert
 
     for name in names[:3]:
         setattr(builder, name, elementwise(name))
-    builder.create_fma, builder.create_dot, builder.cast_impl = fma, dot, cast
+    for name in names[-2:]:
+        setattr(builder, name, conversion(name))
+    builder.create_fma, builder.create_dot = fma, dot
     try:
         yield
     finally:
@@ -65,6 +76,18 @@ def exact_arithmetic() -> Iterator[None]:
 
 def _narrow(handle: Any) -> np.dtype[Any] | None:
     return NARROW.get(str(handle.dtype.scalar))
+
+
+def _converted(numbers: Any, wanted: np.dtype[Any] | None, to: Any) -> Any:
+    bits = interpreter._get_np_dtype(to)
+    with np.errstate(all="ignore"):
+        if wanted is None:
+            return numbers.astype(bits)
+        numbers = numbers.astype(np.float32)
+        if wanted.itemsize == 1:
+            largest = float(ml_dtypes.finfo(wanted).max)
+            numbers = np.clip(numbers, -largest, largest)
+        return numbers.astype(wanted).view(bits)
 
 
 def _widened(handle: Any) -> Any:

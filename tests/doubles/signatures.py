@@ -28,6 +28,10 @@ _PLAIN |= {"typing_extensions.Buffer": "Buffer", "collections.abc.Callable": "Ca
 _PLAIN |= {"collections.abc.Sequence": "Sequence", "IParserError": "ParserError", "handle": "object"}
 
 
+_REPLACED = {"init_builder": ["__init__(logger: ILogger) -> None"]}
+"""The compile-only TensorRT puts its own function in place of this one; other bindings are checked to have it."""
+
+
 class RefusedError(TypeError):
     """The real binding would not have taken this call."""
 
@@ -38,6 +42,8 @@ def documented(member: Any) -> list[str]:
         text = (member.fget.__doc__ or "") if member.fget else ""
         found = re.search(r"-> (.+)", text)
         return [f"{plain(found[1])}{' (read-only)' if member.fset is None else ''}"] if found else []
+    if getattr(member, "__name__", "") in _REPLACED:
+        return _REPLACED[member.__name__]
     return [plain(line) for line in (member.__doc__ or "").splitlines() if _SIGNATURE.match(line)]
 
 
@@ -61,7 +67,8 @@ class Double:
         for name, member in list(vars(cls).items()):
             if not name.startswith("_") and name != "real":
                 setattr(cls, name, _checked(real, name, member))
-        if "__init__" in vars(cls) and "__init__" in vars(getattr(trt, real)):
+        # A class that only TensorRT itself makes objects of has no signature here.
+        if "__init__" in vars(cls) and documented(vars(getattr(trt, real)).get("__init__")):
             cls.__init__ = _checked(real, "__init__", cls.__init__)  # type: ignore[method-assign]
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -177,6 +184,6 @@ def fits(value: Any, kind: str) -> bool:
         return _CHECKS[kind](value)
     if inner := re.fullmatch(r"(?:list|Sequence)\[(.+)\]", kind):
         return isinstance(value, list | tuple) and all(fits(item, inner[1]) for item in value)
-    if isinstance(value, Double):
-        return kind == value.real
+    if kind == getattr(value, "real", None):
+        return True
     return hasattr(trt, kind) and isinstance(value, getattr(trt, kind))

@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: UP006, UP035  (annotations as TensorRT's documentation writes them)
+"""Quantisation of each row (token) by its largest magnitude, to int8 or fp8 (e4m3), with the scales as a second output.
+
+A program holds whole rows in registers, several where they are short, so memory is read once and written once. Rows of
+more than REACH elements are read twice, the second time mostly from L2. Where a row's length is a multiple of 16 all
+accesses are vectors; for dynamic lengths the kernel looks when it runs.
+
+The result is defined bit by bit, in fp32: with m the row's largest magnitude, at least 2^-100, and 127 or 448 as `most`,
+    scale = m / most        y = round(clamp(x * (most / m), -most, most)), to nearest, ties to even.
+A row with NaN has a NaN scale; its int8 values are 0, its fp8 values NaN. A row with an infinity has an infinite scale
+and zeros; where it is infinite int8 has 0 and fp8 NaN.
+
+fp8 comes from the GPU's own conversion where it has one (sm_89 on); elsewhere, and in Triton's interpreter, from integer
+and fp32 arithmetic with the same results.
+"""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Iterator, List, Tuple
+
+import ml_dtypes
+import numpy as np
+import triton
+import triton.language as tl
+from triton.backends.nvidia.compiler import CUDAOptions
+
+from aotfactory.errors import UsageError
+from aotfactory.kernel import AotKernel, aot_kernel
+from aotfactory.recipe import Input, Recipe
+
+import tensorrt as trt  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
+import tensorrt.plugin as trtp  # isort: skip
+
+TYPES = "FP32|FP16|BF16"
+REACH = 16384  # elements of a row that a program holds in registers
+CHUNK = 8192  # elements at a time of longer rows
+VECTOR = 16  # elements of an int8 or fp8 vector
+INT8, FP8, NATIVE_FP8 = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
+MAGNITUDE, EXPONENT = tl.constexpr(0x7FFFFFFF), tl.constexpr(0x7F800000)
+LEAST = tl.constexpr(0x0D800000)  # 2^-100 as fp32's bits
+
+
+@triton.jit
+def _magnitude(x):
+    # Magnitudes order as their bits do, and NaN is above them all, which the maximum of floats would ignore.
+    return x.to(tl.int32, bitcast=True) & MAGNITUDE
+
+
+@triton.jit
+def _scales(largest, TO: tl.constexpr):
+    most = tl.maximum(largest, LEAST).to(tl.float32, bitcast=True)
+    bound = tl.full(most.shape, 127.0 if TO == INT8 else 448.0, tl.float32)
+    return tl.div_rn(most, bound), tl.div_rn(bound, most)
+
+
+@triton.jit
+def _quantised(x, TO: tl.constexpr):
+    # x is scaled already, and beyond the bound by rounding at most; or NaN.
+    if TO == INT8:
+        x = tl.minimum(tl.maximum(tl.where(x == x, x, 0.0), -127.0), 127.0)
+        # 1.5 * 2^23 leaves no room for a fraction: the addition rounds, and the sum's low bits are the integer.
+        y = (x + 12582912.0).to(tl.int32, bitcast=True).to(tl.int8)
+    elif TO == NATIVE_FP8:
+        y = tl.where(x == x, tl.minimum(tl.maximum(x, -448.0), 448.0), x).to(tl.float8e4nv)
+    else:
+        bits = x.to(tl.int32, bitcast=True)
+        size = tl.minimum((bits & MAGNITUDE).to(tl.float32, bitcast=True), 448.0)
+        # As above, but what leaves no room for more than 3 bits after the first is 2^20 times the number's power of two;
+        # or 2^20 times the smallest normal number's, 2^-6, as the denormal ones are spaced alike.
+        power = tl.maximum(size.to(tl.int32, bitcast=True) & EXPONENT, (127 - 6) << 23)
+        room = (power + (20 << 23)).to(tl.float32, bitcast=True)
+        rounded = (size + room) - room
+        # 2^-120 moves the exponents from fp32's bias to that of e4m3, denormal numbers included.
+        code = (rounded * 7.52316384526264e-37).to(tl.int32, bitcast=True) >> 20
+        y = (tl.where(x == x, code, 0x7F) | ((bits >> 24) & 0x80)).to(tl.uint8)
+    return y
+
+
+@triton.jit
+def _whole_rows(x_ptr, y_ptr, scale_ptr, rows, cols, TO: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    col = tl.arange(0, BLOCK)
+    inside = (row < rows)[:, None] & (col < cols)[None, :]
+    at = row[:, None] * cols + col[None, :]
+    x = tl.load(x_ptr + at, mask=inside, other=0).to(tl.float32)
+    scale, inverse = _scales(tl.max(_magnitude(x), 1), TO)
+    tl.store(scale_ptr + row, scale, mask=row < rows)
+    tl.store(y_ptr + at, _quantised(x * inverse[:, None], TO), mask=inside)
+
+
+@triton.jit
+def _long_row(x_ptr, y_ptr, scale_ptr, cols, TO: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    start = row.to(tl.int64) * cols
+    largest = tl.zeros((BLOCK,), tl.int32)
+    for first in range(0, cols, BLOCK):
+        col = first + tl.arange(0, BLOCK)
+        x = tl.load(x_ptr + start + col, mask=col < cols, other=0).to(tl.float32)
+        largest = tl.maximum(largest, _magnitude(x))
+    # A block of one element: a scalar has no shape to make constants of.
+    scale, inverse = _scales(tl.max(largest[None, :], 1), TO)
+    tl.store(scale_ptr + row + tl.arange(0, 1), scale)
+    for first in range(0, cols, BLOCK):
+        col = first + tl.arange(0, BLOCK)
+        x = tl.load(x_ptr + start + col, mask=col < cols, other=0).to(tl.float32)
+        tl.store(y_ptr + start + col, _quantised(x * inverse, TO), mask=col < cols)
+
+
+@triton.jit
+def per_token_quant_kernel(
+    x_ptr, rows, cols, y_ptr, scale_ptr, TO: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, VECTOR: tl.constexpr,
+):  # fmt: skip
+    if TO == FP8:
+        y_ptr = y_ptr.to(tl.pointer_type(tl.uint8), bitcast=True)
+    if cols % VECTOR == 0:
+        # Written so, the compiler sees that rows begin at 16-byte boundaries.
+        aligned = cols // VECTOR * VECTOR
+        if WHOLE:
+            _whole_rows(x_ptr, y_ptr, scale_ptr, rows, aligned, TO, ROWS, BLOCK)
+        else:
+            _long_row(x_ptr, y_ptr, scale_ptr, aligned, TO, BLOCK)
+    else:
+        if WHOLE:
+            _whole_rows(x_ptr, y_ptr, scale_ptr, rows, cols, TO, ROWS, BLOCK)
+        else:
+            _long_row(x_ptr, y_ptr, scale_ptr, cols, TO, BLOCK)
+
+
+@dataclass(frozen=True)
+class Tactic:
+    """Elements for a program (where a row is shorter, it takes several) and for a thread."""
+
+    tile: int
+    per_thread: int
+
+
+TACTICS = {1: Tactic(1024, 8), 2: Tactic(2048, 16), 3: Tactic(4096, 32)}
+
+
+def _tile(longest: int, tactic: int) -> Tuple[int, int, int]:
+    """Rows and elements of a row that a program holds, and its warps."""
+    block = triton.next_power_of_2(max(longest, 16))
+    block = block if block <= REACH else CHUNK
+    rows = max(TACTICS[tactic].tile // block, 1)
+    return rows, block, min(max(rows * block // (32 * TACTICS[tactic].per_thread), 1), 32)
+
+
+def _tactics(longest: int) -> List[int]:
+    """Tactics that differ for rows of this length."""
+    return sorted({_tile(longest, n): n for n in sorted(TACTICS, reverse=True)}.values())
+
+
+def _arguments(longest: int, tactic: int) -> dict:
+    rows, block, warps = _tile(longest, tactic)
+    return {"ROWS": rows, "BLOCK": block, "WHOLE": longest <= block, "VECTOR": VECTOR, "num_warps": warps}
+
+
+def _longest(x: trtp.TensorDesc) -> int:
+    return int((x.shape.max if x.shape.is_dynamic else tuple(x.shape))[-1])
+
+
+def _fp8() -> int:
+    """How the GPU that Triton compiles for, or the interpreter, gets to fp8."""
+    if triton.knobs.runtime.interpret:
+        return FP8.value
+    target = triton.runtime.driver.active.get_current_target()
+    return NATIVE_FP8.value if target.backend == "cuda" and int(target.arch) >= 89 else FP8.value
+
+
+@contextmanager
+def _fp8_pointers() -> Iterator[None]:
+    """Let kernels have fp8 pointers for any GPU: before sm_89 Triton refuses the very type, not only conversions."""
+    types = CUDAOptions.supported_fp8_dtypes
+    CUDAOptions.supported_fp8_dtypes = tuple(sorted({*types, "fp8e4nv"}))
+    try:
+        yield
+    finally:
+        CUDAOptions.supported_fp8_dtypes = types
+
+
+def _outputs(x: trtp.TensorDesc, dtype: Any) -> Tuple[trtp.TensorDesc, trtp.TensorDesc]:
+    if x.ndim < 1:
+        raise UsageError("per_token_quant of a scalar", hint="x takes 1 dimension or more")
+    y = x.like()
+    y.dtype = dtype
+    return y, trtp.from_shape_expr((*list(x.shape_expr)[:-1], 1), dtype=trt.float32)
+
+
+@trtp.register("aotfactory::per_token_quant_int8")
+def per_token_quant_int8_desc(x: trtp.TensorDesc) -> Tuple[trtp.TensorDesc, trtp.TensorDesc]:
+    """x of (..., D) as int8 of the same shape, -127 to 127, and fp32 scales of (..., 1): x is about y * scale."""
+    return _outputs(x, trt.int8)
+
+
+@trtp.register("aotfactory::per_token_quant_fp8")
+def per_token_quant_fp8_desc(x: trtp.TensorDesc) -> Tuple[trtp.TensorDesc, trtp.TensorDesc]:
+    """x of (..., D) as fp8 (e4m3) of the same shape, and fp32 scales of (..., 1): x is about y * scale."""
+    return _outputs(x, trt.fp8)
+
+
+@trtp.autotune("aotfactory::per_token_quant_int8")
+def per_token_quant_int8_autotune(
+    x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc]
+) -> List[trtp.AutoTuneCombination]:
+    return [trtp.AutoTuneCombination(f"{TYPES}, INT8, FP32", "LINEAR", _tactics(_longest(x)))]
+
+
+@trtp.autotune("aotfactory::per_token_quant_fp8")
+def per_token_quant_fp8_autotune(
+    x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc]
+) -> List[trtp.AutoTuneCombination]:
+    return [trtp.AutoTuneCombination(f"{TYPES}, FP8, FP32", "LINEAR", _tactics(_longest(x)))]
+
+
+def _aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc], tactic: int, to: int) -> AotKernel:
+    *leading, cols = x.shape_expr
+    rows = trtp.ShapeExprs.from_tuple(leading).numel()
+    arguments = _arguments(_longest(x), tactic)
+    grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
+    tensors = {"x_ptr": x, "y_ptr": outputs[0], "scale_ptr": outputs[1]}
+    return aot_kernel(per_token_quant_kernel, **tensors, rows=rows, cols=cols, TO=to, grid=grid, **arguments)
+
+
+@trtp.aot_impl("aotfactory::per_token_quant_int8")
+def per_token_quant_int8_aot(
+    x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc], tactic: int
+) -> AotKernel:
+    return _aot(x, outputs, tactic, INT8.value)
+
+
+@trtp.aot_impl("aotfactory::per_token_quant_fp8")
+def per_token_quant_fp8_aot(
+    x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc], tactic: int
+) -> AotKernel:
+    with _fp8_pointers():
+        return _aot(x, outputs, tactic, _fp8())
+
+
+def _jit(x: trtp.Tensor, outputs: Tuple[trtp.Tensor, trtp.Tensor], stream: int, tactic: int, to: int) -> None:
+    import torch
+
+    with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
+        x, y, scale = (torch.as_tensor(t, device="cuda") for t in (x, *outputs))
+        cols = x.shape[-1]
+        rows, arguments = x.numel() // cols, _arguments(cols, tactic)
+        grid = (max(triton.cdiv(rows, arguments["ROWS"]), 1),)
+        per_token_quant_kernel[grid](x, rows, cols, y, scale, TO=to, **arguments)
+
+
+@trtp.impl("aotfactory::per_token_quant_int8")
+def per_token_quant_int8_jit(
+    x: trtp.Tensor, outputs: Tuple[trtp.Tensor, trtp.Tensor], stream: int, tactic: int
+) -> None:
+    """The same kernel from Python (not for BF16, which TensorRT's bindings do not expose to torch)."""
+    _jit(x, outputs, stream, tactic, INT8.value)
+
+
+@trtp.impl("aotfactory::per_token_quant_fp8")
+def per_token_quant_fp8_jit(
+    x: trtp.Tensor, outputs: Tuple[trtp.Tensor, trtp.Tensor], stream: int, tactic: int
+) -> None:
+    """The same kernel from Python, where TensorRT's bindings expose x and FP8 to torch."""
+    _jit(x, outputs, stream, tactic, _fp8())
+
+
+def _reference(x, most):
+    """The scaled numbers before rounding, and the scales: every step as in the kernel, in fp32."""
+    x = x.astype(np.float32)
+    with np.errstate(all="ignore"):
+        largest = np.maximum(np.max(np.abs(x), -1, keepdims=True), np.float32(2**-100))
+        return np.clip(x * (np.float32(most) / largest), -most, most), largest / np.float32(most)
+
+
+def per_token_quant_int8_reference(x):
+    y, scale = _reference(x, 127)
+    return np.rint(np.where(np.isnan(y), 0, y)).astype(np.int8), scale
+
+
+def per_token_quant_fp8_reference(x):
+    y, scale = _reference(x, 448)
+    return y.astype(ml_dtypes.float8_e4m3fn), scale
+
+
+ROWS_OF = (((1, 1), 1), ((3, 5), 61), ((37,), 64), ((2,), 40001))
+
+# No tolerance: bit-exact.
+RECIPES = tuple(
+    Recipe(
+        name=f"per_token_quant_{kind}",
+        plugin=f"aotfactory::per_token_quant_{kind}",
+        summary=f"each row as {kind}, by its largest magnitude, and fp32 scales",
+        inputs=(Input(name="x", shape=(4, 256, 4096), dims=("B", "S", "D")),),
+        dtypes=("fp32", "fp16", "bf16"),
+        outputs=("y", "scale"),
+        reference=reference,
+        odd_shapes=tuple(((*s, d),) for s, d in ROWS_OF),
+    )
+    for kind, reference in (("int8", per_token_quant_int8_reference), ("fp8", per_token_quant_fp8_reference))
+)

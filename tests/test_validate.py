@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Validation: the references, the comparison, and the executors; with a stand-in launcher where there is no GPU."""
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from aotfactory import build, bundle, data, reference, validate
+from aotfactory.arch import parse_archs
+from aotfactory.catalog import Catalog
+from aotfactory.compile import Options
+from aotfactory.recipe import Tolerance
+from aotfactory.targets import Request
+
+DYNAMIC = Request(min_shape={"x": (1, 2, 3, 3)}, opt_shape={"x": (1, 2, 8, 8)}, max_shape={"x": (2, 2, 9, 33)})
+
+
+@pytest.fixture(scope="module")
+def circ_pad(tmp_path_factory):
+    return _build("circ_pad", DYNAMIC, tmp_path_factory.mktemp("circ_pad"))
+
+
+@pytest.fixture(scope="module")
+def inplace_add(tmp_path_factory):
+    return _build("inplace_add", Request(shape={"x": (2, 3, 5, 7)}), tmp_path_factory.mktemp("inplace_add"))
+
+
+def _build(recipe: str, request: Request, out: Path) -> Path:
+    options = Options(archs=parse_archs("sm_80"))
+    path = build.build_bundle(recipe, request=request, options=options, out=out, interpret=False).path
+    assert path is not None
+    return path
+
+
+def _launcher(spoil):
+    """A stand-in for the launcher that computes with the references, and then spoils what came out."""
+
+    def run(path, *, inputs=None, tactic=None, env=None, launcher=None, check=True):
+        network = bundle.read(path).network
+        catalog = Catalog()
+        catalog.load_all()
+        runs = []
+        for number in sorted({v.tactic for v in bundle.read(path).variants}) if inputs else []:
+            outputs = {}
+            for name, array in reference.outputs(network, catalog.for_plugin, inputs).items():
+                outputs[name] = array.astype(data.dtypes.find(network.tensor(name).dtype).array)
+            failures = spoil(number, outputs) or []
+            runs.append(SimpleNamespace(tactic=number, outputs=outputs, failures=failures))
+        return SimpleNamespace(runs=runs, report={"libraries": ["libc.so.6", "libcuda.so.1"]})
+
+    return run
+
+
+def _validate(monkeypatch, path, spoil):
+    monkeypatch.setattr(validate.tensorrt_api, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(validate, "build_launcher", lambda: Path("launcher"))
+    monkeypatch.setattr(validate, "run_launcher", _launcher(spoil))
+    return validate.validate(path, executors=["launcher"])
+
+
+def test_a_right_bundle_passes_at_every_case(monkeypatch, circ_pad):
+    checks = _validate(monkeypatch, circ_pad, lambda tactic, outputs: None)
+    assert {c.status for c in checks} == {"passed"}
+    tactics = {v.tactic for v in bundle.read(circ_pad).variants}
+    assert {c.subject for c in checks if c.name == "launcher"} == {f"circ_pad tactic {t}" for t in tactics}
+    assert {c.detail for c in checks if c.name == "launcher"} == {"min, opt, max, inside"}
+    assert [c.name for c in checks][-1] == "python-free"
+
+
+def test_one_wrong_element_of_one_tactic_fails_that_tactic(monkeypatch, circ_pad):
+    def spoil(tactic, outputs):
+        if tactic == 2:
+            outputs["y"].reshape(-1)[-1] += 1
+
+    checks = _validate(monkeypatch, circ_pad, spoil)
+    failed = [c for c in checks if c.status == "failed"]
+    assert [c.subject for c in failed] == ["circ_pad tactic 2"]
+    assert "1 of" in failed[0].detail
+    assert "adversarial data" in failed[0].detail or "random data" in failed[0].detail
+
+
+def test_what_the_launcher_finds_fails(monkeypatch, circ_pad):
+    checks = _validate(monkeypatch, circ_pad, lambda tactic, outputs: ["guard of y: written"])
+    assert all(c.status == "failed" and "guard of y: written" in c.detail for c in checks if c.name == "launcher")
+
+
+def test_the_size_of_the_chain_matters(monkeypatch, inplace_add):
+    """The reference goes through both calls of the chain: the result of the first alone is wrong."""
+    network = bundle.read(inplace_add).network
+    delta = int(network.calls[0].attributes["delta"])
+
+    def spoil(tactic, outputs):
+        outputs["y"] -= delta
+
+    assert delta != 0
+    checks = _validate(monkeypatch, inplace_add, spoil)
+    assert [c.status for c in checks if c.name == "launcher"] == ["failed"]
+
+
+def test_a_library_of_python_in_the_process_fails(monkeypatch, circ_pad):
+    result = SimpleNamespace(report={"libraries": ["libc.so.6", "libpython3.12.so.1.0"]})
+    monkeypatch.setattr(validate, "build_launcher", lambda: Path("launcher"))
+    monkeypatch.setattr(validate, "run_launcher", lambda *args, **kwargs: result)
+    check = validate.python_free(circ_pad)
+    assert check.status == "failed"
+    assert "libpython3.12" in check.detail
+
+
+def test_without_a_gpu_the_launcher_is_skipped_with_the_reason(monkeypatch, circ_pad):
+    monkeypatch.setattr(validate.tensorrt_api, "cuda_device_count", lambda: 0)
+    checks = validate.validate(circ_pad, executors=["launcher"])
+    assert [(c.name, c.status) for c in checks] == [("launcher", "skipped"), ("python-free", "skipped")]
+    assert all("no GPU" in c.detail for c in checks)
+
+
+def test_the_interpreter_takes_the_bundle_as_it_was_compiled(circ_pad):
+    checks = validate.validate(circ_pad, executors=["interpreter"])
+    assert len(checks) == len(bundle.read(circ_pad).variants)
+    assert {c.status for c in checks} == {"passed"}
+    assert all("min, opt, max" in c.detail for c in checks)
+
+
+def test_a_bundle_that_the_definitions_no_longer_make_is_not_interpreted(monkeypatch, circ_pad):
+    made = bundle.read(circ_pad)
+    changed = [dataclasses.replace(v, text=v.text + "// other\n") for v in made.variants]
+    monkeypatch.setattr(validate.bundle, "read", lambda path: dataclasses.replace(made, variants=tuple(changed)))
+    checks = validate.validate(circ_pad, executors=["interpreter"])
+    assert {c.status for c in checks} == {"skipped"}
+    assert all("no longer give this kernel" in c.detail for c in checks)
+
+
+@pytest.mark.parametrize(
+    ("out", "expected", "tolerance", "wrong"),
+    [
+        ([1.0, np.nan], [1.0, np.nan], Tolerance(), None),
+        ([1.0, np.nan], [1.0, 2.0], Tolerance(atol=10), "nan instead of 2.0"),
+        ([1.0, 2.0], [1.0, np.nan], Tolerance(atol=10), "2.0 instead of nan"),
+        ([0.0, 1.0], [-0.0, 1.0], Tolerance(), "0.0 instead of -0.0"),
+        ([0.0, 1.0], [-0.0, 1.0], Tolerance(atol=1e-9), None),
+        ([np.inf, 1.0], [-np.inf, 1.0], Tolerance(rtol=1), "inf instead of -inf"),
+        ([np.inf, 1.0], [1e300, 1.0], Tolerance(), None),
+        ([1.0, 1.001], [1.0, 1.0], Tolerance(rtol=1e-4), "1 of 2 elements differ, first at"),
+        ([1.0, 1.001], [1.0, 1.0], Tolerance(rtol=1e-2), None),
+        ([1.0, 1.001], [1.0, 1.0], Tolerance(atol=1e-2), None),
+    ],
+)
+def test_mismatch(out, expected, tolerance, wrong):
+    found = data.mismatch(np.array(out, np.float32), np.array(expected), tolerance)
+    assert (found is None) if wrong is None else (wrong in found)
+
+
+def test_mismatch_of_shapes_and_scalars():
+    assert "shape (2,) instead of (3,)" in data.mismatch(np.zeros(2), np.zeros(3), Tolerance())
+    assert data.mismatch(np.array(3, np.int64), np.array(3.0), Tolerance()) is None
+    assert "3 instead of 4" in data.mismatch(np.array(3, np.int64), np.array(4.0), Tolerance())
+
+
+@pytest.mark.parametrize("dtype", sorted(data.dtypes.DTYPES))
+def test_data_is_the_same_everywhere_and_has_the_extremes(dtype):
+    shape = (40, 50)
+    for kind in ("random", "adversarial"):
+        again = [data.make("x", dtype, shape, kind=kind).tobytes() for _ in range(2)]
+        assert again[0] == again[1]
+        assert again[0] != data.make("y", dtype, shape, kind=kind).tobytes()
+    special = data.make("x", dtype, shape, kind="adversarial")
+    assert special.dtype == data.dtypes.find(dtype).array
+    values = special.astype(np.float64)
+    if dtype in ("fp32", "fp16", "bf16", "fp8"):
+        assert np.isnan(values).any()
+        assert (np.signbit(values) & (values == 0)).any()
+        assert np.isinf(values).any() == (dtype != "fp8")
+    elif dtype != "bool":
+        info = np.iinfo(special.dtype)
+        assert {info.min, info.max} <= set(special.reshape(-1).tolist())
