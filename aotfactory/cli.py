@@ -42,6 +42,10 @@ def _interruptible() -> Iterator[None]:
 class _Commands(TyperGroup):
     """Typer would turn ctrl-C into a silent exit before `main` sees it."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _interruptible():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:
         with _interruptible():
             return super().invoke(ctx)
@@ -139,11 +143,11 @@ def build(
         from aotfactory import tensorrt_api
 
         tensorrt_api.require_builder()
-        raise MissingError("this version of aotfactory does not make plans yet", hint="use --engine bundle")
+        raise MissingError("this version of aotfactory makes kernel bundles only", hint="use --engine bundle")
     report = _compile(target, locals())
     _print_report(report, format)
     if engine is Engine.auto and not report.failed:
-        say("this is the kernel bundle, and no plan: this version of aotfactory does not make plans yet")
+        say("no plan was made: this version of aotfactory makes kernel bundles only")
     raise typer.Exit(1 if report.failed else 0)
 
 

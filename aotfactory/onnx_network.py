@@ -189,6 +189,10 @@ def _infer(model: onnx.ModelProto, builder: NetworkBuilder) -> dict[str, onnx.Va
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.value_info[:]
+    # Plugins need no entry among the operator sets for TensorRT, but for ONNX' inference they do.
+    imported = {opset.domain for opset in copy.opset_import}
+    for domain in sorted({node.domain for node in copy.graph.node} - imported - {"ai.onnx"}):
+        copy.opset_import.append(onnx.helper.make_opsetid(domain, 1))
     inputs = {value.name: value for value in copy.graph.input}
     elements = {name: element for element, name in ELEMENTS.items()}
     for tensor in builder.tensors.values():

@@ -148,7 +148,6 @@ def _convert(plugin: Plugin, name: str, kind: Any, value: Any) -> Any:
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise UsageError(
             f"attribute {name} of {plugin.id} is {type_name(kind)}, not {value!r}",
-            where=plugin.where("register"),
             hint=f"for example --attr {name}={'1,1,1,1' if type_name(kind).endswith('[]') else EXAMPLES[kind]}",
         ) from error
 

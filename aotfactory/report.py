@@ -31,6 +31,7 @@ def print_build(console: Console, report: Report) -> None:
     for check in report.failed:
         _say(console, f"[bold red]{check.name} failed[/]: {escape(check.subject)}: {escape(check.detail)}")
     reasons = {(c.name, c.detail.split(" as ")[0]) for c in report.checks if c.status == "skipped"}
+    reasons -= {(name, "abi failed") for name in NAMES}  # that has been said
     for name, detail in sorted(reasons):
         _say(console, f"[dim]{name} skipped: {escape(detail)}[/]")
     if report.path:
@@ -115,11 +116,10 @@ def _extents(launch: Mapping[str, Expr], what: str, low: Mapping[str, int], high
 
 
 def _mark(checks: Sequence[Check]) -> str:
-    failed = [c.name for c in checks if c.status == "failed"]
-    skipped = [c.name for c in checks if c.status == "skipped"]
-    if failed:
-        return f"[bold red]FAILED[/] {', '.join(failed)}"
-    return f"[green]ok[/] [dim]without {', '.join(skipped)}[/]" if skipped else "[green]ok[/]"
+    passed = sum(check.status == "passed" for check in checks)
+    if any(check.status == "failed" for check in checks):
+        return MARKS["failed"]
+    return MARKS["passed"] if passed == len(checks) else f"{MARKS['passed']} ({passed} of {len(checks)})"
 
 
 def _print_expressions(console: Console, variants: Sequence[Variant]) -> None:

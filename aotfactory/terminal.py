@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import io
 import json
 import os
 import re
@@ -43,12 +44,14 @@ def show(render: Callable[[Console], None]) -> None:
     """Print a command's result for people: `render` prints it to the console it is given."""
     from rich.console import Console
 
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    console = Console(width=PIPE_WIDTH if piped else None)
-    with console.capture() as captured:
-        render(console)
+    if sys.stdout is None:  # closed by whoever started us
+        return
+    terminal = sys.stdout.isatty()
+    width = None if terminal or "COLUMNS" in os.environ else PIPE_WIDTH
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width)
+    render(console)
     with _stdout():
-        print(re.sub(r"[ ]+$", "", captured.get(), flags=re.MULTILINE), end="")
+        print(re.sub(r" +$", "", console.file.getvalue(), flags=re.MULTILINE), end="")  # type: ignore[attr-defined]
 
 
 def say(text: str) -> None:
@@ -61,7 +64,8 @@ def _stdout() -> Iterator[None]:
     """Print, and be done with it: a reader that goes away (``| head``) does not change what the command did."""
     try:
         yield
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError as error:
         # What is left in the buffer must not fail again when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -83,14 +87,14 @@ def working() -> Iterator[Callable[[str], None]]:
 
     with contextlib.redirect_stdout(sys.stderr):
         # Only for a terminal: elsewhere, in a log, a moving line would be noise.
-        thread = threading.Thread(target=_spin, args=(doing, done), daemon=True) if sys.stderr.isatty() else None
-        if thread:
+        thread = threading.Thread(target=_spin, args=(doing, done), daemon=True)
+        if sys.stderr is not None and sys.stderr.isatty():
             thread.start()
         try:
             yield told
         finally:
             done.set()
-            if thread:
+            if thread.is_alive():
                 thread.join()
 
 

@@ -34,7 +34,7 @@ CHUNK = 8192  # elements at a time of longer rows
 @triton.jit
 def _whole_rows(
     x_ptr, weight_ptr, bias_ptr, y_ptr, rows, cols, eps, ROWS: tl.constexpr, BLOCK: tl.constexpr
-):  # fmt: skip
+):
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     col = tl.arange(0, BLOCK)
     real = col < cols
@@ -54,7 +54,6 @@ def _whole_rows(
 @triton.jit
 def _long_row(x_ptr, weight_ptr, bias_ptr, y_ptr, cols, eps, BLOCK: tl.constexpr):
     start = tl.program_id(0).to(tl.int64) * cols
-    count = tl.zeros((BLOCK,), tl.float32)
     mean = tl.zeros((BLOCK,), tl.float32)
     squares = tl.zeros((BLOCK,), tl.float32)
     for first in range(0, cols, BLOCK):
@@ -66,9 +65,10 @@ def _long_row(x_ptr, weight_ptr, bias_ptr, y_ptr, cols, eps, BLOCK: tl.constexpr
         moved = mean * (1 - share) + x * share
         squares = tl.where(real, squares + (x - mean) * (x - moved), squares)
         mean = tl.where(real, moved, mean)
-        count += real.to(tl.float32)
+    # Elements that each lane saw; its share of the row's mean and squares goes by them.
+    count = ((cols - tl.arange(0, BLOCK) + (BLOCK - 1)) // BLOCK).to(tl.float32)
     total = tl.sum(mean * (count / cols), 0)
-    # Lanes that saw no element (of a row shorter than the block) have a count of 0, but a difference that is not 0.
+    # A lane of a row shorter than the block may have seen none: its 0 is no mean.
     apart = tl.where(count > 0, mean - total, 0)
     scale = tl.rsqrt(tl.sum(squares + apart * apart * count, 0) / cols + eps)
     for first in range(0, cols, BLOCK):

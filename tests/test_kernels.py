@@ -318,7 +318,7 @@ def test_circ_pad_stores_16_bytes(dtype: str, case: Case, arch: str) -> None:
         each = chosen.block // (32 * chosen.warps) * (chosen.word * chosen.words or itemsize)  # bytes of a thread
         assert count(WIDE_STORE, variant.text) >= each // 16
         if chosen.word:  # what orders its two stores to one place
-            assert re.search(WIDE_STORE + r"[^}]*bar\.sync[^}]*st\.global\.b(8|16)", variant.text)
+            assert re.search(WIDE_STORE + r".*bar\.sync.*st\.global\.b(8|16)", variant.text, re.DOTALL)
         assert variant.spills == 0
 
 

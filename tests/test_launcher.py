@@ -152,13 +152,15 @@ class TestEvaluation:
         assert result.runs[0].launches[0]["extra_args"] == values
 
     def test_architecture(self, launcher: Path, tmp_path: Path) -> None:
-        names = ["sm_90", "portable", "sm_75"]
-        targets = {"sm_90": "sm_90a", "portable": "sm_80", "sm_75": "sm_75"}
-        variants = [bundles.variant(arch=arch, ptx_target=targets[arch]) for arch in names]
+        targets = {"sm_75": "sm_75", "portable": "sm_80", "sm_90": "sm_90a", "sm_72": "sm_72"}
+        variants = [bundles.variant(arch=arch, ptx_target=target) for arch, target in targets.items()]
+        for tactic, variant in enumerate(variants, 1):
+            variant["tactic"] = tactic
         bundle = bundles.write(tmp_path, bundles.manifest(*variants))
         wanted = {"sm_90": "sm_90", "sm_80": "portable", "sm_86": "portable", "sm_100": "portable", "sm_75": "sm_75"}
         for arch, expected in wanted.items():
-            assert dry_run(launcher, bundle, arch=arch).runs[0].launches[0]["arch"] == expected
+            runs = dry_run(launcher, bundle, arch=arch, tactic="all").runs
+            assert [run.launches[0]["arch"] for run in runs] == [expected]
         with pytest.raises(MissingError, match="no variant of call 'call' for sm_70"):
             dry_run(launcher, bundle, arch="sm_70")
 
@@ -262,7 +264,10 @@ class TestArrays:
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_round_trip(self, launcher: Path, tmp_path: Path, dtype: str) -> None:
         array = np.random.default_rng(1).integers(0, 2, (6, 8)).astype(DTYPES[dtype])
-        result = dry_run(launcher, self.bundle(tmp_path, dtype), inputs={"x": array}, save_inputs=True)
+        result = dry_run(
+            launcher, self.bundle(tmp_path / "b", dtype), inputs={"x": array}, save_inputs=True, output_dir=tmp_path
+        )
+        assert (tmp_path / "x.npy").stat().st_size == 128 + array.nbytes  # NumPy aligns the data to 64 bytes
         assert result.report["symbols"] == {"N": 6}
         assert result.inputs["x"].tobytes() == array.tobytes()
 

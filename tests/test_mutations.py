@@ -317,7 +317,9 @@ PTX = (
         },
         {"abi": r"it uses g after the 3 parameters that TensorRT passes: Triton's scratch memory"},
     ),
-    Mutant("arguments swapped", {ENTRY: "(.param .u32 n, .param .u64 x, .param .u64 y)"}, {"abi": r"parameter 0 \(n\)"}),
+    Mutant(
+        "arguments swapped", {ENTRY: "(.param .u32 n, .param .u64 x, .param .u64 y)"}, {"abi": r"parameter 0 \(n\)"}
+    ),
     Mutant(
         "one argument missing",
         {ENTRY: "(.param .u64 x, .param .u64 y)", "ld.param.u32 %r1, [n]": "mov.u32 %r1, 48"},
@@ -348,13 +350,15 @@ PTX = (
     ),
     Mutant(
         "clusters",
-        {".version 7.0": ".version 8.0", ".target sm_80": ".target sm_90", ".reqntid 64": ".reqnctapercluster 2\n.reqntid 64"},
+        {
+            ".version 7.0": ".version 8.0",
+            ".target sm_80": ".target sm_90",
+            ".reqntid 64": ".reqnctapercluster 2\n.reqntid 64",
+        },
         {"abi": r"demands a launch in clusters"},
         arch="sm_90",
     ),
-    Mutant(
-        "grid barrier", {LOAD: f"{LOAD}\nmov.u32 %r6, %envreg2;"}, {"abi": r"synchronises the whole grid"}
-    ),
+    Mutant("grid barrier", {LOAD: f"{LOAD}\nmov.u32 %r6, %envreg2;"}, {"abi": r"synchronises the whole grid"}),
     Mutant(
         "dynamic shared memory that it is not given",
         {

@@ -244,7 +244,7 @@ class TestProblems:
 
     def test_a_dimension_that_nothing_tells(self, tmp_path: Path, pad: Definitions) -> None:
         join = helper.make_node("Concat", ["x", "x"], ["a"], axis=0)
-        with pytest.raises(UsageError, match="dimension 0 of 'a', an input of .*, is not known"):
+        with pytest.raises(UsageError, match=r"dimension 0 of 'a', an input of .*, is not known"):
             load(tmp_path, pad, [join, node(pad, "a", "y")], [tensor("x", ["N", 8])],
                  min_shape={"x": (1, 8)}, max_shape={"x": (4, 8)})  # fmt: skip
 
@@ -268,7 +268,7 @@ class TestProblems:
 
     def test_a_directory(self, tmp_path: Path) -> None:
         (tmp_path / "dir.onnx").mkdir()
-        with pytest.raises(UsageError, match="cannot read .*: Is a directory"):
+        with pytest.raises(UsageError, match=r"cannot read .*: Is a directory"):
             resolve(str(tmp_path / "dir.onnx"), Catalog(), Request())
 
 

@@ -154,7 +154,7 @@ class TestShapes:
             one(**options)
 
     def test_two_inputs_and_no_name(self, two: Resolve) -> None:
-        with pytest.raises(UsageError, match="--shape must say which input: .* has x, index"):
+        with pytest.raises(UsageError, match=r"--shape must say which input: .* has x, index"):
             two(shape={None: (1, 8)})
 
     def test_a_plugin_without_a_recipe_needs_a_shape(self, bare: Resolve) -> None:

@@ -378,8 +378,8 @@ def test_damaged_plan(bench):
 def test_doubles_cannot_invent_calls():
     with pytest.raises(TypeError, match="NVIDIA's Builder has not"):
         type("Invented", (Double,), {"make_coffee": lambda self: None}, real="Builder")
+    invented = property(lambda self: 0, lambda self, value: None)
     with pytest.raises(TypeError, match="is not a property that can be set"):
-        invented = property(lambda self: 0, lambda self, value: None)
         type("Invented", (Double,), {"num_inputs": invented}, real="INetworkDefinition")
 
 

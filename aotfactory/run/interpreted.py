@@ -28,6 +28,10 @@ class AccessError(Exception):
     """A kernel touched memory that it must not touch."""
 
 
+class Unsupported(Exception):
+    """Triton's interpreter cannot run a kernel."""
+
+
 class Buffer:
     """A tensor's memory: aligned as TensorRT aligns it, with a record of the bytes that were written.
 
@@ -118,6 +122,22 @@ def watching(buffers: list[Buffer]) -> Iterator[None]:
 
 
 @contextmanager
+def _numpy_2_4() -> Iterator[None]:
+    """Let Triton's scalars, arrays of one element, be bounds of a loop: Triton 3.5 takes them by `int(array)`."""
+    original = interpreter._patch_lang_tensor
+
+    def patch(tensor: Any, *rest: Any) -> None:
+        original(tensor, *rest)
+        tensor.__index__ = lambda self: int(self.handle.data.item())
+
+    interpreter._patch_lang_tensor = patch
+    try:
+        yield
+    finally:
+        interpreter._patch_lang_tensor = original
+
+
+@contextmanager
 def capturing(compilations: Sequence[dict[str, Any]]) -> Iterator[list[Any]]:
     """Let `triton.compile` take down its source, and answer with the metadata and PTX of the real compilations.
 
@@ -154,6 +174,7 @@ def run(source: Any, grid: tuple[int, int, int], arguments: Sequence[Buffer | in
 
     Raises:
         AccessError: It touched memory that it must not touch, or cannot take these arguments.
+        Unsupported: It uses what Triton's interpreter lacks, such as inline assembly or libdevice.
     """
     names = source.fn.arg_names
     constants = {names[path[0]]: value for path, value in source.constants.items()}
@@ -171,7 +192,7 @@ def run(source: Any, grid: tuple[int, int, int], arguments: Sequence[Buffer | in
         values[name] = _tensor(kind, argument)
     executor = _Executor(source.fn.rewrite(), names, grid)
     executor.constexprs = [*executor.constexprs, *constants]
-    with exact_arithmetic(), watching([a for a in arguments if isinstance(a, Buffer)]):
+    with _numpy_2_4(), exact_arithmetic(), watching([a for a in arguments if isinstance(a, Buffer)]):
         try:
             executor(**values)
         except Exception as error:
@@ -180,6 +201,8 @@ def run(source: Any, grid: tuple[int, int, int], arguments: Sequence[Buffer | in
                 cause = cause.__cause__
             if isinstance(cause, AccessError):
                 raise cause from None
+            if isinstance(cause, NotImplementedError):
+                raise Unsupported(f"Triton's interpreter cannot run the kernel: {cause}") from error
             raise AccessError(f"{type(cause).__name__}: {cause}") from error
 
 

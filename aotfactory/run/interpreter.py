@@ -106,7 +106,9 @@ def _run(network: Network, jobs: list[dict[str, Any]], sources: Sequence[str]) -
     except subprocess.TimeoutExpired as error:
         raise CheckError(f"Triton's interpreter took more than {TIME_LIMIT} s", hint="use smaller shapes") from error
     if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise CheckError(f"Triton's interpreter failed: {last[0]}", hint=f"to see more: {' '.join(command)}")
+        # The last line of a traceback; the hint of an error is indented.
+        lines = [line for line in done.stderr.splitlines() if line.strip() and not line[0].isspace()]
+        last = lines[-1] if lines else f"exit code {done.returncode}"
+        raise CheckError(f"Triton's interpreter failed: {last}", hint=f"to see more: {' '.join(command)}")
     outcomes: list[dict[str, Any]] = json.loads(done.stdout)
     return outcomes

@@ -141,6 +141,8 @@ def _case(
                 interpreted.run(source, (grid[0], grid[1], grid[2]), arguments)
             except interpreted.AccessError as error:
                 return f"{call.name}: {error}"
+            except interpreted.Unsupported as error:
+                raise Outcome(f"{call.name}: {error}") from error
         wrong = _outputs(network, call, catalog.for_plugin(call.plugin), buffers, expected, symbols)
         if wrong:
             return f"{call.name}: {wrong}"

@@ -75,7 +75,8 @@ def exact_arithmetic() -> Iterator[None]:
 
 
 def _narrow(handle: Any) -> np.dtype[Any] | None:
-    return NARROW.get(str(handle.dtype.scalar))
+    # What a comparison gives is labelled with the type of its operands.
+    return None if handle.data.dtype == np.bool_ else NARROW.get(str(handle.dtype.scalar))
 
 
 def _converted(numbers: Any, wanted: np.dtype[Any] | None, to: Any) -> Any:

@@ -40,9 +40,7 @@ def double_autotune(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]) -> List
 def double_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int) -> AotKernel:
     n = x.shape_expr.numel()
     block = BLOCKS.get(tactic, 64)
-    return aot_kernel(
-        double_kernel, x_ptr=x, y_ptr=outputs[0], n=n, BLOCK=block, num_warps=1, grid=trtp.cdiv(n, block)
-    )
+    return aot_kernel(double_kernel, x_ptr=x, y_ptr=outputs[0], n=n, BLOCK=block, num_warps=1, grid=trtp.cdiv(n, block))
 
 
 def double_reference(x):

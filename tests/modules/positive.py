@@ -33,9 +33,7 @@ def positive_desc(x: trtp.TensorDesc) -> Tuple[trtp.TensorDesc, trtp.TensorDesc]
 
 
 @trtp.aot_impl("definitions::positive")
-def positive_aot(
-    x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc], tactic: int
-) -> AotKernel:
+def positive_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc], tactic: int) -> AotKernel:
     n = x.shape_expr.numel()
     return aot_kernel(
         positive_kernel, x_ptr=x, n=n, found_ptr=outputs[0], number_ptr=outputs[1], BLOCK=256, num_warps=1, grid=1

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: UP006, UP035  (annotations as TensorRT's documentation writes them)
+"""Bilinear sampling of an image at the points of a grid, as torch.nn.functional.grid_sample.
+
+A program takes a block of output pixels and some channels: a point's four neighbours and weights are found once for all
+of its channels. Neighbours are gathered from L1 and L2; how many bytes of memory that takes depends on the grid, so the
+floor (image, grid and output once each) is reached by grids that stay near each other's points only.
+
+Coordinates are computed in fp32 in torch's order, with every rounding defined; the sum of the four products is in fp32.
+Against float64 arithmetic at the same coordinates an output is off by rounding to its type and, before that, by some
+3e-7 of its largest neighbour.
+"""
+
+from dataclasses import dataclass
+from typing import Any, List, Tuple
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from aotfactory.errors import UsageError
+from aotfactory.kernel import AotKernel, aot_kernel
+from aotfactory.recipe import Input, Recipe, Tolerance
+
+import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
+
+TYPES = "FP32|FP16|BF16"
+PADDINGS = ("zeros", "border")
+FAR = tl.constexpr(1073741824.0)  # 2^30: beyond every image, and within int32
+
+
+@triton.jit
+def _coordinate(position, size, ALIGN_CORNERS: tl.constexpr, BORDER: tl.constexpr):
+    # Pixels from -1 to 1. The limits make numbers that fit int32 of all, NaN too, which becomes -FAR; and they keep the
+    # compiler from fusing the product with the subtraction: these roundings are part of the definition.
+    if ALIGN_CORNERS:
+        pixel = tl.minimum(tl.maximum((position + 1) * (size - 1), -FAR), FAR) * 0.5
+    else:
+        pixel = (tl.minimum(tl.maximum((position + 1) * size, -FAR), FAR) - 1) * 0.5
+    if BORDER:
+        pixel = tl.minimum(tl.maximum(pixel, 0.0), (size - 1).to(tl.float32))
+    return pixel
+
+
+@triton.jit
+def grid_sample_kernel(
+    x_ptr, grid_ptr, channels, height, width, points, blocks, channel_blocks, y_ptr,
+    BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, CHANNELS: tl.constexpr, UNROLL: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    # CHANNELS for a program, UNROLL at a time; points is output pixels of an image.
+    block = tl.program_id(0) % blocks
+    first = tl.program_id(0) // blocks % channel_blocks * CHANNELS
+    batch = (tl.program_id(0) // blocks // channel_blocks).to(tl.int64)
+    point = block * BLOCK + tl.arange(0, BLOCK)
+    inside = point < points
+    at = grid_ptr + (batch * points + point) * 2
+    # Of int32, for a constant extent has no type.
+    height = tl.full((1,), 0, tl.int32) + height
+    width = tl.full((1,), 0, tl.int32) + width
+    x = _coordinate(tl.load(at, mask=inside, other=0).to(tl.float32), width, ALIGN_CORNERS, BORDER)
+    y = _coordinate(tl.load(at + 1, mask=inside, other=0).to(tl.float32), height, ALIGN_CORNERS, BORDER)
+    left, top = tl.floor(x), tl.floor(y)
+    right_weight, bottom_weight = x - left, y - top
+    left_weight, top_weight = 1 - right_weight, 1 - bottom_weight
+    column, row = left.to(tl.int32), top.to(tl.int32)
+    has_left = inside & (column >= 0) & (column < width)
+    has_right = inside & (column >= -1) & (column < width - 1)
+    has_top = (row >= 0) & (row < height)
+    has_bottom = (row >= -1) & (row < height - 1)
+
+    size = height.to(tl.int64) * width
+    corner = row.to(tl.int64) * width + column
+    for step in range(0, CHANNELS, UNROLL):
+        for k in tl.static_range(UNROLL):
+            channel = first + step + k
+            real = channel < channels
+            plane = batch * channels + channel
+            source = x_ptr + plane * size + corner
+            a = tl.load(source, mask=has_left & has_top & real, other=0).to(tl.float32)
+            b = tl.load(source + 1, mask=has_right & has_top & real, other=0).to(tl.float32)
+            c = tl.load(source + width, mask=has_left & has_bottom & real, other=0).to(tl.float32)
+            d = tl.load(source + width + 1, mask=has_right & has_bottom & real, other=0).to(tl.float32)
+            sample = a * (left_weight * top_weight) + b * (right_weight * top_weight)
+            sample += c * (left_weight * bottom_weight) + d * (right_weight * bottom_weight)
+            tl.store(y_ptr + plane * points + point, sample.to(y_ptr.dtype.element_ty), mask=inside & real)
+
+
+@dataclass(frozen=True)
+class Tactic:
+    """Output pixels and, at most, channels for a program; a thread takes one pixel."""
+
+    block: int
+    channels: int
+
+
+TACTICS = {1: Tactic(128, 8), 2: Tactic(256, 16), 3: Tactic(256, 64)}
+UNROLL = 4  # channels whose sixteen loads of a thread are under way at a time
+
+
+def _channels(most: int, tactic: int) -> int:
+    """Channels for a program, for images of up to so many."""
+    return min(TACTICS[tactic].channels, triton.next_power_of_2(max(most, 1)))
+
+
+def _tactics(most: int) -> List[int]:
+    """Tactics that differ for images of so many channels."""
+    return sorted({(TACTICS[n].block, _channels(most, n)): n for n in sorted(TACTICS, reverse=True)}.values())
+
+
+def _constants(padding: str, align_corners: bool, channels: int, tactic: int) -> dict:
+    return {
+        "BORDER": padding == "border",
+        "ALIGN_CORNERS": bool(align_corners),
+        "CHANNELS": channels,
+        "UNROLL": min(UNROLL, channels),
+        "BLOCK": TACTICS[tactic].block,
+        "num_warps": TACTICS[tactic].block // 32,
+    }
+
+
+def _most(dimensions: Any, axis: int) -> int:
+    return int((dimensions.max if dimensions.is_dynamic else tuple(dimensions))[axis])
+
+
+@trtp.register("aotfactory::grid_sample")
+def grid_sample_desc(
+    x: trtp.TensorDesc, grid: trtp.TensorDesc, padding: str, align_corners: bool
+) -> trtp.TensorDesc:
+    """x of (N, C, H, W), sampled at the points (x, y) of a grid of (N, Hout, Wout, 2): (N, C, Hout, Wout).
+
+    -1 and 1 are the image's ends. A coordinate that is NaN lies before the image. A neighbour counts with its weight
+    even if that is 0, so NaN and infinities next to a point show.
+
+    Attributes:
+        padding: What is outside: "zeros", or "border", the nearest pixel.
+        align_corners: The image's ends are the centres of the outermost pixels, instead of their outer edges.
+    """
+    if x.ndim != 4 or grid.ndim != 4:
+        raise UsageError(
+            f"x has {x.ndim} dimensions and grid {grid.ndim}", hint="give (N, C, H, W) and (N, Hout, Wout, 2)"
+        )
+    if padding not in PADDINGS:
+        raise UsageError(f"padding is {padding!r}", hint=f"use one of {', '.join(PADDINGS)}")
+    pair = grid.shape_expr[3]
+    if not pair.is_fake and not (pair.is_constant and pair.constant_value() == 2):
+        raise UsageError("the last dimension of grid is not 2", hint="give (N, Hout, Wout, 2): x, y of each point")
+    y = x.like()
+    y.shape_expr[2], y.shape_expr[3] = grid.shape_expr[1], grid.shape_expr[2]
+    return y
+
+
+@trtp.autotune("aotfactory::grid_sample")
+def grid_sample_autotune(
+    x: trtp.TensorDesc, grid: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]
+) -> List[trtp.AutoTuneCombination]:
+    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}, {TYPES}", "LINEAR", _tactics(_most(x.shape, 1)))]
+
+
+@trtp.aot_impl("aotfactory::grid_sample")
+def grid_sample_aot(
+    x: trtp.TensorDesc,
+    grid: trtp.TensorDesc,
+    padding: str,
+    align_corners: bool,
+    outputs: Tuple[trtp.TensorDesc],
+    tactic: int,
+) -> AotKernel:
+    batch, channels, height, width = x.shape_expr
+    points = grid.shape_expr[1] * grid.shape_expr[2]
+    constants = _constants(padding, align_corners, _channels(_most(x.shape, 1), tactic), tactic)
+    blocks = trtp.max(trtp.cdiv(points, constants["BLOCK"]), 1)
+    channel_blocks = trtp.max(trtp.cdiv(channels, constants["CHANNELS"]), 1)
+    return aot_kernel(
+        grid_sample_kernel,
+        x_ptr=x,
+        grid_ptr=grid,
+        y_ptr=outputs[0],
+        channels=channels,
+        height=height,
+        width=width,
+        points=points,
+        blocks=blocks,
+        channel_blocks=channel_blocks,
+        grid=trtp.max(batch * channel_blocks * blocks, 1),
+        **constants,
+    )
+
+
+@trtp.impl("aotfactory::grid_sample")
+def grid_sample_jit(
+    x: trtp.Tensor,
+    grid: trtp.Tensor,
+    padding: str,
+    align_corners: bool,
+    outputs: Tuple[trtp.Tensor],
+    stream: int,
+    tactic: int,
+) -> None:
+    """The same kernel from Python (not for BF16, which TensorRT's bindings do not expose to torch)."""
+    import torch
+
+    with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
+        x, grid, y = (torch.as_tensor(t, device="cuda") for t in (x, grid, outputs[0]))
+        batch, channels, height, width = x.shape
+        points = y.shape[2] * y.shape[3]
+        constants = _constants(padding, align_corners, _channels(channels, tactic), tactic)
+        blocks = max(triton.cdiv(points, constants["BLOCK"]), 1)
+        channel_blocks = max(triton.cdiv(channels, constants["CHANNELS"]), 1)
+        programs = (max(batch * channel_blocks * blocks, 1),)
+        grid_sample_kernel[programs](
+            x, grid, channels, height, width, points, blocks, channel_blocks, y, **constants
+        )
+
+
+def _coordinates(position, size, padding, align_corners):
+    """The left or upper neighbour and the weight of the one after it; in fp32, as the kernel rounds."""
+    one, far = np.float32(1), np.float32(2**30)
+    with np.errstate(all="ignore"):
+        scaled = (position.astype(np.float32) + one) * np.float32(size - 1 if align_corners else size)
+        scaled = np.fmin(np.fmax(scaled, -far), far)
+        pixel = scaled * np.float32(0.5) if align_corners else (scaled - one) * np.float32(0.5)
+    if padding == "border":
+        pixel = np.clip(pixel, np.float32(0), np.float32(size - 1))
+    before = np.floor(pixel)
+    return before.astype(np.int64), (pixel - before).astype(np.float64)
+
+
+def grid_sample_reference(x, grid, padding, align_corners):
+    """Float64 interpolation at fp32 coordinates."""
+    batch, _, height, width = x.shape
+    column, right = _coordinates(grid[..., 0], width, padding, align_corners)
+    row, bottom = _coordinates(grid[..., 1], height, padding, align_corners)
+    exact = x.astype(np.float64)
+    y = 0.0
+    for rows, row_weight in ((row, 1 - bottom), (row + 1, bottom)):
+        for columns, column_weight in ((column, 1 - right), (column + 1, right)):
+            inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+            at = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
+            found = np.where(inside[..., None], exact[np.arange(batch)[:, None, None], :, *at], 0)
+            with np.errstate(all="ignore"):
+                y = y + found * (row_weight * column_weight)[..., None]
+    y = np.moveaxis(y, -1, 1)
+    with np.errstate(all="ignore"):
+        return np.where(np.isinf(y.astype(x.dtype).astype(np.float64)), np.copysign(np.inf, y), y)
+
+
+RECIPE = Recipe(
+    name="grid_sample",
+    plugin="aotfactory::grid_sample",
+    summary="bilinear sampling at the points of a grid, padded by zeros or the border",
+    inputs=(
+        Input(name="x", shape=(2, 64, 128, 128), dims=("N", "C", "H", "W")),
+        Input(name="grid", shape=(2, 128, 128, 2), dims=("N", "Hout", "Wout", "xy")),
+    ),
+    dtypes=("fp32", "fp16", "bf16"),
+    attributes={"padding": "zeros", "align_corners": False},
+    reference=grid_sample_reference,
+    dynamic=("N", "C", "H", "W", "Hout", "Wout"),
+    # Absolute: neighbours that cancel. Relative: fp32's arithmetic; for the others one unit in the last place. A GPU
+    # rounds to nearest, so it is half that, but Triton's interpreter cuts bf16 off.
+    tolerance={
+        "fp32": Tolerance(atol=2e-6, rtol=1e-5),
+        "fp16": Tolerance(atol=2e-6, rtol=1e-3),
+        "bf16": Tolerance(atol=2e-6, rtol=8e-3),
+    },
+    odd_shapes=(
+        ((1, 1, 1, 1), (1, 1, 1, 2)),
+        ((2, 3, 5, 7), (2, 11, 13, 2)),
+        ((1, 7, 16, 16), (1, 3, 100, 2)),
+        ((1, 70, 3, 2), (1, 2, 2, 2)),
+    ),
+)

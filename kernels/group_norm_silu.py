@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: UP006, UP035  (annotations as TensorRT's documentation writes them)
+"""Group normalisation of (N, C, ...) tensors with weight and bias per channel, then SiLU.
+
+A group's channels lie side by side. A group of up to REACH elements (in powers of two of channels and pixels) is held in
+registers by one program: read once, written once. A larger one is read twice: for its mean and variance, by running
+means and sums of squares per lane (Welford), then to make the outputs. There are then only N * groups statistics for a
+GPU of a hundred multiprocessors, and one kernel has no way to pass them on; so SPLIT programs share a group's outputs,
+each after finding the statistics for itself. The reading that this adds is from L2, as long as the groups in flight fit
+there. Where the pixels are a multiple of a 16-byte vector all accesses are of 16 bytes; for dynamic sizes the kernel
+looks when it runs.
+
+Arithmetic is in fp32. Against float64 an output is off by rounding to its type and, before that, by some 1e-6 of a unit
+(of the normalised group) and up to 1e-5 relative, by the exponential.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any, List, Tuple
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from aotfactory import dtypes
+from aotfactory.errors import UsageError
+from aotfactory.kernel import AotKernel, aot_kernel
+from aotfactory.recipe import Input, Recipe, Tolerance
+
+import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
+
+TYPES = "FP32|FP16|BF16"
+REACH = 16384  # elements of a group that a program holds in registers
+CHUNK = 4096  # elements at a time of larger groups
+
+
+@triton.jit
+def _silu(x):
+    return x / (1 + tl.exp(-x))
+
+
+@triton.jit
+def _whole_group(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps,
+    CHANNELS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+):  # fmt: skip
+    program = tl.program_id(0)
+    row = tl.arange(0, ROWS)
+    col = tl.arange(0, COLS)
+    inside = (row < CHANNELS)[:, None] & (col < pixels)[None, :]
+    at = program.to(tl.int64) * (CHANNELS * pixels) + row[:, None] * pixels + col[None, :]
+    x = tl.load(x_ptr + at, mask=inside, other=0).to(tl.float32)
+    # Each element is divided first: the sum of large ones could leave fp32's range where their mean does not.
+    mean = tl.sum(tl.sum(x * (1.0 / (CHANNELS * pixels)), 1), 0)
+    x = tl.where(inside, x - mean, 0)
+    scale = tl.rsqrt(tl.sum(tl.sum(x * x, 1), 0) / (CHANNELS * pixels) + eps)
+    channel = (program % groups) * CHANNELS + row
+    weight = tl.load(weight_ptr + channel, mask=row < CHANNELS).to(tl.float32)
+    bias = tl.load(bias_ptr + channel, mask=row < CHANNELS).to(tl.float32)
+    y = _silu(x * scale * weight[:, None] + bias[:, None])
+    tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _statistics(x_ptr, size, eps, CHUNK: tl.constexpr):
+    lane = tl.arange(0, CHUNK)
+    mean = tl.zeros((CHUNK,), tl.float32)
+    squares = tl.zeros((CHUNK,), tl.float32)
+    for first in range(0, size, CHUNK):
+        real = first + lane < size
+        x = tl.load(x_ptr + first + lane, mask=real, other=0).to(tl.float32)
+        share = 1.0 / (first // CHUNK + 1)
+        # Not mean + (x - mean) * share: that difference may leave fp32's range.
+        moved = mean * (1 - share) + x * share
+        squares = tl.where(real, squares + (x - mean) * (x - moved), squares)
+        mean = tl.where(real, moved, mean)
+    # Elements that each lane saw; its share of the group's mean and squares goes by them.
+    count = ((size - lane + (CHUNK - 1)) // CHUNK).to(tl.float32)
+    total = tl.sum(mean * (count / size), 0)
+    # A lane of a group smaller than the chunk may have seen none: its 0 is no mean.
+    apart = tl.where(count > 0, mean - total, 0)
+    return total, tl.rsqrt(tl.sum(squares + apart * apart * count, 0) / size + eps)
+
+
+@triton.jit
+def _part_of_group(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps,
+    CHANNELS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, SPLIT: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    group = tl.program_id(0) // SPLIT
+    part = tl.program_id(0) % SPLIT
+    start = group.to(tl.int64) * (CHANNELS * pixels)
+    mean, scale = _statistics(x_ptr + start, CHANNELS * pixels, eps, CHUNK)
+    across = tl.cdiv(pixels, COLS)
+    for tile in range(part, tl.cdiv(CHANNELS, ROWS) * across, SPLIT):
+        row = tile // across * ROWS + tl.arange(0, ROWS)
+        col = tile % across * COLS + tl.arange(0, COLS)
+        inside = (row < CHANNELS)[:, None] & (col < pixels)[None, :]
+        at = start + row[:, None] * pixels + col[None, :]
+        x = tl.load(x_ptr + at, mask=inside).to(tl.float32)
+        channel = (group % groups) * CHANNELS + row
+        weight = tl.load(weight_ptr + channel, mask=row < CHANNELS).to(tl.float32)
+        bias = tl.load(bias_ptr + channel, mask=row < CHANNELS).to(tl.float32)
+        y = _silu((x - mean) * scale * weight[:, None] + bias[:, None])
+        tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def group_norm_silu_kernel(
+    x_ptr, weight_ptr, bias_ptr, pixels, y_ptr, groups, eps,
+    CHANNELS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, SPLIT: tl.constexpr, CHUNK: tl.constexpr,
+    VECTOR: tl.constexpr,
+):  # fmt: skip
+    # CHANNELS of a group; SPLIT programs share a group; 0: one program holds it in registers.
+    if pixels % VECTOR == 0:
+        # Written so, the compiler sees that channels begin at 16-byte boundaries.
+        aligned = pixels // VECTOR * VECTOR
+        if SPLIT == 0:
+            _whole_group(x_ptr, weight_ptr, bias_ptr, y_ptr, aligned, groups, eps, CHANNELS, ROWS, COLS)
+        else:
+            _part_of_group(
+                x_ptr, weight_ptr, bias_ptr, y_ptr, aligned, groups, eps, CHANNELS, ROWS, COLS, SPLIT, CHUNK
+            )
+    else:
+        if SPLIT == 0:
+            _whole_group(x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, ROWS, COLS)
+        else:
+            _part_of_group(
+                x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, ROWS, COLS, SPLIT, CHUNK
+            )
+
+
+@dataclass(frozen=True)
+class Tactic:
+    """Elements for a thread; programs that share a group, 0 where one holds it in registers."""
+
+    per_thread: int
+    split: int
+
+
+TACTICS = {
+    1: Tactic(8, 0),
+    2: Tactic(16, 0),
+    3: Tactic(32, 0),
+    4: Tactic(16, 1),
+    5: Tactic(16, 2),
+    6: Tactic(16, 4),
+    7: Tactic(16, 8),
+    8: Tactic(16, 16),
+}
+
+
+def _whole(channels: int, pixels: int) -> bool:
+    return triton.next_power_of_2(channels) * triton.next_power_of_2(max(pixels, 16)) <= REACH
+
+
+def _tactics(channels: int, pixels: int) -> List[int]:
+    """Tactics that differ for groups of so many channels and pixels."""
+    if not _whole(channels, pixels):
+        return [n for n, tactic in TACTICS.items() if tactic.split]
+    sizes = {_arguments(channels, pixels, 4, n)["num_warps"]: n for n in (3, 2, 1)}
+    return sorted(sizes.values())
+
+
+def _arguments(channels: int, pixels: int, itemsize: int, tactic: int) -> dict:
+    split = 0 if _whole(channels, pixels) else max(TACTICS[tactic].split, 1)
+    size = REACH if split == 0 else CHUNK
+    cols = min(triton.next_power_of_2(max(pixels, 16)), size)
+    rows = min(triton.next_power_of_2(channels), max(size // cols, 1))
+    held = rows * cols if split == 0 else CHUNK
+    return {
+        "CHANNELS": channels,
+        "ROWS": rows,
+        "COLS": cols,
+        "SPLIT": split,
+        "CHUNK": CHUNK,
+        "VECTOR": 16 // itemsize,
+        "num_warps": min(max(held // (32 * TACTICS[tactic].per_thread), 1), 32),
+    }
+
+
+def _most_pixels(x: trtp.TensorDesc) -> int:
+    return prod((x.shape.max if x.shape.is_dynamic else tuple(x.shape))[2:])
+
+
+def _channels(dimension: Any, groups: int) -> int:
+    """Channels of a group; how many there are must be known when the engine is built."""
+    if not dimension.is_constant:
+        raise UsageError("dimension 1 of x is dynamic", hint="make the number of channels static")
+    channels = int(dimension.constant_value())
+    if groups < 1 or channels % groups:
+        raise UsageError(f"groups is {groups}, of {channels} channels", hint="use a divisor of the channels")
+    return max(channels // groups, 1)
+
+
+@trtp.register("aotfactory::group_norm_silu")
+def group_norm_silu_desc(
+    x: trtp.TensorDesc, weight: trtp.TensorDesc, bias: trtp.TensorDesc, groups: int, eps: float
+) -> trtp.TensorDesc:
+    """silu((x - mean) / sqrt(variance + eps) * weight + bias), mean and variance of each group of channels.
+
+    x has the shape (N, C, ...), weight and bias (C,); C is static. silu(a) is a / (1 + exp(-a)). A group with NaN or an
+    infinity is NaN; one whose variance is beyond fp32's range (3.4e38) comes out as silu(bias).
+
+    Attributes:
+        groups: Number of groups, a divisor of C.
+        eps: Added to the variance.
+    """
+    if x.ndim < 3 or weight.ndim != 1 or bias.ndim != 1:
+        raise UsageError(
+            f"x has {x.ndim} dimensions, weight {weight.ndim} and bias {bias.ndim}",
+            hint="x takes (N, C, ...), 3 or more; weight and bias 1, the channels",
+        )
+    if not x.shape_expr[1].is_fake:
+        _channels(x.shape_expr[1], groups)
+    return x.like()
+
+
+@trtp.autotune("aotfactory::group_norm_silu")
+def group_norm_silu_autotune(
+    x: trtp.TensorDesc,
+    weight: trtp.TensorDesc,
+    bias: trtp.TensorDesc,
+    groups: int,
+    outputs: Tuple[trtp.TensorDesc],
+) -> List[trtp.AutoTuneCombination]:
+    tactics = _tactics(max(int(tuple(x.shape)[1]) // groups, 1), _most_pixels(x))
+    return [trtp.AutoTuneCombination(", ".join([TYPES] * 4), "LINEAR", tactics)]
+
+
+@trtp.aot_impl("aotfactory::group_norm_silu")
+def group_norm_silu_aot(
+    x: trtp.TensorDesc,
+    weight: trtp.TensorDesc,
+    bias: trtp.TensorDesc,
+    groups: int,
+    eps: float,
+    outputs: Tuple[trtp.TensorDesc],
+    tactic: int,
+) -> AotKernel:
+    batch, channels, *spatial = x.shape_expr
+    pixels, most = trtp.ShapeExprs.from_tuple(spatial).numel(), _most_pixels(x)
+    in_group = _channels(channels, groups)
+    if in_group * most + CHUNK > 2**31 - 1:
+        raise UsageError(f"a group of up to {in_group * most} elements", hint="at most 2^31: use more groups")
+    arguments = _arguments(in_group, most, dtypes.of_trt(x.dtype).itemsize, tactic)
+    return aot_kernel(
+        group_norm_silu_kernel,
+        x_ptr=x,
+        weight_ptr=weight,
+        bias_ptr=bias,
+        y_ptr=outputs[0],
+        pixels=pixels,
+        groups=groups,
+        eps=eps,
+        grid=trtp.max(batch * (groups * max(arguments["SPLIT"], 1)), 1),
+        **arguments,
+    )
+
+
+@trtp.impl("aotfactory::group_norm_silu")
+def group_norm_silu_jit(
+    x: trtp.Tensor,
+    weight: trtp.Tensor,
+    bias: trtp.Tensor,
+    groups: int,
+    eps: float,
+    outputs: Tuple[trtp.Tensor],
+    stream: int,
+    tactic: int,
+) -> None:
+    """The same kernel from Python (not for BF16, which TensorRT's bindings do not expose to torch)."""
+    import torch
+
+    with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
+        x, weight, bias, y = (torch.as_tensor(t, device="cuda") for t in (x, weight, bias, outputs[0]))
+        pixels = prod(x.shape[2:])
+        arguments = _arguments(x.shape[1] // groups, pixels, x.element_size(), tactic)
+        grid = (max(x.shape[0] * groups * max(arguments["SPLIT"], 1), 1),)
+        group_norm_silu_kernel[grid](x, weight, bias, pixels, y, groups, eps, **arguments)
+
+
+def group_norm_silu_reference(x, weight, bias, groups, eps):
+    """In float64; only what fp32 or the output's type cannot hold is infinite, as it is in the kernel."""
+    each = (1, x.shape[1], *(1 for _ in x.shape[2:]))
+    exact = x.astype(np.float64).reshape(x.shape[0], groups, -1)
+    with np.errstate(all="ignore"):
+        apart = _overflow(exact - np.mean(exact, -1, keepdims=True), np.float32)
+        squares = _overflow(np.sum(apart * apart, -1, keepdims=True), np.float32)
+        y = (apart / np.sqrt(squares / exact.shape[-1] + eps)).reshape(x.shape)
+        y = y * weight.astype(np.float64).reshape(each) + bias.astype(np.float64).reshape(each)
+        y = _overflow(y, np.float32)
+        return _overflow(y / (1 + np.exp(-y)), x.dtype)
+
+
+def _overflow(values, dtype):
+    """Float64 values, infinite where rounding to this type makes them so."""
+    with np.errstate(all="ignore"):
+        return np.where(np.isinf(values.astype(dtype).astype(np.float64)), np.copysign(np.inf, values), values)
+
+
+RECIPE = Recipe(
+    name="group_norm_silu",
+    plugin="aotfactory::group_norm_silu",
+    summary="group normalisation with weight and bias, then SiLU",
+    inputs=(
+        Input(name="x", shape=(2, 320, 64, 64), dims=("N", "C", "H", "W")),
+        Input(name="weight", shape=(320,), dims=("C",)),
+        Input(name="bias", shape=(320,), dims=("C",)),
+    ),
+    dtypes=("fp32", "fp16", "bf16"),
+    attributes={"groups": 32, "eps": 1e-5},
+    reference=group_norm_silu_reference,
+    dynamic=("N", "H", "W"),
+    # Absolute: the error of the mean, and where product and bias cancel. Relative: the exponential; for fp16 and bf16 one
+    # unit in the last place. A GPU rounds to nearest, so it is half that, but Triton's interpreter cuts bf16 off.
+    tolerance={
+        "fp32": Tolerance(atol=1e-5, rtol=2e-5),
+        "fp16": Tolerance(atol=1e-5, rtol=1e-3),
+        "bf16": Tolerance(atol=1e-5, rtol=8e-3),
+    },
+    odd_shapes=tuple(
+        ((n, c, h, w), (c,), (c,))
+        for n, c, h, w in ((1, 32, 1, 1), (2, 64, 3, 5), (1, 96, 8, 8), (1, 32, 150, 121), (1, 96, 96, 64))
+    ),
+)
