@@ -15,7 +15,7 @@ from aotfactory.symbolic import Expr
 
 NAMES = ("abi", "ptxas", "bounds", "interpreter", "launcher", "trtexec", "runner", "python-free")
 
-INT32 = 2**31 - 1
+INT32, INT64 = 2**31 - 1, 2**63 - 1
 GRID_LIMITS = {"grid_x": 2**31 - 1, "grid_y": 65535, "grid_z": 65535}
 BLOCK_LIMITS = {"block_x": 1024, "block_y": 1024, "block_z": 64}
 MAX_THREADS = 1024
@@ -77,7 +77,7 @@ def bounds(variant: Variant, network: Network, call: Call, divisible: Mapping[in
         expr = variant.launch[field]
         demand(field, expr, 0, limit, f"CUDA's limit is {limit}", domain)
         if not empty:
-            demand(field, expr, 1, limit, "nothing would run", working)
+            demand(field, expr, 1, INT64, "nothing would run", working)
     threads: Expr = symbolic.Constant(1)
     for field in BLOCK_LIMITS:
         threads = symbolic.operation(symbolic.Op.PROD, threads, variant.launch[field])

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from aotfactory import cli_run
+from aotfactory import cli_bake, cli_run
 from aotfactory.errors import AotError, MissingError, UsageError
 from aotfactory.terminal import Format, print_json, say, show, working
 
 if TYPE_CHECKING:
+    from aotfactory.bake import Baked
     from aotfactory.build import Report
 
 INTERRUPTED = 130
@@ -140,15 +141,29 @@ def build(
 ) -> None:
     """Compile and check a target, and build its engine where TensorRT's builder and a GPU are."""
     if engine is Engine.tensorrt:
-        from aotfactory import tensorrt_api
-
-        tensorrt_api.require_builder()
-        raise MissingError("this version of aotfactory makes kernel bundles only", hint="use --engine bundle")
+        _require_bake()
     report = _compile(target, locals())
-    _print_report(report, format)
-    if engine is Engine.auto and not report.failed:
-        say("no plan was made: this version of aotfactory makes kernel bundles only")
+    if format is Format.text:
+        _print_report(report, format)
+    baked = None
+    if report.path and engine is not Engine.bundle:
+        with working() as progress:
+            baked = cli_bake.plan_for(report.path, len({v.arch for v in report.bundle.variants}), progress)
+    if format is Format.json:
+        _print_report(report, format, baked)
+    elif baked:
+        show(lambda console: cli_bake.print_baked(console, baked))
+    if report.path and engine is Engine.auto and not baked:
+        say("no plan was made: it takes TensorRT's builder and a GPU (aotfactory bake)")
     raise typer.Exit(1 if report.failed else 0)
+
+
+def _require_bake() -> None:
+    from aotfactory import tensorrt_api
+
+    tensorrt_api.require_builder()
+    if tensorrt_api.cuda_device_count() == 0:
+        raise MissingError("a plan is built on a GPU, and this machine has none", hint="use --engine bundle here")
 
 
 @app.command("compile", short_help="Compile and check a target into a kernel bundle.")
@@ -212,6 +227,7 @@ def inspect(
     show(lambda console: report.print_bundle(console, found))
 
 
+app.command(short_help="Build a TensorRT plan from a bundle.")(cli_bake.bake)
 app.command(short_help="Run a bundle on the GPU, without Python.")(cli_run.run)
 app.command(short_help="Compare a bundle with its reference.")(cli_run.validate)
 app.command(short_help="Time a bundle's tactics on the GPU.")(cli_run.bench)
@@ -309,12 +325,15 @@ def _attributes(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _print_report(report: Report, format: Format) -> None:
+def _print_report(report: Report, format: Format, baked: Baked | None = None) -> None:
     from aotfactory import build as building
     from aotfactory import report as text
 
     if format is Format.json:
-        print_json(building.to_json(report))
+        result = building.to_json(report)
+        if baked:
+            result["engine"] = {"kind": "plan", "path": str(baked.path), "sha256": baked.plan.sha256}
+        print_json(result)
     else:
         show(lambda console: text.print_build(console, report))
 

@@ -90,11 +90,13 @@ def bake(
 
 def print_baked(console: Console, baked: Baked) -> None:
     """What was built, for people."""
+    from rich.markup import escape
+
     kernels = ", ".join(v.id for v in baked.plan.kernels) or "hidden by the plan"
-    console.print(f"kernels in the plan: {kernels}", highlight=False)
+    console.print(f"kernels in the plan: {escape(kernels)}", highlight=False, soft_wrap=True)
     for message in baked.plan.messages:
-        console.print(f"[yellow]TensorRT warns[/] {message}", highlight=False)
-    console.print(f"wrote [bold]{baked.path}[/]", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]TensorRT warns[/] {escape(message)}", highlight=False, soft_wrap=True)
+    console.print(f"wrote [bold]{escape(str(baked.path))}[/]", highlight=False, soft_wrap=True)
 
 
 def plan_for(report_path: Path, archs: int, progress: Any) -> Baked | None:

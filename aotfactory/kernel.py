@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from inspect import Parameter, signature
 from typing import Any, Tuple, Union  # noqa: UP035  (TensorRT reads this very alias off an aot_impl's annotation)
+
+import numpy as np
 
 from aotfactory import dtypes, tensorrt_api
 from aotfactory.errors import DefinitionError
 
 tensorrt_api.load()
 import tensorrt.plugin as trtp  # noqa: E402
+from tensorrt.plugin import _tensor  # noqa: E402
 
 AotKernel = Tuple[Union[str, bytes], Union[str, bytes], trtp.KernelLaunchParams, trtp.SymExprs]  # noqa: UP006, UP007
 """What an `aot_impl` returns: entry name, PTX, launch parameters, extra arguments."""
@@ -52,33 +55,40 @@ def aot_kernel(
         DefinitionError: The arguments do not fit the kernel or the call.
     """
     import triton
-    from triton.compiler import ASTSource
+    from triton.compiler import ASTSource, CompilationError
 
     inputs, outputs = _tensors_of_call()
     values = _bind(fn, arguments)
     pointers = {n: v for n, v in values.items() if isinstance(v, trtp.TensorDesc)}
-    extra = {n: v for n, v in values.items() if isinstance(v, trtp.SymInt32) and not v.is_constant}
-    constants = {
-        n: v.constant_value() if isinstance(v, trtp.SymInt32) else v
-        for n, v in values.items()
-        if n not in pointers and n not in extra
-    }
+    extra = {n: v for n, v in values.items() if isinstance(v, trtp.SymInt32)}
+    constants = {n: v for n, v in values.items() if n not in pointers and n not in extra}
     tensors = [_parameter_of(fn, label, tensor, pointers) for label, tensor in [*inputs, *outputs]]
+    of_call = {id(tensor) for _, tensor in [*inputs, *outputs]}
+    if foreign := [n for n, tensor in pointers.items() if id(tensor) not in of_call]:
+        raise DefinitionError(
+            f"{fn.__name__}: {', '.join(foreign)} is a tensor that is not of this call",
+            hint="give the inputs of the aot_impl and the items of outputs themselves",
+        )
     order = [*tensors[: len(inputs)], *extra, *tensors[len(inputs) :]]
     entry = fn if order == [n for n in values if n not in constants] else _wrapper(fn, order, pointers, constants)
 
     names: list[str] = entry.arg_names
     aligned = [*tensors, *(n for n, expr in extra.items() if _divisor(expr) % ALIGNMENT == 0)]
     types = {n: f"*{dtypes.of_trt(t.dtype).triton}" for n, t in pointers.items()} | dict.fromkeys(extra, "i32")
-    compiled = triton.compile(
-        ASTSource(
-            entry,
-            {n: types.get(n, "constexpr") for n in names},
-            constexprs={(names.index(n),): v for n, v in constants.items()},
-            attrs={(names.index(n),): [["tt.divisibility", ALIGNMENT]] for n in aligned},
-        ),
-        options={"num_warps": num_warps, "num_stages": num_stages},
+    source = ASTSource(
+        entry,
+        {n: types.get(n, "constexpr") for n in names},
+        constexprs={(names.index(n),): v for n, v in constants.items()},
+        attrs={(names.index(n),): [["tt.divisibility", ALIGNMENT]] for n in aligned},
     )
+    try:
+        compiled = triton.compile(source, options={"num_warps": num_warps, "num_stages": num_stages})
+    except CompilationError as error:
+        # The outermost tells only where the wrapper calls the kernel.
+        cause: BaseException = error
+        while isinstance(cause.__cause__, CompilationError):
+            cause = cause.__cause__
+        raise cause from None
     launch = trtp.KernelLaunchParams(*(grid if isinstance(grid, Sequence) else [grid]))
     launch.block_x = compiled.metadata.num_warps * 32
     launch.shared_mem = compiled.metadata.shared
@@ -114,10 +124,9 @@ def _bind(fn: Any, arguments: dict[str, Any]) -> dict[str, Any]:
         wrong = [f"is not given {', '.join(missing)}"] if missing else []
         wrong += [f"has no parameter {', '.join(left_over)}"] if left_over else []
         raise DefinitionError(f"{fn.__name__} {' and '.join(wrong)}", hint=f"it takes {', '.join(parameters)}")
-    values = {n: arguments.get(n, defaults.get(n)) for n in parameters}
+    values = {n: _value(arguments.get(n, defaults.get(n))) for n in parameters}
     for name, value in values.items():
-        symbolic = isinstance(value, trtp.TensorDesc) or (isinstance(value, trtp.SymInt32) and not value.is_constant)
-        if symbolic and "constexpr" in str(parameters[name].annotation):
+        if isinstance(value, trtp.TensorDesc | trtp.SymInt32) and "constexpr" in str(parameters[name].annotation):
             raise DefinitionError(
                 f"{fn.__name__}: {name} is a tl.constexpr, but its value is only known when the engine runs",
                 hint=f"drop tl.constexpr from {name}, or give it a constant",
@@ -126,7 +135,22 @@ def _bind(fn: Any, arguments: dict[str, Any]) -> dict[str, Any]:
             raise DefinitionError(
                 f"{fn.__name__}: {name} is a whole shape", hint=f"give one dimension: {name}=shape[0]"
             )
+        if not isinstance(value, trtp.TensorDesc | trtp.SymInt32 | Hashable):
+            raise DefinitionError(
+                f"{fn.__name__}: {name} is a {type(value).__name__}, which cannot be compiled into a kernel",
+                hint="give a tensor of the call, an expression of dimensions, an int, float, bool, str or None",
+            )
     return values
+
+
+def _value(value: Any) -> Any:
+    """An argument with constant expressions and NumPy's scalars as plain numbers, others as `SymInt32`."""
+    if isinstance(value, _tensor.SymIntExpr):
+        # Not its is_constant, which TensorRT has for ShapeExpr only.
+        if value._expr.is_constant():
+            return value._expr.get_constant_value()
+        return value if isinstance(value, trtp.SymInt32) else trtp.SymInt32(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _parameter_of(fn: Any, label: str, tensor: Any, pointers: dict[str, Any]) -> str:

@@ -75,7 +75,9 @@ def mark(path: Path, network: Network, shapes: Mapping[str, Profile], *, aot: bo
     try:
         model = onnx.load(path)
     except Exception as error:
-        raise UsageError(f"{path} cannot be read as an ONNX model: {error}", hint="say where the model is: --model PATH") from error
+        raise UsageError(
+            f"{path} cannot be read as an ONNX model: {error}", hint="say where the model is: --model PATH"
+        ) from error
     plugins = {call.name: call for call in network.calls}
     operators = {call.plugin.split("::")[1]: call.plugin.split("::")[0] for call in network.calls}
     found = 0

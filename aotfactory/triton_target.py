@@ -85,7 +85,7 @@ def compiling_for(capability: int, ptx_isa: int) -> Iterator[list[Compilation]]:
 
 
 def _compilation(src: Any, metadata: dict[str, Any], ptx: str) -> Compilation:
-    names = list(src.signature)
+    names = list(src.fn.arg_names)  # the order of parameters, which that of the signature need not be
     divisible = {
         names[path[0]]: int(value)
         for path, attributes in src.attrs.items()
@@ -93,5 +93,9 @@ def _compilation(src: Any, metadata: dict[str, Any], ptx: str) -> Compilation:
         if key == "tt.divisibility" and path[0] < len(names)
     }
     return Compilation(
-        signature=dict(src.signature), divisible=divisible, metadata=dict(metadata), ptx=ptx, source=src.hash()
+        signature={name: src.signature[name] for name in names if name in src.signature},
+        divisible=divisible,
+        metadata=dict(metadata),
+        ptx=ptx,
+        source=src.hash(),
     )

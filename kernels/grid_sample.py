@@ -73,7 +73,7 @@ def grid_sample_kernel(
     for step in range(0, CHANNELS, UNROLL):
         for k in tl.static_range(UNROLL):
             channel = first + step + k
-            real = channel < channels
+            real = channel + tl.zeros((BLOCK,), tl.int32) < channels  # Triton's interpreter takes no scalar here
             plane = batch * channels + channel
             source = x_ptr + plane * size + corner
             a = tl.load(source, mask=has_left & has_top & real, other=0).to(tl.float32)

@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,7 @@ from aotfactory import arch, build, tensorrt_api
 from aotfactory.catalog import Catalog
 from aotfactory.compile import Options
 from aotfactory.errors import AotError
-from aotfactory.recipe import Recipe
-from aotfactory.run.launcher import Timing, run_launcher
+from aotfactory.run.launcher import Timing, build_launcher, run_launcher
 from aotfactory.targets import Request
 from aotfactory.validate import validate
 
@@ -40,44 +39,34 @@ class Case:
     recipe: str
     dtype: str
     shapes: str
-    path: Path
+    out: Path
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("gpu-check"), help="where bundles and results go")
     parser.add_argument("--recipes", help="only these, comma-separated")
-    parser.add_argument("--jobs", type=int, default=min(8, os.cpu_count() or 1), help="sanitizer runs at a time")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at a time")
     options = parser.parse_args()
     started = time.time()
+    os.environ["AOTFACTORY_LAUNCHER"] = str(build_launcher())
     catalog = Catalog()
     catalog.load_all()
     names = options.recipes.split(",") if options.recipes else sorted(catalog.recipes)
-    rows: list[dict[str, Any]] = []
-    cases = []
-    for name in names:
-        recipe = catalog.recipes[name]
-        for dtype in recipe.dtypes:
-            for shapes in ("static", "dynamic"):
-                row = {"recipe": name, "dtype": dtype, "shapes": shapes, "problems": []}
-                rows.append(row)
-                try:
-                    cases.append((row, compile_case(recipe, dtype, shapes, options.out)))
-                except AotError as error:
-                    row["problems"].append(str(error))
-    for row, case in cases:
-        check(row, case)
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for (row, _), found in zip(cases, pool.map(lambda item: sanitize(item[1]), cases), strict=True):
-            row["sanitizer"] = found
-            row["problems"] += [f"{tool}: {errors} errors" for tool, errors in found.items() if errors]
-    overhead = host_overhead(cases)
+    cases = [
+        Case(recipe=name, dtype=dtype, shapes=shapes, out=options.out)
+        for name in names
+        for dtype in catalog.recipes[name].dtypes
+        for shapes in ("static", "dynamic")
+    ]
+    with ProcessPoolExecutor(options.jobs) as pool:
+        rows = list(pool.map(check, cases))
     result = {
         "date": datetime.date.today().isoformat(),
         "command": "scripts/gpu_check.sh",
         "machine": machine(),
         "seconds": round(time.time() - started),
-        "launcher_overhead": overhead,
+        "launcher_overhead": host_overhead(rows),
         "rows": rows,
     }
     (options.out / "results.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -87,47 +76,59 @@ def main() -> int:
     return 1 if any(row["problems"] for row in rows) else 0
 
 
-def compile_case(recipe: Recipe, dtype: str, shapes: str, out: Path) -> Case:
+def check(case: Case) -> dict[str, Any]:
+    """Compile, validate and sanitize one case: a row of the table."""
+    row: dict[str, Any] = {"recipe": case.recipe, "dtype": case.dtype, "shapes": case.shapes, "problems": []}
+    try:
+        path = compile_case(case)
+        row["bundle"] = str(path)
+        found = validate(path, executors=["launcher"])
+        row["tactics"] = sum(1 for c in found if c.name == "launcher" and c.status == "passed")
+        row["problems"] += [f"{c.name} of {c.subject}: {c.detail}" for c in found if c.status != "passed"]
+        row["sanitizer"] = sanitize(path)
+        row["problems"] += [f"{tool}: {errors}" for tool, errors in row["sanitizer"].items() if errors]
+    except AotError as error:
+        row["problems"].append(str(error))
+    return row
+
+
+def compile_case(case: Case) -> Path:
     """A bundle for this GPU; the dynamic one lets every dimension that may go from 1 to twice its default."""
-    request = Request(dtype={None: dtype})
-    if shapes == "dynamic":
+    recipe = Catalog().find(case.recipe)
+    assert recipe is not None
+    request = Request(dtype={None: case.dtype})
+    if case.shapes == "dynamic":
         low, high = {}, {}
         for item in recipe.inputs:
             free = [d in (recipe.dynamic or item.dims) for d in item.dims] or [False] * len(item.shape)
             low[item.name] = tuple(1 if f else n for f, n in zip(free, item.shape, strict=True))
             high[item.name] = tuple(2 * n if f else n for f, n in zip(free, item.shape, strict=True))
         opt = {item.name: item.shape for item in recipe.inputs}
-        request = Request(dtype={None: dtype}, min_shape=low, opt_shape=opt, max_shape=high)
+        request = Request(dtype={None: case.dtype}, min_shape=low, opt_shape=opt, max_shape=high)
     report = build.build_bundle(
-        recipe.name,
+        case.recipe,
         request=request,
         options=Options(archs=(arch.native_arch(),)),
-        out=out / shapes / dtype,
+        out=case.out / case.shapes / case.dtype,
         interpret=False,
     )
     if report.path is None:
         raise AotError("; ".join(f"{c.name}: {c.detail}" for c in report.failed))
-    return Case(recipe=recipe.name, dtype=dtype, shapes=shapes, path=report.path)
+    return report.path
 
 
-def check(row: dict[str, Any], case: Case) -> None:
-    checks = validate(case.path, executors=["launcher"])
-    row["tactics"] = sum(1 for c in checks if c.name == "launcher" and c.status == "passed")
-    row["problems"] += [f"{c.name} of {c.subject}: {c.detail}" for c in checks if c.status != "passed"]
-
-
-def sanitize(case: Case) -> dict[str, int | str]:
+def sanitize(path: Path) -> dict[str, int | str]:
     """Errors that each tool of compute-sanitizer finds in a run of every tactic, with exact allocations."""
     sanitizer = shutil.which("compute-sanitizer")
     if sanitizer is None:
         return dict.fromkeys(TOOLS, "compute-sanitizer is not on the PATH")
     found: dict[str, int | str] = {}
     for tool in TOOLS:
-        log = case.path.with_suffix(f".{tool}.log")
+        log = path.with_suffix(f".{tool}.log")
         problem = ""
         try:
             wrapper = [sanitizer, "--tool", tool, "--log-file", str(log)]
-            run_launcher(case.path, tactic="all", tight=True, check=False, wrapper=wrapper, at="opt")
+            run_launcher(path, tactic="all", tight=True, check=False, wrapper=wrapper, at="opt")
         except AotError as error:
             problem = str(error)
         summary = re.search(r"SUMMARY: (\d+)", log.read_text() if log.exists() else "")
@@ -135,13 +136,15 @@ def sanitize(case: Case) -> dict[str, int | str]:
     return found
 
 
-def host_overhead(cases: list[tuple[dict[str, Any], Case]]) -> dict[str, Any]:
+def host_overhead(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The launcher's own time per launch, and a graph replay's, against a bare loop of cuLaunchKernel."""
-    path = next((case.path for _, case in cases if case.shapes == "dynamic"), None)
+    path = next((Path(row["bundle"]) for row in rows if row["shapes"] == "dynamic" and "bundle" in row), None)
     if path is None:
         return {}
     result = run_launcher(path, at="min", timing=Timing(graph=True, repeat=100))
-    return {"bundle": f"{path.parent.name} {path.name}", **result.runs[0].timing["host"]}
+    timing = result.runs[0].timing
+    assert timing is not None
+    return {"bundle": f"{path.parent.name} {path.name}", **timing["host"]}
 
 
 def machine() -> dict[str, str]:
@@ -163,9 +166,11 @@ def markdown(result: dict[str, Any]) -> str:
         + ", ".join(f"{name} {value}" for name, value in result["machine"].items() if name != "gpu")
         + ".",
         "",
-        f"{len(rows)} bundles, {len(wrong)} with problems. Each tactic ran with random and with adversarial data, at "
-        "min, opt, max and an odd shape of the profile, with guard bands around every buffer and poisoned outputs; "
-        "compute-sanitizer then ran every tactic at the opt shape with exact allocations.",
+        (
+            f"{len(rows)} bundles, {len(wrong)} with problems. Each tactic ran with random and with adversarial data, at "
+            "min, opt, max and an odd shape of the profile, with guard bands around every buffer and poisoned outputs; "
+            "compute-sanitizer then ran every tactic at the opt shape with exact allocations."
+        ),
         "",
         "| recipe | type | shapes | tactics passed | " + " | ".join(TOOLS) + " | problems |",
         "|---|---|---|---|" + "---|" * len(TOOLS) + "---|",

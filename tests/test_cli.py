@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from small_definitions import SOURCE, Definitions, changed
 
-from aotfactory import cli, terminal
+from aotfactory import cli, cli_bake, tensorrt_api, terminal
 
 COMMAND = [sys.executable, "-c", "from aotfactory.cli import main; main()"]
 
@@ -64,7 +65,10 @@ def build(copy: Definitions, *more: str, command: str = "build") -> list[str]:
 class TestBuild:
     def test_text(self, run: Run, copy: Definitions) -> None:
         done = run(*build(copy, "--min-shape", "1x64", "--max-shape", "8x64"))
-        assert (done.code, done.err) == (0, "no plan was made: this version of aotfactory makes kernel bundles only\n")
+        assert (done.code, done.err) == (
+            0,
+            "no plan was made: it takes TensorRT's builder and a GPU (aotfactory bake)\n",
+        )
         assert f"copy: y = {copy.id}(inp0, scale=1)\n" in done.out
         assert re.search(r"sm_80 +fp32-fp32 +0 +1 to 8 +64 +\d+ +7\.0 sm_80 +ok \(3 of 4\)\n", done.out)
         assert "inp0_0: min 1, opt 8, max 8\n" in done.out
@@ -126,19 +130,49 @@ class TestBuild:
         assert run(*build(copy, "--shape", "1x64", "--out", "some/where")).code == 0
         assert Path("some/where/copy.aot/manifest.json").is_file()
 
-    @pytest.mark.parametrize("kind", ["full", "compile-only"])
-    def test_a_plan_or_an_error(self, run: Run, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-        from aotfactory import tensorrt_api
-
-        if kind == "full":
-            monkeypatch.setattr(tensorrt_api, "require_builder", lambda: None)
-        elif tensorrt_api.load().kind == "full":
+    def test_a_plan_is_an_error_without_the_builder(self, run: Run) -> None:
+        if tensorrt_api.load().kind == "full":
             pytest.skip("the full TensorRT is here")
         done = run("build", "circ_pad", "--engine", "tensorrt")
         assert (done.code, done.out) == (3, "")
-        assert (
-            "makes kernel bundles only" if kind == "full" else "TensorRT's builder is not on this machine"
-        ) in done.err
+        assert "TensorRT's builder is not on this machine" in done.err
+
+    def test_a_plan_is_an_error_without_a_gpu(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tensorrt_api, "require_builder", lambda: None)
+        monkeypatch.setattr(tensorrt_api, "cuda_device_count", lambda: 0)
+        done = run("build", "circ_pad", "--engine", "tensorrt")
+        assert (done.code, done.out) == (3, "")
+        assert "a plan is built on a GPU, and this machine has none" in done.err
+
+    @pytest.mark.parametrize("engine", ["auto", "tensorrt"])
+    def test_the_plan_where_it_can_be_made(
+        self, run: Run, copy: Definitions, monkeypatch: pytest.MonkeyPatch, engine: str
+    ) -> None:
+        made: list[tuple[Path, int]] = []
+
+        def plan_for(path: Path, archs: int, progress: object) -> SimpleNamespace:
+            made.append((path, archs))
+            plan = SimpleNamespace(kernels=[], messages=["[a warning]"], sha256="ab12")
+            return SimpleNamespace(path=Path("engines/copy.plan"), plan=plan)
+
+        monkeypatch.setattr(cli, "_require_bake", lambda: None)
+        monkeypatch.setattr(cli_bake, "plan_for", plan_for)
+        done = run(*build(copy, "--shape", "1x64", "--engine", engine))
+        assert (done.code, done.err) == (0, "")
+        assert "wrote engines/copy.aot\n" in done.out
+        assert "[a warning]" in done.out
+        assert done.out.endswith("wrote engines/copy.plan\n")
+        report = json.loads(run(*build(copy, "--shape", "1x64", "--engine", engine, "--format", "json")).out)
+        assert report["engine"] == {"kind": "plan", "path": "engines/copy.plan", "sha256": "ab12"}
+        assert report["bundle"]["path"] == "engines/copy.aot"
+        assert made == [(Path("engines/copy.aot"), 2)] * 2
+
+    def test_no_plan_where_none_is_asked_for(
+        self, run: Run, copy: Definitions, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cli_bake, "plan_for", pytest.fail)
+        done = run(*build(copy, "--shape", "1x64", "--engine", "bundle"))
+        assert (done.code, done.err) == (0, "")
 
 
 class TestOtherCommands:

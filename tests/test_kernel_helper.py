@@ -134,9 +134,7 @@ def test_pointers_alone_give_16_byte_accesses_where_there_is_no_mask() -> None:
 def test_the_same_text_every_time(tensorrt_order: bool) -> None:
     """The wrapper has a made-up file name; it must not show in the PTX."""
     name, attributes = ("mistake", {"which": "NumPy integer"}) if tensorrt_order else ("affine", AFFINE)
-    texts = {
-        made(name, tensor("x", DYNAMIC), attributes=attributes, interpret=False).variant.text for _ in range(2)
-    }
+    texts = {made(name, tensor("x", DYNAMIC), attributes=attributes, interpret=False).variant.text for _ in range(2)}
     assert len(texts) == 1
     assert not re.search(r"\.loc|\.file|wrapper|/", re.sub(r"//.*", "", texts.pop()))
 
@@ -145,14 +143,19 @@ MISTAKES = {
     "missing": (r"plain_kernel is not given n, WIDTH", "it takes x, n, y, WIDTH"),
     "left over": (r"plain_kernel has no parameter m, BLOCK", "it takes x, n, y, WIDTH"),
     "both": (r"plain_kernel is not given n and has no parameter N", "it takes x, n, y, WIDTH"),
-    "symbolic constexpr": (r"WIDTH is a tl.constexpr, but its value is only known when", "drop tl.constexpr from WIDTH"),
+    "symbolic constexpr": (
+        r"WIDTH is a tl.constexpr, but its value is only known when",
+        "drop tl.constexpr from WIDTH",
+    ),
     "symbolic constexpr int32": (r"WIDTH is a tl.constexpr, but its value", "drop tl.constexpr from WIDTH"),
     "tensor constexpr": (r"WIDTH is a tl.constexpr, but its value", "drop tl.constexpr"),
     "no output": (r"plain_kernel is not given outputs\[0\]", "TensorRT passes a pointer for every input and output"),
     "no input": (r"plain_kernel is not given input x", "TensorRT passes a pointer for every input and output"),
     "whole shape": (r"n is a whole shape", r"n=shape\[0\]"),
     "not a kernel": (r"not_jitted.* is not a Triton kernel", "decorate the function with @triton.jit"),
-    "foreign value": (r"n is a ndarray", "int"),
+    "foreign value": (r"n is a ndarray, which cannot be compiled", "an int, float, bool, str or None"),
+    "a list": (r"n is a list, which cannot be compiled", "an int, float, bool, str or None"),
+    "foreign tensor": (r"square_kernel: right is a tensor that is not of this call", "inputs of the aot_impl"),
 }
 
 

@@ -302,8 +302,8 @@ def count(pattern: str, text: str) -> int:
 
 WIDE_STORE = r"st\.global\.(v4\.b32|v2\.b64)"
 WIDE_LOAD = r"ld\.global\.(v4\.b32|v2\.b64)"
-IMAGE = Case((8, 64, 512, 512))
-IMAGES = Case((4, 64, 300, 300), ((3, 4), (0, 0), (172, 212), (172, 212)))
+IMAGE = Case((7, 3, 511, 509))
+IMAGES = Case((4, 3, 300, 300), ((3, 4), (0, 0), (172, 212), (172, 212)))
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])

@@ -106,6 +106,13 @@ class TestPluginNodes:
         # Only a plain dimension says what its symbol is.
         assert data.bind(network, {"x": (1, 20), "b": (1, 22)}) == {"W": 20}
 
+    def test_shapes_are_inferred_anew_after_each(self, tmp_path: Path, pad: Definitions) -> None:
+        before, between = helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Relu", ["b"], ["c"])
+        network = load(
+            tmp_path, pad, [before, node(pad, "a", "b"), between, node(pad, "c", "y")], [tensor("x", [1, 8])]
+        )
+        assert shapes(network) == {"a": "1x8", "b": "1x10", "c": "1x10", "y": "1x12"}
+
     def test_an_initializer_as_input(self, tmp_path: Path, pad: Definitions) -> None:
         weight = numpy_helper.from_array(np.zeros((3, 4), np.float32), "w")
         nodes = [node(pad, "w", "a"), helper.make_node("MatMul", ["x", "a"], ["y"])]

@@ -466,12 +466,14 @@ class TestLoading:
         path = tmp_path / "colorsys.py"
         path.write_text("MINE = True\n")
         assert plugins.load(str(path)).MINE
+        assert plugins.load(str(path)) is plugins.load(str(path))
         import colorsys
 
         assert not hasattr(colorsys, "MINE")
 
-    def test_a_module_that_failed_can_be_loaded_when_it_is_mended(self, tmp_path: Path) -> None:
-        path = tmp_path / "mended_definitions.py"
+    @pytest.mark.parametrize("name", ["mended_definitions.py", "wave.py"])  # the second is also a module of Python's
+    def test_a_module_that_failed_can_be_loaded_when_it_is_mended(self, tmp_path: Path, name: str) -> None:
+        path = tmp_path / name
         path.write_text("raise RuntimeError('boom')\n")
         with pytest.raises(DefinitionError, match="boom"):
             plugins.load(str(path))

@@ -92,7 +92,7 @@ def both_aot(
         total=outputs[0],
         difference=outputs[1],
         n=trtp.SymInt32(shape.numel()),
-        columns=shape[1],
+        columns=trtp.SymInt32(shape[1]) + trtp.SymInt32(0),
         BLOCK=64,
         grid=(trtp.cdiv(shape.numel(), 128), 2),
     )
@@ -156,6 +156,10 @@ MISTAKES: Dict[str, Call] = {
     "whole shape": lambda x, y: aot_kernel(plain_kernel, grid=1, x=x, y=y, n=x.shape_expr, WIDTH=64),
     "not a kernel": lambda x, y: aot_kernel(not_jitted, grid=1, x=x, y=y, n=1),
     "foreign value": lambda x, y: aot_kernel(plain_kernel, grid=1, x=x, y=y, n=np.zeros(3), WIDTH=64),
+    "a list": lambda x, y: aot_kernel(plain_kernel, grid=1, x=x, y=y, n=[48], WIDTH=64),
+    "foreign tensor": lambda x, y: aot_kernel(
+        square_kernel, grid=1, left=x, right=trtp.TensorDesc(), product=y, n=1, BLOCK=64
+    ),
     "NumPy integer": lambda x, y: aot_kernel(plain_kernel, grid=1, x=x, y=y, n=np.int64(48), WIDTH=64),
 }
 
@@ -173,7 +177,13 @@ def mistake_aot(x: trtp.TensorDesc, which: str, outputs: Tuple[trtp.TensorDesc],
 def _recipe(name: str, inputs: List[str], reference: Callable, **more: Any) -> Recipe:
     tensors = tuple(Input(name=i, shape=(3, 48), dims=("N", "C")) for i in inputs)
     return Recipe(
-        name=name, plugin=f"arguments::{name}", summary="", inputs=tensors, dtypes=("fp32",), reference=reference, **more
+        name=name,
+        plugin=f"arguments::{name}",
+        summary="",
+        inputs=tensors,
+        dtypes=("fp32",),
+        reference=reference,
+        **more,
     )
 
 

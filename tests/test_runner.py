@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The C++ runner: built where TENSORRT_ROOT has NVIDIA's headers, run where there is a GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from doubles.samples import SHAPES, sample
+from test_trtexec import case
+
+from aotfactory import data, tensorrt_api
+from aotfactory.bake import bake
+from aotfactory.errors import CheckError, DefinitionError, MissingError, UsageError
+from aotfactory.plan_options import PlanOptions
+from aotfactory.recipe import Tolerance
+from aotfactory.run.launcher import Timing
+from aotfactory.run.runner import RunnerOptions, RunnerResult, build_runner, run_runner
+
+needs_headers = pytest.mark.skipif(
+    "TENSORRT_ROOT" not in os.environ and "AOTFACTORY_RUNNER" not in os.environ,
+    reason="neither TENSORRT_ROOT, with NVIDIA's headers, nor AOTFACTORY_RUNNER is set",
+)
+
+
+@pytest.fixture(scope="session")
+def runner() -> Path:
+    return build_runner()
+
+
+def lean_library() -> Path:
+    import tensorrt_lean_libs
+
+    return next(Path(next(iter(tensorrt_lean_libs.__path__))).glob("libnvinfer_lean.so.*"))
+
+
+@pytest.fixture
+def damaged(tmp_path) -> Path:
+    path = tmp_path / "damaged.plan"
+    path.write_bytes(b"this is no plan" * 100)
+    return path
+
+
+# --- on any machine, with a program in place of the runner -----------------------------------------------------------
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """A runner that says this."""
+
+    def make(report, code=0, files=()) -> RunnerOptions:
+        for name, array in dict(files).items():
+            np.save(tmp_path / f"{name}.npy", array)
+        text = report if isinstance(report, str) else json.dumps(report)
+        (tmp_path / "said.json").write_text(text)
+        program = tmp_path / "runner"
+        last = "kill -SEGV $$" if code == 139 else f"exit {code}"
+        program.write_text(f"#!/bin/sh\necho last words >&2\ncat {tmp_path}/said.json\n{last}\n")
+        program.chmod(0o755)
+        return RunnerOptions(program=program)
+
+    return make
+
+
+def report(tmp_path, status="passed", checks=()):
+    y = {"name": "y", "dtype": "bf16", "shape": [3], "file": str(tmp_path / "y.npy")}
+    libraries = ["/lib/libcuda.so.1", "/lib/libnvinfer.so.11"]
+    return {
+        "schema": "aotfactory.run/1",
+        "status": status,
+        "checks": list(checks),
+        "inputs": [],
+        "outputs": [y],
+        "libraries": libraries,
+    }
+
+
+def test_result(fake, tmp_path):
+    options = fake(report(tmp_path), files={"y": np.array([1, 2, 3], np.int16)})
+    result = run_runner(tmp_path / "x.plan", options=options, shapes={"x": (1, 2), "s": ()})
+    assert result.outputs["y"].dtype.name == "bfloat16"
+    assert result.messages == "last words\n"
+    assert result.python_free
+    assert list(result.command[-4:]) == ["--shape", "x=1x2", "--shape", "s=scalar"]
+
+
+def test_options_reach_the_runner(fake, tmp_path):
+    options = fake(report(tmp_path), files={"y": np.zeros(3, np.int16)})
+    options = RunnerOptions(
+        program=options.program, lean=True, library=Path("l.so"), host_code=True, tight=True, timing=Timing(graph=True)
+    )
+    command = run_runner(tmp_path / "x.plan", options=options, inputs={"x": np.zeros(2)}).command
+    assert {"--lean", "--host-code", "--tight", "--library", "l.so", "--timing", "--graph"} <= set(command)
+    assert any(text.startswith("x=") and text.endswith("input_0.npy") for text in command)
+
+
+def test_failed_check(fake, tmp_path):
+    checks = [{"name": "guard", "subject": "y", "status": "failed", "detail": "8 bytes behind it changed"}]
+    options = fake(report(tmp_path, "failed", checks), code=1, files={"y": np.zeros(3, np.int16)})
+    with pytest.raises(CheckError, match="guard of y: 8 bytes behind"):
+        run_runner(tmp_path / "x.plan", options=options)
+    assert run_runner(tmp_path / "x.plan", options=options, check=False).failures
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "kind", "message"),
+    [
+        (
+            {"schema": "aotfactory.run/1", "status": "error", "error": "bad plan", "exit_code": 1},
+            1,
+            CheckError,
+            "bad plan",
+        ),
+        (
+            {"schema": "aotfactory.run/1", "status": "error", "error": "no input", "exit_code": 2},
+            2,
+            UsageError,
+            "no input",
+        ),
+        (
+            {"schema": "aotfactory.run/1", "status": "error", "error": "no GPU", "exit_code": 3},
+            3,
+            MissingError,
+            "no GPU",
+        ),
+        ({"schema": "aotfactory.run/1", "status": "error", "error": "odd", "exit_code": 4}, 4, DefinitionError, "odd"),
+        ({"schema": "other"}, 0, CheckError, "something else"),
+        ("", 7, CheckError, r"gave exit code 7(.|\n)*last words"),
+        ("", 139, CheckError, "died of SIGSEGV"),
+    ],
+)
+def test_errors(fake, tmp_path, said, code, kind, message):
+    with pytest.raises(kind, match=message):
+        run_runner(tmp_path / "x.plan", options=fake(said, code))
+
+
+def test_python_in_the_process_is_noticed():
+    said = {"libraries": ["/usr/lib/libpython3.11.so.1.0"]}
+    assert not RunnerResult(report=said, outputs={}).python_free
+
+
+def test_missing_headers_are_the_reason(tmp_path, monkeypatch):
+    monkeypatch.delenv("AOTFACTORY_RUNNER", raising=False)
+    monkeypatch.setenv("CMAKE_FIND_ROOT_PATH", str(tmp_path))
+    if any(Path(p, "NvInferRuntime.h").exists() for p in ("/usr/include", "/usr/include/x86_64-linux-gnu")):
+        pytest.skip("TensorRT's headers are installed")
+    with pytest.raises(MissingError, match=r"could not be configured(.|\n)*NvInferRuntime\.h not found"):
+        build_runner(tensorrt_root=tmp_path, cache=tmp_path / "cache")
+
+
+# --- compiled against NVIDIA's headers -------------------------------------------------------------------------------
+
+
+@needs_headers
+def test_it_compiles_and_has_help(runner):
+    done = subprocess.run([runner, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "--lean" in done.stdout
+    linked = subprocess.run(["ldd", runner], capture_output=True, text=True, check=False).stdout
+    assert "python" not in linked
+    assert "nvinfer" not in linked
+
+
+@needs_headers
+@pytest.mark.parametrize("arguments", [["/no/such.plan"], [], ["--at", "most", "x"], [__file__, "--save-inputs"]])
+def test_usage_errors(runner, arguments):
+    done = subprocess.run([runner, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["exit_code"] == 2
+
+
+@needs_headers
+def test_no_gpu_is_said(runner, damaged):
+    if tensorrt_api.cuda_device_count():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(MissingError, match=r"libcuda|no.*GPU|device"):
+        run_runner(damaged, options=RunnerOptions(program=runner, lean=True))
+
+
+@needs_headers
+@pytest.mark.gpu
+def test_damaged_plan_gives_nvidias_words(runner, damaged):
+    """NVIDIA's real lean runtime reads it; nothing of Python is in that process."""
+    options = RunnerOptions(program=runner, library=lean_library())
+    with pytest.raises(CheckError, match=r"cannot load the plan: .*[Mm]agic"):
+        run_runner(damaged, options=options)
+    command = [runner, damaged, "--library", lean_library()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    libraries = json.loads(done.stdout)["libraries"]
+    assert any("nvinfer_lean" in path for path in libraries)
+    assert not any("python" in Path(path).name.lower() for path in libraries)
+
+
+@needs_headers
+@pytest.mark.gpu
+def test_library_that_is_no_runtime(runner, damaged):
+    with pytest.raises(MissingError, match="is no runtime of TensorRT"):
+        run_runner(damaged, options=RunnerOptions(program=runner, library=Path("libm.so.6")))
+    with pytest.raises(MissingError, match="--library PATH"):
+        run_runner(damaged, options=RunnerOptions(program=runner, library=Path("libnone.so")))
+
+
+# --- for real --------------------------------------------------------------------------------------------------------
+
+
+def check_run(result, references):
+    assert result.failures == []
+    assert result.python_free
+    for name, expected in references.items():
+        assert data.mismatch(result.outputs[name], expected, Tolerance(atol=1e-6, rtol=1e-6)) is None
+
+
+@needs_headers
+@pytest.mark.tensorrt
+@pytest.mark.gpu
+@pytest.mark.parametrize("point", ["min", "opt", "max"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_plans_run_without_python(runner, name, point, tmp_path):
+    _, inputs, references = case(name, point)
+    path = bake(sample(name, portable=True).path, options=PlanOptions(), out=tmp_path).path
+    options = RunnerOptions(program=runner, timing=Timing(iterations=5, repeat=2, graph=True))
+    check_run(run_runner(path, inputs=inputs, options=options), references)
+
+
+@needs_headers
+@pytest.mark.tensorrt
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["circ_pad_dynamic", "inplace_add", "non_zero"])
+def test_version_compatible_plans_run_in_the_lean_runtime(runner, name, tmp_path):
+    _, inputs, references = case(name)
+    options = PlanOptions(version_compatible=True, exclude_lean_runtime=True)
+    path = bake(sample(name, portable=True).path, options=options, out=tmp_path).path
+    check_run(run_runner(path, inputs=inputs, options=RunnerOptions(program=runner, lean=True)), references)
+
+
+WITHOUT_PLUGINS = """
+import sys
+for name in ("triton", "torch", "aotfactory"):
+    sys.modules[name] = None
+import ctypes, numpy as np, tensorrt as trt
+from cuda.bindings import runtime as cudart
+logger = trt.Logger(trt.Logger.ERROR)
+engine = trt.Runtime(logger).deserialize_cuda_engine(open(sys.argv[1], "rb").read())
+context = engine.create_execution_context()
+x = np.load(sys.argv[2])
+y = np.zeros(tuple(context.get_tensor_shape("y")), x.dtype)
+_, dx = cudart.cudaMalloc(x.nbytes)
+_, dy = cudart.cudaMalloc(y.nbytes)
+kind = cudart.cudaMemcpyKind
+cudart.cudaMemcpy(dx, x.ctypes.data, x.nbytes, kind.cudaMemcpyHostToDevice)
+context.set_tensor_address("x", int(dx))
+context.set_tensor_address("y", int(dy))
+_, stream = cudart.cudaStreamCreate()
+assert context.execute_async_v3(int(stream))
+cudart.cudaStreamSynchronize(stream)
+cudart.cudaMemcpy(y.ctypes.data, dy, y.nbytes, kind.cudaMemcpyDeviceToHost)
+np.save(sys.argv[3], y)
+"""
+
+
+@pytest.mark.tensorrt
+@pytest.mark.gpu
+def test_plan_runs_where_triton_and_the_plugins_cannot_be_imported(tmp_path):
+    _, inputs, references = case("circ_pad")
+    path = bake(sample("circ_pad", portable=True).path, options=PlanOptions(), out=tmp_path).path
+    np.save(tmp_path / "x.npy", inputs["x"])
+    command = [sys.executable, "-c", WITHOUT_PLUGINS, path, tmp_path / "x.npy", tmp_path / "y.npy"]
+    subprocess.run(command, check=True)
+    assert data.mismatch(np.load(tmp_path / "y.npy"), references["y"], Tolerance()) is None
