@@ -1,34 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: parses, calls the library, prints. Modules that load TensorRT or Triton are imported late."""
+"""The command line: parses, calls the library, prints. Modules that load TensorRT or Triton are imported late.
+
+Commands of more than a few lines are in `cli_build`, `cli_bake` and `cli_run`.
+"""
 
 from __future__ import annotations
 
-import enum
-import importlib
-import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from aotfactory import cli_bake, cli_run
-from aotfactory.errors import AotError, MissingError, UsageError
+from aotfactory import cli_bake, cli_build, cli_run
+from aotfactory.cli_build import FormatOption, Plugins
+from aotfactory.errors import AotError, CheckError, MissingError
 from aotfactory.terminal import Format, print_json, say, show, working
-
-if TYPE_CHECKING:
-    from aotfactory.bake import Baked
-    from aotfactory.build import Report
 
 INTERRUPTED = 130
 BROKEN = 70
 """Exit code where aotfactory itself is wrong (EX_SOFTWARE): never that of a check that failed."""
-
-Value = TypeVar("Value")
 
 
 @contextmanager
@@ -63,130 +58,8 @@ app = typer.Typer(
 )
 
 
-class Engine(str, enum.Enum):
-    """What a build makes."""
-
-    auto = "auto"
-    tensorrt = "tensorrt"
-    bundle = "bundle"
-
-
-def _recipe_names(incomplete: str) -> list[str]:
-    """For the shell's completion: the recipes that ship with aotfactory, without loading them."""
-    kernels = importlib.import_module("aotfactory.kernels").__path__
-    return sorted(m.name for m in pkgutil.iter_modules(kernels) if m.name.startswith(incomplete))
-
-
-Target = Annotated[
-    str,
-    typer.Argument(
-        metavar="TARGET",
-        help="A recipe, a plugin id (namespace::name), or a .onnx file.",
-        autocompletion=_recipe_names,
-        show_default=False,
-    ),
-]
-Plugins = Annotated[
-    list[str],
-    typer.Option(
-        "--plugins",
-        metavar="PATH[:FUNC]",
-        help="Plugin definitions: a file, a directory or a dotted module name; FUNC is called after the import.",
-    ),
-]
-ShapeOption = Annotated[
-    list[str], typer.Option("--shape", metavar="[NAME=]1x3x32x32", help="Shape of an input; opt, for a dynamic one.")
-]
-MinShape = Annotated[list[str], typer.Option("--min-shape", metavar="[NAME=]SHAPE", help="Smallest dynamic shape.")]
-OptShape = Annotated[list[str], typer.Option("--opt-shape", metavar="[NAME=]SHAPE", help="Shape to optimise for.")]
-MaxShape = Annotated[list[str], typer.Option("--max-shape", metavar="[NAME=]SHAPE", help="Largest dynamic shape.")]
-DType = Annotated[list[str], typer.Option("--dtype", metavar="[NAME=]fp32", help="Data type of an input.")]
-Attr = Annotated[
-    list[str], typer.Option("--attr", metavar="NAME=VALUE", help="Plugin attribute; 1,1,1,1 for an array.")
-]
-ArchOption = Annotated[
-    str | None,
-    typer.Option(
-        "--arch",
-        metavar="sm_80,sm_90",
-        help="Architectures; native (the GPU here) or portable (every GPU from sm_80 on).",
-    ),
-]
-IsaOption = Annotated[str | None, typer.Option("--ptx-isa", metavar="8.0", help="Newest PTX ISA to write.")]
-Tactic = Annotated[int | None, typer.Option("--tactic", metavar="N", help="Only this tactic.")]
-AllDTypes = Annotated[bool, typer.Option("--all-dtypes", help="Also the data types that this network does not use.")]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")]
-FormatOption = Annotated[Format, typer.Option("--format", help="JSON goes to stdout, everything else to stderr.")]
-
-
-@app.command(short_help="Compile and check a target, and build its engine.")
-def build(
-    target: Target,
-    plugins: Plugins = [],  # noqa: B006  (typer copies it)
-    shape: ShapeOption = [],  # noqa: B006
-    min_shape: MinShape = [],  # noqa: B006
-    opt_shape: OptShape = [],  # noqa: B006
-    max_shape: MaxShape = [],  # noqa: B006
-    dtype: DType = [],  # noqa: B006
-    attr: Attr = [],  # noqa: B006
-    arch: ArchOption = None,
-    ptx_isa: IsaOption = None,
-    tactic: Tactic = None,
-    all_dtypes: AllDTypes = False,
-    engine: Annotated[
-        Engine, typer.Option(help="A TensorRT plan, a kernel bundle, or the most this machine can.")
-    ] = Engine.auto,
-    out: Out = Path("engines"),
-    format: FormatOption = Format.text,
-) -> None:
-    """Compile and check a target, and build its engine where TensorRT's builder and a GPU are."""
-    if engine is Engine.tensorrt:
-        _require_bake()
-    report = _compile(target, locals())
-    if format is Format.text:
-        _print_report(report, format)
-    baked = None
-    if report.path and engine is not Engine.bundle:
-        with working() as progress:
-            baked = cli_bake.plan_for(report.path, len({v.arch for v in report.bundle.variants}), progress)
-    if format is Format.json:
-        _print_report(report, format, baked)
-    elif baked:
-        show(lambda console: cli_bake.print_baked(console, baked))
-    if report.path and engine is Engine.auto and not baked:
-        say("no plan was made: it takes TensorRT's builder and a GPU (aotfactory bake)")
-    raise typer.Exit(1 if report.failed else 0)
-
-
-def _require_bake() -> None:
-    from aotfactory import tensorrt_api
-
-    tensorrt_api.require_builder()
-    if tensorrt_api.cuda_device_count() == 0:
-        raise MissingError("a plan is built on a GPU, and this machine has none", hint="use --engine bundle here")
-
-
-@app.command("compile", short_help="Compile and check a target into a kernel bundle.")
-def compile_command(
-    target: Target,
-    plugins: Plugins = [],  # noqa: B006
-    shape: ShapeOption = [],  # noqa: B006
-    min_shape: MinShape = [],  # noqa: B006
-    opt_shape: OptShape = [],  # noqa: B006
-    max_shape: MaxShape = [],  # noqa: B006
-    dtype: DType = [],  # noqa: B006
-    attr: Attr = [],  # noqa: B006
-    arch: ArchOption = None,
-    ptx_isa: IsaOption = None,
-    tactic: Tactic = None,
-    all_dtypes: AllDTypes = False,
-    out: Out = Path("engines"),
-    format: FormatOption = Format.text,
-) -> None:
-    """Compile and check a target into a kernel bundle, on any machine."""
-    report = _compile(target, locals())
-    _print_report(report, format)
-    raise typer.Exit(1 if report.failed else 0)
+app.command(short_help="Compile and check a target, and build its engine.")(cli_build.build)
+app.command("compile", short_help="Compile and check a target into a kernel bundle.")(cli_build.compile_command)
 
 
 @app.command("list", short_help="List the recipes.")
@@ -210,21 +83,33 @@ def list_command(plugins: Plugins = [], format: FormatOption = Format.text) -> N
     show(lambda console: report.print_recipes(console, recipes))
 
 
-@app.command(short_help="Show what a bundle holds.")
+@app.command(short_help="Show what a bundle or plan holds.")
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A bundle: engines/NAME.aot.", show_default=False)],
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="PATH", help="A bundle, engines/NAME.aot, or a plan, NAME.plan.", show_default=False),
+    ],
     format: FormatOption = Format.text,
 ) -> None:
-    """Show what a bundle holds, after verifying that every file is as it was compiled."""
+    """Show what a bundle or plan holds, after verifying that every file is as it was made."""
     from aotfactory import bundle as bundles
 
-    found = bundles.read(path)
+    if path.suffix == ".plan":
+        from aotfactory import provenance
+
+        if problems := provenance.problems(path):
+            raise CheckError("; ".join(problems), hint="bake the plan again")
+        record = provenance.read(path)
+        found = None
+    else:
+        found = bundles.read(path)
+        record = bundles.manifest(found)
     if format is Format.json:
-        print_json(bundles.manifest(found))
+        print_json(record)
         return
     from aotfactory import report
 
-    show(lambda console: report.print_bundle(console, found))
+    show(lambda console: report.print_bundle(console, found) if found else report.print_record(console, record))
 
 
 app.command(short_help="Build a TensorRT plan from a bundle.")(cli_bake.bake)
@@ -262,80 +147,6 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "missing"
     return found
-
-
-def _compile(target: str, options: dict[str, Any]) -> Report:
-    """Run the library's compile step for the options of `build` or `compile`."""
-    with working() as progress:
-        from aotfactory import arch as archs
-        from aotfactory import build as building
-        from aotfactory.compile import Options
-        from aotfactory.targets import Request, parse_shape
-
-        def shapes(name: str) -> dict[str | None, tuple[int, ...]]:
-            return _named(f"--{name.replace('_', '-')}", options[name], parse_shape)
-
-        request = Request(
-            shape=shapes("shape"),
-            min_shape=shapes("min_shape"),
-            opt_shape=shapes("opt_shape"),
-            max_shape=shapes("max_shape"),
-            dtype=_named("--dtype", options["dtype"], str),
-            attributes=_attributes(options["attr"]),
-        )
-        arch, isa = options["arch"], options["ptx_isa"]
-        compile_options = Options(
-            archs=archs.parse_archs(arch) if arch is not None else (archs.default_arch(),),
-            isa=archs.PtxIsa.parse(isa) if isa is not None else None,
-            all_dtypes=options["all_dtypes"],
-            tactic=options["tactic"],
-        )
-        return building.build_bundle(
-            target,
-            request=request,
-            options=compile_options,
-            out=options["out"],
-            plugins=options["plugins"],
-            progress=progress,
-        )
-
-
-def _named(option: str, texts: Sequence[str], convert: Callable[[str], Value]) -> dict[str | None, Value]:
-    """``NAME=value`` and bare ``value`` options, by name; the bare one under None."""
-    found: dict[str | None, Value] = {}
-    for text in texts:
-        name, equals, value = text.rpartition("=")
-        key = name if equals else None
-        if key in found:
-            whose = f"for {key}" if key else "without a name"
-            raise UsageError(f"{option} is given twice {whose}", hint=f"name the inputs: {option} NAME={value}")
-        found[key] = convert(value)
-    return found
-
-
-def _attributes(texts: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--attr {text!r} has no value", hint="write --attr NAME=VALUE")
-        if name in found:
-            raise UsageError(f"--attr {name} is given twice", hint="an array is one value: --attr NAME=1,1,1,1")
-        found[name] = value
-    return found
-
-
-def _print_report(report: Report, format: Format, baked: Baked | None = None) -> None:
-    from aotfactory import build as building
-    from aotfactory import report as text
-
-    if format is Format.json:
-        result = building.to_json(report)
-        if baked:
-            result["engine"] = {"kind": "plan", "path": str(baked.path), "sha256": baked.plan.sha256}
-        print_json(result)
-    else:
-        show(lambda console: text.print_build(console, report))
 
 
 def main() -> NoReturn:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -144,6 +144,23 @@ def print_bundle(console: Console, bundle: Bundle) -> None:
     print_variants(console, bundle)
     made = ", ".join(f"{name} {version}" for name, version in bundle.versions.items())
     _say(console, f"made by {escape(made)}; every PTX file is as compiled")
+
+
+def print_record(console: Console, record: Mapping[str, Any]) -> None:
+    """A plan, by its record."""
+    versions, gpu = record["versions"], record["gpu"]
+    _say(
+        console,
+        f"[bold]{escape(record['plan']['path'])}[/]: {record['plan']['bytes']} bytes, from {escape(record['target'])}",
+    )
+    _say(console, f"  built by TensorRT {versions['tensorrt']} on {escape(str(gpu['name']))}, for {gpu['arch']}")
+    _say(console, f"  bundle: {escape(record['bundle']['path'])}")
+    for kernel in record["kernels"]:
+        if kernel["in_plan"]:
+            _say(console, f"  kernel of {escape(kernel['call'])}: {escape(kernel['id'])}, tactic {kernel['tactic']}")
+    for message in record["messages"]:
+        _say(console, f"  TensorRT warned: {escape(message)}")
+    _say(console, "plan, record and bundle agree")
 
 
 def print_recipes(console: Console, recipes: Iterable[Recipe]) -> None:

@@ -52,9 +52,10 @@ def resolve(target: str, catalog: Catalog, request: Request) -> Network:
 
         return onnx_network.load(Path(target), catalog, request)
     if "::" in target:
-        if target not in plugins.registered():
-            catalog.load_all()
         recipe = catalog.for_plugin(target)
+        if recipe is None and (target not in plugins.registered() or target.startswith("aotfactory::")):
+            catalog.load_all()
+            recipe = catalog.for_plugin(target)
         return _of_recipe(recipe, target, request) if recipe else _of_plugin(target, request)
     recipe = catalog.find(target)
     if recipe is None:

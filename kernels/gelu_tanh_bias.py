@@ -149,15 +149,18 @@ RECIPE = Recipe(
     name="gelu_tanh_bias",
     plugin="aotfactory::gelu_tanh_bias",
     summary="gelu(x + bias) in the tanh form, bias along the last dimension",
-    inputs=(Input(name="x", shape=(4, 256, 4096), dims=("B", "S", "D")), Input(name="bias", shape=(4096,), dims=("D",))),
+    inputs=(
+        Input(name="x", shape=(4, 256, 4096), dims=("B", "S", "D")),
+        Input(name="bias", shape=(4096,), dims=("D",)),
+    ),
     dtypes=("fp32", "fp16", "bf16"),
     reference=gelu_tanh_bias_reference,
-    # fp32: the exponential of numbers of up to 88. The others: one unit in the last place. A GPU rounds to nearest, so
-    # it is half that, but Triton's interpreter cuts bf16 off.
+    # fp32: the exponential of numbers of up to 88. The others: half a unit in the last place (2^-11, 2^-8), and
+    # that error.
     tolerance={
         "fp32": Tolerance(atol=1e-30, rtol=3e-5),
-        "fp16": Tolerance(atol=1e-7, rtol=1e-3),
-        "bf16": Tolerance(atol=1e-30, rtol=8e-3),
+        "fp16": Tolerance(atol=1e-7, rtol=6e-4),
+        "bf16": Tolerance(atol=1e-30, rtol=4e-3),
     },
     odd_shapes=tuple(((*s, d), (d,)) for s, d in (((1, 1), 1), ((3, 5), 61), ((37,), 64), ((2,), 9001))),
 )

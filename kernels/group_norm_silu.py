@@ -2,13 +2,13 @@
 # ruff: noqa: UP006, UP035  (annotations as TensorRT's documentation writes them)
 """Group normalisation of (N, C, ...) tensors with weight and bias per channel, then SiLU.
 
-A group's channels lie side by side. A group of up to REACH elements (in powers of two of channels and pixels) is held in
-registers by one program: read once, written once. A larger one is read twice: for its mean and variance, by running
-means and sums of squares per lane (Welford), then to make the outputs. There are then only N * groups statistics for a
-GPU of a hundred multiprocessors, and one kernel has no way to pass them on; so SPLIT programs share a group's outputs,
-each after finding the statistics for itself. The reading that this adds is from L2, as long as the groups in flight fit
-there. Where the pixels are a multiple of a 16-byte vector all accesses are of 16 bytes; for dynamic sizes the kernel
-looks when it runs.
+A group's channels lie side by side. A group of up to REACH elements (channels and pixels, each rounded up to a power of
+two) is held in registers by one program: read once, written once. A larger one is read twice: for its mean and
+variance, by running means and sums of squares per lane (Welford), then to make the outputs. There are then only N *
+groups statistics for a GPU of a hundred multiprocessors, and one kernel has no way to pass them on; so SPLIT programs
+share a group's outputs, each after finding the statistics for itself. The reading that this adds is from L2, as long as
+the groups in flight fit there. Where the pixels are a multiple of a 16-byte vector all accesses are of 16 bytes; for
+dynamic sizes the kernel looks when it runs.
 
 Arithmetic is in fp32. Against float64 an output is off by rounding to its type and, before that, by some 1e-6 of a unit
 (of the normalised group) and up to 1e-5 relative, by the exponential.
@@ -118,16 +118,12 @@ def group_norm_silu_kernel(
         if SPLIT == 0:
             _whole_group(x_ptr, weight_ptr, bias_ptr, y_ptr, aligned, groups, eps, CHANNELS, ROWS, COLS)
         else:
-            _part_of_group(
-                x_ptr, weight_ptr, bias_ptr, y_ptr, aligned, groups, eps, CHANNELS, ROWS, COLS, SPLIT, CHUNK
-            )
+            _part_of_group(x_ptr, weight_ptr, bias_ptr, y_ptr, aligned, groups, eps, CHANNELS, ROWS, COLS, SPLIT, CHUNK)
     else:
         if SPLIT == 0:
             _whole_group(x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, ROWS, COLS)
         else:
-            _part_of_group(
-                x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, ROWS, COLS, SPLIT, CHUNK
-            )
+            _part_of_group(x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, ROWS, COLS, SPLIT, CHUNK)
 
 
 @dataclass(frozen=True)
@@ -312,12 +308,12 @@ RECIPE = Recipe(
     attributes={"groups": 32, "eps": 1e-5},
     reference=group_norm_silu_reference,
     dynamic=("N", "H", "W"),
-    # Absolute: the error of the mean, and where product and bias cancel. Relative: the exponential; for fp16 and bf16 one
-    # unit in the last place. A GPU rounds to nearest, so it is half that, but Triton's interpreter cuts bf16 off.
+    # Absolute: the error of the mean, and where product and bias cancel. Relative: the exponential; for fp16 and bf16
+    # also half a unit in the last place (2^-11, 2^-8).
     tolerance={
         "fp32": Tolerance(atol=1e-5, rtol=2e-5),
-        "fp16": Tolerance(atol=1e-5, rtol=1e-3),
-        "bf16": Tolerance(atol=1e-5, rtol=8e-3),
+        "fp16": Tolerance(atol=1e-5, rtol=6e-4),
+        "bf16": Tolerance(atol=1e-5, rtol=4e-3),
     },
     odd_shapes=tuple(
         ((n, c, h, w), (c,), (c,))

@@ -6,13 +6,13 @@ A program holds whole rows in registers, several where they are short, so memory
 more than REACH elements are read twice, the second time mostly from L2. Where a row's length is a multiple of 16 all
 accesses are vectors; for dynamic lengths the kernel looks when it runs.
 
-The result is defined bit by bit, in fp32: with m the row's largest magnitude, at least 2^-100, and 127 or 448 as `most`,
+The result is defined bit by bit, in fp32. With m the row's largest magnitude, at least 2^-100, and `most` 127 or 448:
     scale = m / most        y = round(clamp(x * (most / m), -most, most)), to nearest, ties to even.
 A row with NaN has a NaN scale; its int8 values are 0, its fp8 values NaN. A row with an infinity has an infinite scale
 and zeros; where it is infinite int8 has 0 and fp8 NaN.
 
-fp8 comes from the GPU's own conversion where it has one (sm_89 on); elsewhere, and in Triton's interpreter, from integer
-and fp32 arithmetic with the same results.
+fp8 comes from the GPU's own conversion where it has one (sm_89 on); elsewhere, and in Triton's interpreter, from
+arithmetic on integers and fp32 with the same results.
 """
 
 from contextlib import contextmanager
@@ -66,8 +66,8 @@ def _quantised(x, TO: tl.constexpr):
     else:
         bits = x.to(tl.int32, bitcast=True)
         size = tl.minimum((bits & MAGNITUDE).to(tl.float32, bitcast=True), 448.0)
-        # As above, but what leaves no room for more than 3 bits after the first is 2^20 times the number's power of two;
-        # or 2^20 times the smallest normal number's, 2^-6, as the denormal ones are spaced alike.
+        # As above, but what leaves room for 3 bits after the first is 2^20 times the number's power of two; or
+        # that of the smallest normal number, 2^-6, as the denormal ones are spaced alike.
         power = tl.maximum(size.to(tl.int32, bitcast=True) & EXPONENT, (127 - 6) << 23)
         room = (power + (20 << 23)).to(tl.float32, bitcast=True)
         rounded = (size + room) - room
@@ -258,9 +258,7 @@ def per_token_quant_int8_jit(
 
 
 @trtp.impl("aotfactory::per_token_quant_fp8")
-def per_token_quant_fp8_jit(
-    x: trtp.Tensor, outputs: Tuple[trtp.Tensor, trtp.Tensor], stream: int, tactic: int
-) -> None:
+def per_token_quant_fp8_jit(x: trtp.Tensor, outputs: Tuple[trtp.Tensor, trtp.Tensor], stream: int, tactic: int) -> None:
     """The same kernel from Python, where TensorRT's bindings expose x and FP8 to torch."""
     _jit(x, outputs, stream, tactic, _fp8())
 

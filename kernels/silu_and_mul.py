@@ -43,9 +43,7 @@ def _tile_of(x_ptr, y_ptr, rows, width, cols, ROWS: tl.constexpr, BLOCK: tl.cons
 
 
 @triton.jit
-def silu_and_mul_kernel(
-    x_ptr, rows, width, y_ptr, ROWS: tl.constexpr, BLOCK: tl.constexpr, VECTOR: tl.constexpr
-):
+def silu_and_mul_kernel(x_ptr, rows, width, y_ptr, ROWS: tl.constexpr, BLOCK: tl.constexpr, VECTOR: tl.constexpr):
     if width % (2 * VECTOR) == 0:
         # Written so, the compiler sees that rows and halves begin at 16-byte boundaries.
         vectors = width // (2 * VECTOR)
@@ -148,12 +146,12 @@ RECIPE = Recipe(
     inputs=(Input(name="x", shape=(4, 256, 8192), dims=("B", "S", "D2")),),
     dtypes=("fp32", "fp16", "bf16"),
     reference=silu_and_mul_reference,
-    # fp32: the exponential. The others: one unit in the last place. A GPU rounds to nearest, so it is half that, but
-    # Triton's interpreter cuts bf16 off. Absolute: denormal numbers times large ones.
+    # fp32: the exponential. The others: half a unit in the last place (2^-11, 2^-8), and that error. Absolute: denormal
+    # numbers times large ones.
     tolerance={
         "fp32": Tolerance(atol=1e-6, rtol=2e-5),
-        "fp16": Tolerance(atol=1e-6, rtol=1e-3),
-        "bf16": Tolerance(atol=1e-6, rtol=8e-3),
+        "fp16": Tolerance(atol=1e-6, rtol=6e-4),
+        "bf16": Tolerance(atol=1e-6, rtol=4e-3),
     },
-    odd_shapes=(((1, 1, 2),), ((3, 5, 58),), ((37, 128),), ((2, 9002),), ((3, 4096),)),
+    odd_shapes=(((1, 1, 2),), ((3, 5, 62),), ((37, 128),), ((2, 9002),), ((3, 4096),)),
 )

@@ -256,12 +256,12 @@ def _softmax_of(x):
         return e / np.sum(e, -1, keepdims=True)
 
 
-# fp32: the exponential of numbers down to -100. The others: one unit in the last place. A GPU rounds to nearest, so it
-# is half that, but Triton's interpreter cuts bf16 off.
+# fp32: the exponential of numbers down to -100. The others: half a unit in the last place (2^-11, 2^-8), and
+# that error.
 TOLERANCE = {
     "fp32": Tolerance(atol=1e-30, rtol=2e-5),
-    "fp16": Tolerance(atol=1e-7, rtol=1e-3),
-    "bf16": Tolerance(atol=1e-30, rtol=8e-3),
+    "fp16": Tolerance(atol=1e-7, rtol=6e-4),
+    "bf16": Tolerance(atol=1e-30, rtol=4e-3),
 }
 ROWS_OF = (((1, 1), 1), ((3, 5), 61), ((37,), 64), ((2,), 40001))
 
@@ -287,6 +287,6 @@ RECIPES = (
         dtypes=("fp32", "fp16", "bf16"),
         reference=masked_softmax_reference,
         tolerance=TOLERANCE,
-        odd_shapes=tuple(((*s, d), (*s[1:], d)) for s, d in ROWS_OF) + (((3, 7, 33), (33,)), ((5, 9), (5, 9))),
+        odd_shapes=(*(((*s, d), (*s[1:], d)) for s, d in ROWS_OF), ((3, 7, 33), (33,)), ((5, 9), (5, 9))),
     ),
 )

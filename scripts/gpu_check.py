@@ -11,13 +11,14 @@ import argparse
 import dataclasses
 import datetime
 import json
+import math
+import multiprocessing
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,13 @@ from aotfactory import arch, build, tensorrt_api
 from aotfactory.catalog import Catalog
 from aotfactory.compile import Options
 from aotfactory.errors import AotError
+from aotfactory.recipe import Recipe
 from aotfactory.run.launcher import Timing, build_launcher, run_launcher
 from aotfactory.targets import Request
 from aotfactory.validate import validate
+
+LARGEST = 2**18
+"""Elements of an input: enough for many blocks of every tactic, and quick under compute-sanitizer."""
 
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 
@@ -47,6 +52,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("gpu-check"), help="where bundles and results go")
     parser.add_argument("--recipes", help="only these, comma-separated")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at a time")
+    parser.add_argument("--minutes", type=float, default=60, help="cases that did not run by then say so")
     options = parser.parse_args()
     started = time.time()
     os.environ["AOTFACTORY_LAUNCHER"] = str(build_launcher())
@@ -59,8 +65,7 @@ def main() -> int:
         for dtype in catalog.recipes[name].dtypes
         for shapes in ("static", "dynamic")
     ]
-    with ProcessPoolExecutor(options.jobs) as pool:
-        rows = list(pool.map(check, cases))
+    rows = check_all(cases, options.jobs, started + options.minutes * 60)
     result = {
         "date": datetime.date.today().isoformat(),
         "command": "scripts/gpu_check.sh",
@@ -76,9 +81,25 @@ def main() -> int:
     return 1 if any(row["problems"] for row in rows) else 0
 
 
+def check_all(cases: list[Case], jobs: int, deadline: float) -> list[dict[str, Any]]:
+    """A row for every case, several at a time; those that are not done by the deadline say so."""
+    rows = []
+    with multiprocessing.Pool(jobs, maxtasksperchild=1) as pool:
+        for case, result in [(case, pool.apply_async(check, (case,))) for case in cases]:
+            try:
+                rows.append(result.get(max(0.0, deadline - time.time())))
+            except multiprocessing.TimeoutError:
+                rows.append({**identity(case), "problems": ["not run: out of time"]})
+    return rows
+
+
+def identity(case: Case) -> dict[str, Any]:
+    return {"recipe": case.recipe, "dtype": case.dtype, "shapes": case.shapes}
+
+
 def check(case: Case) -> dict[str, Any]:
     """Compile, validate and sanitize one case: a row of the table."""
-    row: dict[str, Any] = {"recipe": case.recipe, "dtype": case.dtype, "shapes": case.shapes, "problems": []}
+    row: dict[str, Any] = {**identity(case), "problems": []}
     try:
         path = compile_case(case)
         row["bundle"] = str(path)
@@ -93,18 +114,18 @@ def check(case: Case) -> dict[str, Any]:
 
 
 def compile_case(case: Case) -> Path:
-    """A bundle for this GPU; the dynamic one lets every dimension that may go from 1 to twice its default."""
+    """A bundle for this GPU; the dynamic one lets every dimension that may go from 1 to twice the static extent."""
     recipe = Catalog().find(case.recipe)
     assert recipe is not None
-    request = Request(dtype={None: case.dtype})
-    if case.shapes == "dynamic":
-        low, high = {}, {}
-        for item in recipe.inputs:
-            free = [d in (recipe.dynamic or item.dims) for d in item.dims] or [False] * len(item.shape)
-            low[item.name] = tuple(1 if f else n for f, n in zip(free, item.shape, strict=True))
-            high[item.name] = tuple(2 * n if f else n for f, n in zip(free, item.shape, strict=True))
-        opt = {item.name: item.shape for item in recipe.inputs}
-        request = Request(dtype={None: case.dtype}, min_shape=low, opt_shape=opt, max_shape=high)
+    extents = small_extents(recipe)
+    low, opt, high = {}, {}, {}
+    for item in recipe.inputs:
+        names = item.dims or ("",) * len(item.shape)
+        opt[item.name] = tuple(extents.get(d, n) for d, n in zip(names, item.shape, strict=True))
+        free = [d in extents and case.shapes == "dynamic" for d in names]
+        low[item.name] = tuple(1 if f else n for f, n in zip(free, opt[item.name], strict=True))
+        high[item.name] = tuple(2 * n if f else n for f, n in zip(free, opt[item.name], strict=True))
+    request = Request(dtype={None: case.dtype}, min_shape=low, opt_shape=opt, max_shape=high)
     report = build.build_bundle(
         case.recipe,
         request=request,
@@ -115,6 +136,21 @@ def compile_case(case: Case) -> Path:
     if report.path is None:
         raise AotError("; ".join(f"{c.name}: {c.detail}" for c in report.failed))
     return report.path
+
+
+def small_extents(recipe: Recipe) -> dict[str, int]:
+    """Extents of the dimensions that may vary: the recipe's own, halved until every input has LARGEST elements at most."""
+    varying = {d for item in recipe.inputs for d in item.dims if d in (recipe.dynamic or item.dims)}
+    extents = {d: n for i in recipe.inputs for d, n in zip(i.dims, i.shape, strict=True) if d in varying}
+
+    def largest() -> int:
+        shapes = ([extents.get(d, n) for d, n in zip(i.dims, i.shape, strict=True)] for i in recipe.inputs if i.dims)
+        return max((math.prod(shape) for shape in shapes), default=0)
+
+    while extents and largest() > LARGEST and max(extents.values()) > 1:
+        name = max(extents, key=lambda d: extents[d])
+        extents[name] //= 2
+    return extents
 
 
 def sanitize(path: Path) -> dict[str, int | str]:

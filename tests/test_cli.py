@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -22,9 +23,11 @@ from typing import Any
 import pytest
 from small_definitions import SOURCE, Definitions, changed
 
-from aotfactory import cli, cli_bake, tensorrt_api, terminal
+from aotfactory import cli, cli_bake, cli_build, tensorrt_api, terminal
 
-COMMAND = [sys.executable, "-c", "from aotfactory.cli import main; main()"]
+# A job that a shell runs in the background has SIGINT ignored, and so have its children.
+HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+COMMAND = [sys.executable, "-c", f"{HEED}; from aotfactory.cli import main; main()"]
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ class TestBuild:
             plan = SimpleNamespace(kernels=[], messages=["[a warning]"], sha256="ab12")
             return SimpleNamespace(path=Path("engines/copy.plan"), plan=plan)
 
-        monkeypatch.setattr(cli, "_require_bake", lambda: None)
+        monkeypatch.setattr(cli_build, "_require_bake", lambda: None)
         monkeypatch.setattr(cli_bake, "plan_for", plan_for)
         done = run(*build(copy, "--shape", "1x64", "--engine", engine))
         assert (done.code, done.err) == (0, "")
@@ -205,6 +208,40 @@ class TestOtherCommands:
         done = run("inspect", "engines/copy.aot")
         assert (done.code, done.out) == (4, "")
         assert "is not the file that was compiled" in done.err
+
+    @pytest.fixture
+    def plan(self, tmp_path: Path) -> Path:
+        """A file in a plan's place with a record that is right."""
+        path = tmp_path / "copy.plan"
+        path.write_bytes(b"plan")
+        kernels = [{"id": f"copy.sm_90.fp32-fp32.t{t}", "call": "copy", "tactic": t, "in_plan": t == 2} for t in (1, 2)]
+        record = {
+            "schema": "aotfactory.plan/1",
+            "target": "copy",
+            "plan": {"path": path.name, "sha256": hashlib.sha256(b"plan").hexdigest(), "bytes": 4},
+            "bundle": {"path": str(tmp_path / "copy.aot"), "sha256": ""},
+            "versions": {"tensorrt": "11.4.0"},
+            "gpu": {"name": "a GPU", "arch": "sm_90"},
+            "kernels": kernels,
+            "messages": ["[W] something"],
+        }
+        path.with_name("copy.plan.json").write_text(json.dumps(record))
+        return path
+
+    def test_inspect_a_plan(self, run: Run, plan: Path) -> None:
+        done = run("inspect", str(plan))
+        assert (done.code, done.err) == (0, "")
+        assert "copy.plan: 4 bytes, from copy\n  built by TensorRT 11.4.0 on a GPU, for sm_90\n" in done.out
+        assert "kernel of copy: copy.sm_90.fp32-fp32.t2, tactic 2\n" in done.out
+        assert "t1" not in done.out
+        assert "TensorRT warned: [W] something\n" in done.out
+        assert json.loads(run("inspect", str(plan), "--format", "json").out)["schema"] == "aotfactory.plan/1"
+
+    def test_inspect_a_plan_of_another_record(self, run: Run, plan: Path) -> None:
+        plan.write_bytes(b"another")
+        done = run("inspect", str(plan))
+        assert (done.code, done.out) == (1, "")
+        assert "copy.plan is not the plan of this record" in done.err
 
     def test_version(self, run: Run) -> None:
         done = run("--version")
@@ -336,7 +373,7 @@ def on_a_terminal(copy: Definitions) -> Iterator[Callable[..., tuple[int, str]]]
     """Runs a command with a terminal for stdout and stderr; its exit code and what was seen there."""
 
     def run(*arguments: str, patience: float, press: bytes = b"", when: str = "") -> tuple[int, str]:
-        code = f"from aotfactory import cli, terminal; terminal.PATIENCE = {patience}; cli.main()"
+        code = f"{HEED}; from aotfactory import cli, terminal; terminal.PATIENCE = {patience}; cli.main()"
         process, screen = pty.fork()
         if process == 0:
             os.environ.pop("COLUMNS", None)
@@ -352,6 +389,8 @@ def on_a_terminal(copy: Definitions) -> Iterator[Callable[..., tuple[int, str]]]
             if press and re.search(when, seen):
                 os.write(screen, press)
                 press = b""
+        else:
+            os.kill(process, signal.SIGKILL)
         _, status = os.waitpid(process, 0)
         os.close(screen)
         return os.waitstatus_to_exitcode(status), seen

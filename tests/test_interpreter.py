@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from building import MODULES, build, edited, load, network, tensor
 
@@ -15,7 +16,7 @@ from aotfactory.compile import Result
 from aotfactory.errors import CheckError
 from aotfactory.network import Network
 from aotfactory.network_builder import NetworkBuilder
-from aotfactory.run import interpreter
+from aotfactory.run import interpreted, interpreter
 from aotfactory.symbolic import Constant, Op, Symbol, operation
 
 COPY_PTX = Path(__file__).parent / "mutants" / "copy_ptx.py"
@@ -228,8 +229,9 @@ def test_a_call_that_needs_the_result_of_one_that_cannot_run_is_skipped(tmp_path
 
 def test_of_several_compilations_the_chosen_one_runs(tmp_path: Path) -> None:
     """As an `aot_impl` does that takes the better of two block sizes: they differ in constants, not in name."""
-    new = "    return [aot_kernel(double_kernel, **common, BLOCK=b, grid=trtp.cdiv(n, b)) for b in (32, 64, 128)][CHOICE]\n"
-    new = f"    common = dict(x_ptr=x, y_ptr=outputs[0], n=n, num_warps=1)\n{new}"
+    new = "    common = dict(x_ptr=x, y_ptr=outputs[0], n=n, num_warps=1)\n"
+    new += "    made = [aot_kernel(double_kernel, **common, BLOCK=b, grid=trtp.cdiv(n, b)) for b in (128, 64, 32)]\n"
+    new += "    return made[CHOICE]\n"
     for choice in (0, 1, 2):
         edits = {RETURN: new.replace("CHOICE", str(choice)), ', "LINEAR", [1, 2]': ""}
         assert detail(tmp_path, DOUBLE, edits) == ("passed", "against the reference, at min, opt, max")
@@ -285,6 +287,16 @@ def test_the_recipes_odd_shapes_are_run(tmp_path: Path) -> None:
     assert said.endswith(": 5 of 5 elements of y were not written; at x 5, random data")
 
 
+def test_a_reference_that_fails_at_an_odd_shape_is_a_failure(tmp_path: Path) -> None:
+    edits = {', "LINEAR", [1, 2]': "", "reference=double_reference,": "reference=double_reference,\nodd_shapes=ODD,"}
+    edits |= {
+        "RECIPE = Recipe(": "ODD = (((5,),),)\nRECIPE = Recipe(",
+        "    return x + x if": "    x[0, 0]\n    return x + x if",
+    }
+    status, said = detail(tmp_path, DOUBLE, edits)
+    assert (status, "the reference of recipe double raises IndexError" in said) == ("failed", True), said
+
+
 def test_odd_shapes_that_the_plugin_refuses_do_not_count(tmp_path: Path) -> None:
     edits = {', "LINEAR", [1, 2]': "", "reference=double_reference,": "reference=double_reference,\nodd_shapes=ODD,"}
     edits |= {"RECIPE = Recipe(": "ODD = (((5,),),)\nRECIPE = Recipe("}
@@ -309,6 +321,25 @@ def test_atomics_are_watched(statement: str, said: str, tmp_path: Path) -> None:
     types = {'TYPES = "FP32|FP16|BF16|INT8|INT32"': 'TYPES = "FP32"', ', "LINEAR", [1, 2]': ""}
     status, found = detail(tmp_path, DOUBLE, {store: f"{statement}\n    {store}", **types})
     assert (status, said in found) == ("failed", True), found
+
+
+def test_loops_over_what_is_only_known_at_run_time(tmp_path: Path) -> None:
+    old = "tl.store(y_ptr + i, (x + x).to(x.dtype), mask=i < n)"
+    loop = "y = x * 0\n    for _ in range(n // n, tl.cdiv(n, n) + 2):\n        y += x\n    "
+    edits = {old: f"{loop}tl.store(y_ptr + i, y, mask=i < n)", 'TYPES = "FP32|FP16|BF16|INT8|INT32"': 'TYPES = "INT32"'}
+    outcome = detail(tmp_path, DOUBLE, {**edits, ', "LINEAR", [1, 2]': ""}, tensor("x", "N=1/3/9 48", "int32"))
+    assert outcome == ("passed", "against the reference, at min, opt, max")
+
+
+def test_an_address_is_told_from_the_nearest_tensor() -> None:
+    a, b = (interpreted.Buffer(n, np.zeros(250, np.float32), initialised=True) for n in "ab")
+    a.address, b.address = 0x1000, 0x1400
+    watch = interpreted.Watch([a, b])
+    for address, told in ((0x1000 + 1008, "byte 1008 of a"), (0x1400 - 8, "byte -8 of b"), (0x2000, "byte 3072 of b")):
+        with pytest.raises(interpreted.AccessError, match=rf"out-of-range read: {told} \(1000 bytes\)"):
+            watch.access("read", np.array([address]), np.array([True]), 4)
+    with pytest.raises(interpreted.AccessError, match="byte 998 of a"):  # its last two bytes are inside
+        watch.access("write", np.array([0x1000 + 998]), np.array([True]), 4)
 
 
 NARROW = {

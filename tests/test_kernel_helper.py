@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from building import MODULES, Built, build, load, network, tensor
+from triton import knobs
 
 from aotfactory.errors import DefinitionError
 from aotfactory.kernel import aot_kernel
@@ -128,6 +129,22 @@ def test_pointers_alone_give_16_byte_accesses_where_there_is_no_mask() -> None:
     built = made("square", tensor("x", "2 1024"), interpret=False)
     assert re.search(r"ld\.global(\.\w+)*\.v4\.b32", built.variant.text)
     assert re.search(r"st\.global(\.\w+)*\.v4\.b32", built.variant.text)
+
+
+def test_numpys_scalars_are_plain_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items of array attributes are such; Triton cannot convert them, but would find a plain number's kernel cached."""
+    monkeypatch.setattr(knobs.compilation, "always_compile", True)
+    built = made("mistake", tensor("x", "48"), attributes={"which": "NumPy integer"}, interpret=False)
+    assert not built.failed
+
+
+def test_shared_memory_and_warps_are_set_for_the_launch() -> None:
+    built = made("total", tensor("x", DYNAMIC))
+    metadata = built.result.compilations[0].metadata
+    assert metadata["shared"] > 0
+    assert str(built.variant.launch["shared_mem"]) == str(metadata["shared"])
+    assert (str(built.variant.launch["block_x"]), metadata["num_warps"], metadata["num_stages"]) == ("256", 8, 2)
+    assert not built.failed, built.found
 
 
 @pytest.mark.parametrize("tensorrt_order", [True, False])

@@ -30,7 +30,7 @@ MAIN = "aotfactory build circ_pad --shape 1x3x32x32 --arch sm_80,sm_90,sm_120"
 
 def commands(text: str) -> list[str]:
     """The aotfactory commands in the code blocks of a document."""
-    found = re.findall(r"^    (?:\$ |.*&& )?(aotfactory .*)$", text, re.MULTILINE)
+    found = re.findall(r"^(?:    (?:\$ )?|python .* && )(aotfactory .*)$", text, re.MULTILINE)
     return [command for command in found if command.split()[1] not in NOT_HERE and command != MAIN]
 
 

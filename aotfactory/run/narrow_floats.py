@@ -62,6 +62,12 @@ def exact_arithmetic() -> Iterator[None]:
 
         return convert
 
+    def constant(self: Any, value: float) -> Any:
+        return self.cast_impl(self.get_fp32(value), tl.bfloat16)
+
+    lacks_constants = not hasattr(builder, "get_bf16")  # Triton 3.5
+    if lacks_constants:
+        builder.get_bf16 = constant
     for name in names[:3]:
         setattr(builder, name, elementwise(name))
     for name in names[-2:]:
@@ -72,6 +78,8 @@ def exact_arithmetic() -> Iterator[None]:
     finally:
         for name, original in originals.items():
             setattr(builder, name, original)
+        if lacks_constants:
+            del builder.get_bf16
 
 
 def _narrow(handle: Any) -> np.dtype[Any] | None:

@@ -133,6 +133,24 @@ def negate_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int)
 
 
 @triton.jit
+def total_kernel(x, y, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    total = tl.sum(tl.load(x + i, mask=i < n, other=0).to(tl.int64), 0)
+    tl.store(y + i, total.to(tl.float32) + tl.zeros((BLOCK,), tl.float32), mask=i < n)
+
+
+@trtp.register("arguments::total")
+def total_desc(x: trtp.TensorDesc) -> trtp.TensorDesc:
+    return x.like()
+
+
+@trtp.aot_impl("arguments::total")
+def total_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int) -> AotKernel:
+    n = x.shape_expr.numel()
+    return aot_kernel(total_kernel, x=x, y=outputs[0], n=n, BLOCK=1024, num_warps=8, num_stages=2, grid=1)
+
+
+@triton.jit
 def plain_kernel(x, n, y, WIDTH: tl.constexpr):
     i = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
     tl.store(y + i, tl.load(x + i, mask=i < n), mask=i < n)
