@@ -7,6 +7,7 @@ TensorRT reports most of them without a line, some only inside a build, and in t
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import re
 import sysconfig
@@ -107,6 +108,11 @@ HINTS = (
 """What to write instead, by what TensorRT or Python says of a definition."""
 
 _OURS = f"{os.path.dirname(os.path.abspath(__file__))}{os.sep}"
+_PACKAGES = tuple(  # wherever they are: a directory on PYTHONPATH need not be called site-packages
+    os.path.join(os.path.dirname(spec.origin), "")
+    for spec in map(importlib.util.find_spec, ("tensorrt_bindings", "triton", "numpy"))
+    if spec and spec.origin
+)
 _STDLIB = f"{sysconfig.get_path('stdlib')}{os.sep}"
 
 
@@ -167,7 +173,7 @@ def _line(error: BaseException, path: Path | None) -> str | None:
 def _library(filename: str) -> bool:
     kernels = os.path.join(_OURS, "kernels", "")
     return (
-        filename.startswith(("<", _STDLIB))
+        filename.startswith(("<", _STDLIB, *_PACKAGES))
         or (filename.startswith(_OURS) and not filename.startswith(kernels))
         or bool({"site-packages", "dist-packages"} & set(Path(filename).parts))
     )
