@@ -7,18 +7,19 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Literal
 
 from aotfactory import calling_convention, checks, dtypes, proofs, ptx, ptxas
 from aotfactory.arch import Arch, PtxIsa, default_isa, driver_version
 from aotfactory.bundle import Variant
 from aotfactory.calling_convention import FittedKernel
 from aotfactory.checks import Check
-from aotfactory.errors import AotError, CheckError, DefinitionError, UsageError
+from aotfactory.errors import CheckError, DefinitionError, UsageError
 from aotfactory.network import Call, Combination, Network
 from aotfactory.network_builder import plugin_call
 from aotfactory.proofs import Domain, Interval
 from aotfactory.protocol import Kernel, PluginCall
+from aotfactory.ptxas import PtxasReport
 from aotfactory.triton_target import Compilation, compiling_for
 
 POINTER_ALIGNMENT = 256
@@ -80,9 +81,18 @@ def compile_network(network: Network, options: Options, progress: Callable[[str]
                 progress(name)
                 with compiling_for(arch.capability, min(isa, ptxas.compiler_isa(arch)).number) as compilations:
                     kernel = plugin.kernel(combination, tactic)
-                results.append(
-                    _check(network, call, arch, isa, combination, tactic, kernel, tuple(compilations), plugin)
+                made = _Made(
+                    id=name,
+                    call=call,
+                    plugin=plugin,
+                    arch=arch,
+                    isa=isa,
+                    combination=combination,
+                    tactic=tactic,
+                    kernel=kernel,
+                    compilations=tuple(compilations),
                 )
+                results.append(_check(made, network))
     return results
 
 
@@ -115,86 +125,109 @@ def _wanted(plugin: PluginCall, call: Call, options: Options) -> Iterator[tuple[
                 yield combination, tactic
 
 
-def _check(
-    network: Network,
-    call: Call,
-    arch: Arch,
-    isa: PtxIsa,
-    combination: Combination,
-    tactic: int,
-    kernel: Kernel,
-    compilations: tuple[Compilation, ...],
-    plugin: PluginCall,
-) -> Result:
-    name = variant_id(call, arch, combination, tactic)
-    own = _own(compilations, kernel)
-    domain = plugin.builder.domain
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """What one run of an `aot_impl` gave, before any check."""
+
+    id: str
+    call: Call
+    plugin: PluginCall
+    arch: Arch
+    isa: PtxIsa
+    combination: Combination
+    tactic: int
+    kernel: Kernel
+    compilations: tuple[Compilation, ...]
+
+    @property
+    def own(self) -> Compilation | None:
+        """The compilation that made the kernel: an `aot_impl` may compile several and choose."""
+        named = [c for c in reversed(self.compilations) if c.metadata["name"] == self.kernel.name]
+        return next((c for c in named if c.ptx == self.kernel.ptx), named[0] if named else None)
+
+
+def _check(made: _Made, network: Network) -> Result:
+    """The checks `abi`, `ptxas` and `bounds` of one variant; without `abi` there is nothing for the others."""
     variant: Variant | None = None
+
+    def outcome(name: str, status: Literal["passed", "failed", "skipped"], detail: str) -> Check:
+        return Check(name=name, subject=made.id, status=status, detail=detail)
+
     try:
-        shared, block = proofs.bounds(kernel.launch["shared_mem"], domain), _block(kernel, domain)
-        if own:
-            _check_triton(own, call, combination, shared)
-        fitted = calling_convention.fit(
-            kernel.ptx,
-            entry=kernel.name,
-            inputs=len(call.inputs),
-            extra_args=len(kernel.extra_args),
-            outputs=len(call.outputs),
-            aliased=[i for i, alias in enumerate(plugin.aliases) if alias is not None],
-            block=block,
-            shared_mem=shared.low,
-            isa=isa,
-            arch=arch,
-            new_name=f"{kernel.name}_{hashlib.sha256(name.encode()).hexdigest()[:8]}",
-        )
-        calling_convention.check_shared(fitted, shared.high)
-        fitted, report = _assemble(fitted, arch)
-        variant = Variant(
-            id=name,
-            call=call.name,
-            plugin=call.plugin,
-            arch=arch.name,
-            dtypes=combination.dtypes,
-            formats=combination.formats,
-            tactic=tactic,
-            kernel=fitted.entry,
-            text=fitted.text,
-            ptx_isa=str(fitted.isa),
-            ptx_target=fitted.target,
-            parameters=fitted.parameters,
-            launch=kernel.launch,
-            extra_args=kernel.extra_args,
-        )
-        removed = f", removed {', '.join(fitted.removed)}" if fitted.removed else ""
-        found = [Check(name="abi", subject=name, status="passed", detail=_signature(variant) + removed)]
+        fitted = _fit(made)
     except DefinitionError as error:
-        detail = f"{error.message}; {error.hint}" if error.hint else error.message
-        found = [Check(name="abi", subject=name, status="failed", detail=detail)]
-        report = None
-    if variant is None:
-        found += [Check(name=n, subject=name, status="skipped", detail="abi failed") for n in ("ptxas", "bounds")]
+        found = [outcome("abi", "failed", f"{error.message}; {error.hint}" if error.hint else error.message)]
+        found += [outcome(name, "skipped", "abi failed") for name in ("ptxas", "bounds")]
     else:
-        if isinstance(report, AotError):
-            found.append(Check(name="ptxas", subject=name, status="failed", detail=report.message))
+        fitted, report = _assemble(fitted, made.arch)
+        variant = _variant(made, fitted)
+        removed = f", removed {', '.join(fitted.removed)}" if fitted.removed else ""
+        found = [outcome("abi", "passed", _signature(variant) + removed)]
+        if isinstance(report, CheckError):
+            found.append(outcome("ptxas", "failed", report.message))
         else:
-            assert report is not None
             spills = report.spill_stores + report.spill_loads
             variant = replace(variant, registers=report.registers, spills=spills)
-            detail = f"{report.registers} registers, {spills} bytes spilled"
-            found.append(Check(name="ptxas", subject=name, status="passed", detail=detail))
-        found.append(checks.bounds(variant, network, call, _divisible(own, call)))
+            found.append(outcome("ptxas", "passed", f"{report.registers} registers, {spills} bytes spilled"))
+        found.append(checks.bounds(variant, network, made.call, _divisible(made.own, made.call)))
     return Result(
-        id=name,
-        call=call,
-        combination=combination,
-        tactic=tactic,
+        id=made.id,
+        call=made.call,
+        combination=made.combination,
+        tactic=made.tactic,
         variant=variant,
         checks=tuple(found),
-        compilations=compilations,
+        compilations=made.compilations,
     )
 
 
-def _assemble(kernel: FittedKernel, arch: Arch) -> tuple[FittedKernel, Any]:
+def _fit(made: _Made) -> FittedKernel:
+    """The kernel in TensorRT's calling convention, under a name of its own.
+
+    Raises:
+        DefinitionError: It cannot be.
+    """
+    domain, kernel, call = made.plugin.builder.domain, made.kernel, made.call
+    shared = proofs.bounds(kernel.launch["shared_mem"], domain)
+    if made.own:
+        _check_triton(made.own, call, made.combination, shared)
+    fitted = calling_convention.fit(
+        kernel.ptx,
+        entry=kernel.name,
+        inputs=len(call.inputs),
+        extra_args=len(kernel.extra_args),
+        outputs=len(call.outputs),
+        aliased=[i for i, alias in enumerate(made.plugin.aliases) if alias is not None],
+        block=_block(kernel, domain),
+        shared_mem=shared.low,
+        isa=made.isa,
+        arch=made.arch,
+        new_name=f"{kernel.name}_{hashlib.sha256(made.id.encode()).hexdigest()[:8]}",
+    )
+    calling_convention.check_shared(fitted, shared.high)
+    return fitted
+
+
+def _variant(made: _Made, fitted: FittedKernel) -> Variant:
+    return Variant(
+        id=made.id,
+        call=made.call.name,
+        plugin=made.call.plugin,
+        arch=made.arch.name,
+        dtypes=made.combination.dtypes,
+        formats=made.combination.formats,
+        tactic=made.tactic,
+        kernel=fitted.entry,
+        text=fitted.text,
+        ptx_isa=str(fitted.isa),
+        ptx_target=fitted.target,
+        parameters=fitted.parameters,
+        launch=made.kernel.launch,
+        extra_args=made.kernel.extra_args,
+    )
+
+
+def _assemble(kernel: FittedKernel, arch: Arch) -> tuple[FittedKernel, PtxasReport | CheckError]:
     """The kernel under its plain target where ptxas takes it, which runs on later GPUs too; and ptxas' report."""
     plain = calling_convention.plain_target(kernel.text)
     if plain != kernel.text:
@@ -208,12 +241,6 @@ def _assemble(kernel: FittedKernel, arch: Arch) -> tuple[FittedKernel, Any]:
         return kernel, ptxas.assemble(kernel.text, arch)
     except CheckError as error:
         return kernel, error
-
-
-def _own(compilations: tuple[Compilation, ...], kernel: Kernel) -> Compilation | None:
-    """The compilation that made the kernel: an `aot_impl` may compile several and choose."""
-    named = [c for c in reversed(compilations) if c.metadata["name"] == kernel.name]
-    return next((c for c in named if c.ptx == kernel.ptx), named[0] if named else None)
 
 
 def _check_triton(compilation: Compilation, call: Call, combination: Combination, shared: Interval) -> None:

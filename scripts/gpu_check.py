@@ -139,7 +139,7 @@ def compile_case(case: Case) -> Path:
 
 
 def small_extents(recipe: Recipe) -> dict[str, int]:
-    """Extents of the dimensions that may vary: the recipe's own, halved until every input has LARGEST elements at most."""
+    """Extents of the dimensions that may vary: the recipe's own, halved until no input exceeds LARGEST elements."""
     varying = {d for item in recipe.inputs for d in item.dims if d in (recipe.dynamic or item.dims)}
     extents = {d: n for i in recipe.inputs for d, n in zip(i.dims, i.shape, strict=True) if d in varying}
 
@@ -203,9 +203,9 @@ def markdown(result: dict[str, Any]) -> str:
         + ".",
         "",
         (
-            f"{len(rows)} bundles, {len(wrong)} with problems. Each tactic ran with random and with adversarial data, at "
-            "min, opt, max and an odd shape of the profile, with guard bands around every buffer and poisoned outputs; "
-            "compute-sanitizer then ran every tactic at the opt shape with exact allocations."
+            f"{len(rows)} bundles, {len(wrong)} with problems. Each tactic ran with random and with adversarial "
+            "data, at min, opt, max and an odd shape of the profile, with guard bands around every buffer and poisoned "
+            "outputs; compute-sanitizer then ran every tactic at the opt shape with exact allocations."
         ),
         "",
         "| recipe | type | shapes | tactics passed | " + " | ".join(TOOLS) + " | problems |",

@@ -192,7 +192,9 @@ def check_random_shapes(name: str) -> None:
         made = network_of(recipe, sizes, dtype, attributes)
         shapes = {item.name: tuple(sizes[d][1] for d in item.dims) for item in recipe.inputs}
         # Parameters are ordinary numbers: of products that only they make infinite, a GPU may fuse some with a sum.
-        kinds = {item.name: kind if k == 0 or item.name in EXTREME else "random" for k, item in enumerate(recipe.inputs)}
+        kinds = {
+            item.name: kind if k == 0 or item.name in EXTREME else "random" for k, item in enumerate(recipe.inputs)
+        }
         judge(recipe, made, {n: data.make(n, dtype, s, kind=kinds[n], seed=seed) for n, s in shapes.items()})
 
     random_shapes()

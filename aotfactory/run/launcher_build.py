@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aotfactory.errors import CheckError, MissingError
+from aotfactory.stubs import cache_directory
 
 SOURCES = Path(__file__).resolve().parent.parent / "runtime"
 _HINT = (
@@ -22,20 +23,13 @@ _HINT = (
 )
 
 
-def cache_dir() -> Path:
-    """$AOTFACTORY_CACHE_DIR, else the user's cache directory by the XDG rules."""
-    if own := os.environ.get("AOTFACTORY_CACHE_DIR"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aotfactory"
-
-
 def build_launcher(*, cache: Path | None = None, options: Sequence[str] = ()) -> Path:
     """The path of an `aotfactory-launcher`, built with CMake if the cache has none for these sources and this compiler.
 
     CMake finds nlohmann/json and CLI11 by itself or through the environment's CMAKE_PREFIX_PATH or CMAKE_INCLUDE_PATH.
 
     Args:
-        cache: Where builds are kept, by default `cache_dir()`.
+        cache: Where builds are kept, by default `cache_directory()`.
         options: More arguments for CMake's configuration, as -DCMAKE_PREFIX_PATH=...
 
     Raises:
@@ -49,7 +43,7 @@ def build_launcher(*, cache: Path | None = None, options: Sequence[str] = ()) ->
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
     if not generator:
         _tool("make")
-    home = (cache or cache_dir()) / "launcher"
+    home = (cache or cache_directory()) / "launcher"
     target = home / _key(compiler, options)
     program = target / "bin" / "aotfactory-launcher"
     if program.is_file():

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from aotfactory import dtypes
 from aotfactory.errors import AotError, CheckError, DefinitionError, MissingError, UsageError
 from aotfactory.run.launcher import Timing
-from aotfactory.run.launcher_build import SOURCES, cache_dir, run_command
+from aotfactory.run.launcher_build import SOURCES, run_command
+from aotfactory.stubs import cache_directory
 
 Array = npt.NDArray[Any]
 SCHEMA = "aotfactory.run/1"
@@ -88,7 +89,7 @@ def build_runner(*, tensorrt_root: Path | None = None, cache: Path | None = None
             raise MissingError(f"AOTFACTORY_RUNNER={ready} is no program")
         return Path(ready)
     root = str(tensorrt_root or os.environ.get("TENSORRT_ROOT", ""))
-    home = (cache or cache_dir()) / "runner"
+    home = (cache or cache_directory()) / "runner"
     target = home / _key(root)
     program = target / "bin" / "aotfactory-runner"
     if program.is_file():

@@ -24,7 +24,12 @@ _SIGNATURE = re.compile(r"^\s*(?:\d+\. )?(\w+)\((.*)\) -> (.+)$")
 _PARAMETER = re.compile(r"(\w+): ([^=]+?)(?: = (.+))?$")
 _MODULE = re.compile(r"(tensorrt_bindings\.tensorrt|tensorrt\.tensorrt|tensorrt_bindings|nvinfer1|nvonnxparser)(\.|::)")
 _PLAIN = {"typing.SupportsInt": "int", "typing.SupportsFloat": "float", "buffer": "Buffer", "function": "Callable"}
-_PLAIN |= {"typing_extensions.Buffer": "Buffer", "collections.abc.Buffer": "Buffer", "collections.abc.Callable": "Callable", "List": "list"}
+_PLAIN |= {
+    "typing_extensions.Buffer": "Buffer",
+    "collections.abc.Buffer": "Buffer",
+    "collections.abc.Callable": "Callable",
+    "List": "list",
+}
 _PLAIN |= {"collections.abc.Sequence": "Sequence", "IParserError": "ParserError", "handle": "object"}
 
 
