@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a test needs (`gpu`, `tensorrt`) and whether this machine has it."""
+"""What a test needs (`gpu`, `tensorrt`, `launcher`) and whether this machine has it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from importlib import metadata
 import pytest
 
 from aotfactory import tensorrt_api
-from aotfactory.errors import AotError
+from aotfactory.errors import AotError, MissingError
+from aotfactory.run.launcher_build import build_launcher
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,12 +42,25 @@ def no_tensorrt() -> str:
     return ""
 
 
+@functools.cache
+def no_launcher() -> str:
+    """Why the launcher cannot be built; empty if it can, and then it is."""
+    try:
+        build_launcher()
+    except MissingError as error:
+        return f"no launcher: {error.message.splitlines()[0]}"
+    return ""
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     config = item.config
     if item.get_closest_marker("slow") and not config.getoption("--run-slow") and "slow" not in config.option.markexpr:
         pytest.skip("slow: give --run-slow")
-    for marker, missing in (("gpu", no_gpu), ("tensorrt", no_tensorrt)):
+    required = [marker for marker in ("gpu", "tensorrt") if item.get_closest_marker(marker)]
+    for marker, missing in (("gpu", no_gpu), ("tensorrt", no_tensorrt), ("launcher", no_launcher)):
         if item.get_closest_marker(marker) and (reason := missing()):
-            if config.getoption(f"--require-{marker}"):
-                pytest.fail(f"--require-{marker} was given: {reason}", pytrace=False)
+            # What a required test needs besides is required as well.
+            for name in required if marker == "launcher" else [marker]:
+                if config.getoption(f"--require-{name}"):
+                    pytest.fail(f"--require-{name} was given: {reason}", pytrace=False)
             pytest.skip(reason)

@@ -2,7 +2,6 @@
 """The commands that run an artifact, as a user calls them."""
 
 import json
-import shutil
 import subprocess
 import sys
 
@@ -10,13 +9,9 @@ import numpy as np
 import pytest
 
 from aotfactory import tensorrt_api
-from aotfactory.run.launcher import build_launcher
 
 HAS_GPU = tensorrt_api.cuda_device_count() > 0
 without_gpu = pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
-needs_compiler = pytest.mark.skipif(
-    not (shutil.which("cmake") and shutil.which("c++")), reason="the launcher needs CMake and a C++ compiler"
-)
 
 
 def _run(*arguments):
@@ -32,9 +27,8 @@ def bundle(tmp_path_factory):
     return out / "circ_pad.aot"
 
 
-@needs_compiler
+@pytest.mark.launcher
 def test_dry_run_evaluates_without_a_gpu(bundle):
-    build_launcher()
     done = _run("run", bundle, "--dry-run", "--format", "json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -44,11 +38,10 @@ def test_dry_run_evaluates_without_a_gpu(bundle):
     assert "circ_pad.portable.fp32-fp32.t2: grid 1 x 1 x 1" in text.stdout
 
 
-@needs_compiler
+@pytest.mark.launcher
 @without_gpu
 @pytest.mark.parametrize("command", ["run", "bench"])
 def test_a_machine_without_a_driver_is_told_so(bundle, command):
-    build_launcher()
     done = _run(command, bundle)
     assert done.returncode == 3
     assert "error: no CUDA driver on this machine" in done.stderr
@@ -83,7 +76,7 @@ def test_wrong_usage_exits_with_2(bundle, arguments, message):
     assert "Traceback" not in done.stderr
 
 
-@needs_compiler
+@pytest.mark.launcher
 def test_an_input_of_the_wrong_type_is_refused(bundle, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((1, 2, 5, 7)))
     done = _run("run", bundle, "--input", f"x={tmp_path / 'x.npy'}", "--dry-run")
@@ -92,6 +85,7 @@ def test_an_input_of_the_wrong_type_is_refused(bundle, tmp_path):
 
 
 @pytest.mark.gpu
+@pytest.mark.launcher
 def test_run_writes_what_numpy_expects(bundle, tmp_path):
     x = np.arange(70, dtype=np.float32).reshape(1, 2, 5, 7)
     np.save(tmp_path / "x.npy", x)
@@ -102,6 +96,7 @@ def test_run_writes_what_numpy_expects(bundle, tmp_path):
 
 
 @pytest.mark.gpu
+@pytest.mark.launcher
 def test_validate_and_bench_on_a_gpu(bundle):
     done = _run("validate", bundle, "--format", "json")
     assert done.returncode == 0, done.stderr

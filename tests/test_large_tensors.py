@@ -10,7 +10,7 @@ from aotfactory.compile import Options
 from aotfactory.run.launcher import run_launcher
 from aotfactory.targets import Request
 
-pytestmark = [pytest.mark.gpu, pytest.mark.slow]
+pytestmark = [pytest.mark.gpu, pytest.mark.launcher, pytest.mark.slow]
 
 
 def _run(tmp_path, recipe, dtype, array):

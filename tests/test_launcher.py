@@ -22,6 +22,8 @@ from aotfactory.errors import CheckError, DefinitionError, MissingError, UsageEr
 from aotfactory.run import launcher_build
 from aotfactory.run.launcher import LaunchResult, build_launcher, run_launcher
 
+pytestmark = pytest.mark.launcher
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

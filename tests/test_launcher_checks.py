@@ -15,6 +15,8 @@ from aotfactory.errors import CheckError, DefinitionError, MissingError, UsageEr
 from aotfactory.run.launcher import LaunchResult, Timing, build_launcher, run_launcher
 from aotfactory.run.launcher_build import SOURCES
 
+pytestmark = pytest.mark.launcher
+
 FAKE = Path(__file__).parent / "cpp" / "fake_cuda.cpp"
 
 

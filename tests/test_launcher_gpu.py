@@ -15,6 +15,8 @@ import pytest
 from aotfactory.errors import CheckError, DefinitionError, MissingError
 from aotfactory.run.launcher import LaunchResult, Timing, run_launcher
 
+pytestmark = pytest.mark.launcher
+
 HEADER = ".version 7.0\n.target sm_80\n.address_size 64\n.extern .shared .align 16 .b8 memory[];\n"
 COPY = "ld.global.f32 %f1, [%rd4]; st.global.f32 [%rd5], %f1;"
 BODIES = {  # %r5: the thread's element, %rd4 and %rd5: its addresses in x and y

@@ -15,6 +15,8 @@ import pytest
 from aotfactory.errors import DefinitionError
 from aotfactory.run.launcher import build_launcher, run_launcher
 
+pytestmark = pytest.mark.launcher
+
 
 @pytest.fixture(scope="module")
 def launcher() -> Path:

@@ -22,6 +22,8 @@ from aotfactory.recipe import Tolerance
 from aotfactory.run.launcher import Timing
 from aotfactory.run.runner import RunnerOptions, RunnerResult, build_runner, run_runner
 
+pytestmark = pytest.mark.launcher
+
 needs_headers = pytest.mark.skipif(
     "TENSORRT_ROOT" not in os.environ and "AOTFACTORY_RUNNER" not in os.environ,
     reason="neither TENSORRT_ROOT, with NVIDIA's headers, nor AOTFACTORY_RUNNER is set",
