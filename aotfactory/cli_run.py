@@ -50,6 +50,7 @@ def run(
     """Run a bundle on the GPU by the launcher, a C++ program that needs the CUDA driver alone."""
     from aotfactory.run.launcher import run_launcher
 
+    _require_bundle(path)
     result = run_launcher(
         path,
         inputs={name: Path(file) for name, file in _pairs(input, "--input").items()},
@@ -98,6 +99,7 @@ def bench(
     """Time every tactic of a bundle on the GPU, against a device copy of as many bytes in the same run."""
     from aotfactory.run.launcher import Timing, run_launcher
 
+    _require_bundle(path)
     timing = Timing(iterations=iterations, input_sets=0, graph=True, copy_baseline=True)
     wanted: Any = "all" if tactic is None else tactic
     result = run_launcher(path, shapes=_shapes(path, shape), tactic=wanted, timing=timing)
@@ -105,6 +107,12 @@ def bench(
         print_json(result.report)
     else:
         show(lambda console: _print_bench(console, result))
+
+
+def _require_bundle(path: Path) -> None:
+    """Tell a mistyped path before the launcher is built for it."""
+    if not (path / "manifest.json").is_file():
+        raise UsageError(f"{path} is not a bundle: it has no manifest.json", hint="aotfactory compile makes one")
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:

@@ -61,7 +61,8 @@ def test_validate_prints_every_check(bundle):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "nowhere.aot", "--shape", "1x2"], "nowhere.aot is not a bundle"),
+        (["run", "nowhere.aot"], "nowhere.aot is not a bundle"),
+        (["bench", "nowhere.aot"], "nowhere.aot is not a bundle"),
         (["run", "BUNDLE", "--input", "x.npy"], "does not say which input"),
         (["run", "BUNDLE", "--shape", "1,2"], "'1,2' is not a shape"),
         (["validate", "nowhere.aot"], "nowhere.aot is not a bundle"),
