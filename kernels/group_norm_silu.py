@@ -32,6 +32,7 @@ import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which 
 TYPES = "FP32|FP16|BF16"
 REACH = 16384  # elements of a group that a program holds in registers
 CHUNK = 4096  # elements at a time of larger groups
+MAX_WARPS = 16  # which leaves a thread the 128 registers that 32 elements and narrow accesses can take
 
 
 @triton.jit
@@ -171,7 +172,7 @@ def _arguments(channels: int, pixels: int, itemsize: int, tactic: int) -> dict:
         "SPLIT": split,
         "CHUNK": CHUNK,
         "VECTOR": 16 // itemsize,
-        "num_warps": min(max(held // (32 * TACTICS[tactic].per_thread), 1), 32),
+        "num_warps": min(max(held // (32 * TACTICS[tactic].per_thread), 1), MAX_WARPS),
     }
 
 
@@ -308,12 +309,12 @@ RECIPE = Recipe(
     attributes={"groups": 32, "eps": 1e-5},
     reference=group_norm_silu_reference,
     dynamic=("N", "H", "W"),
-    # Absolute: the error of the mean, and where product and bias cancel. Relative: the exponential; for fp16 and bf16
-    # also half a unit in the last place (2^-11, 2^-8).
+    # Absolute: the mean's rounding, 6e-8 |x|, times up to 1 / sqrt(eps) where the elements are nearly alike. Relative:
+    # the exponential; for fp16 and bf16 also half a unit in the last place (2^-11, 2^-8).
     tolerance={
-        "fp32": Tolerance(atol=1e-5, rtol=2e-5),
-        "fp16": Tolerance(atol=1e-5, rtol=6e-4),
-        "bf16": Tolerance(atol=1e-5, rtol=4e-3),
+        "fp32": Tolerance(atol=1e-4, rtol=2e-5),
+        "fp16": Tolerance(atol=1e-4, rtol=6e-4),
+        "bf16": Tolerance(atol=1e-4, rtol=4e-3),
     },
     odd_shapes=tuple(
         ((n, c, h, w), (c,), (c,))

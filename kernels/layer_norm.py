@@ -29,6 +29,7 @@ import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which 
 TYPES = "FP32|FP16|BF16"
 REACH = 16384  # elements of a row that a program holds in registers
 CHUNK = 8192  # elements at a time of longer rows
+MAX_WARPS = 16  # which leaves a thread the 128 registers that 32 elements and narrow accesses can take
 
 
 @triton.jit
@@ -109,26 +110,28 @@ class Tactic:
 TACTICS = {1: Tactic(1024, 8), 2: Tactic(2048, 16), 3: Tactic(4096, 32)}
 
 
-def _tile(longest: int, tactic: int) -> Tuple[int, int, int]:
-    """Rows and elements of a row that a program holds, and its warps."""
+def _tile(longest: int, vectors: bool, tactic: int) -> Tuple[int, int, int]:
+    """Rows and elements of a row that a program holds, and its warps; narrow accesses take registers, too."""
     block = triton.next_power_of_2(max(longest, 16))
-    block = block if block <= REACH else CHUNK
+    block = block if block <= (REACH if vectors else REACH // 2) else CHUNK
     rows = max(TACTICS[tactic].tile // block, 1)
-    return rows, block, min(max(rows * block // (32 * TACTICS[tactic].per_thread), 1), 32)
+    return rows, block, min(max(rows * block // (32 * TACTICS[tactic].per_thread), 1), MAX_WARPS)
 
 
-def _tactics(longest: int) -> List[int]:
+def _tactics(longest: int, vectors: bool) -> List[int]:
     """Tactics that differ for rows of this length."""
-    return sorted({_tile(longest, n): n for n in sorted(TACTICS, reverse=True)}.values())
+    return sorted({_tile(longest, vectors, n): n for n in sorted(TACTICS, reverse=True)}.values())
 
 
-def _arguments(longest: int, itemsize: int, tactic: int) -> dict:
-    rows, block, warps = _tile(longest, tactic)
+def _arguments(longest: int, vectors: bool, itemsize: int, tactic: int) -> dict:
+    rows, block, warps = _tile(longest, vectors, tactic)
     return {"ROWS": rows, "BLOCK": block, "WHOLE": longest <= block, "VECTOR": 16 // itemsize, "num_warps": warps}
 
 
-def _longest(x: trtp.TensorDesc) -> int:
-    return int((x.shape.max if x.shape.is_dynamic else tuple(x.shape))[-1])
+def _length(x: trtp.TensorDesc) -> Tuple[int, bool]:
+    """Elements of the longest row, and whether every row is known to be vectors."""
+    size, dynamic = int(tuple(x.shape)[-1]), x.shape.is_dynamic
+    return int(x.shape.max[-1]) if dynamic else size, size > 0 and size % 8 == 0
 
 
 @trtp.register("aotfactory::layer_norm")
@@ -153,7 +156,7 @@ def layer_norm_desc(x: trtp.TensorDesc, weight: trtp.TensorDesc, bias: trtp.Tens
 def layer_norm_autotune(
     x: trtp.TensorDesc, weight: trtp.TensorDesc, bias: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(", ".join([TYPES] * 4), "LINEAR", _tactics(_longest(x)))]
+    return [trtp.AutoTuneCombination(", ".join([TYPES] * 4), "LINEAR", _tactics(*_length(x)))]
 
 
 @trtp.aot_impl("aotfactory::layer_norm")
@@ -167,7 +170,7 @@ def layer_norm_aot(
 ) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _arguments(_longest(x), dtypes.of_trt(x.dtype).itemsize, tactic)
+    arguments = _arguments(*_length(x), dtypes.of_trt(x.dtype).itemsize, tactic)
     grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
     tensors = {"x_ptr": x, "weight_ptr": weight, "bias_ptr": bias, "y_ptr": outputs[0]}
     return aot_kernel(layer_norm_kernel, **tensors, rows=rows, cols=cols, eps=eps, grid=grid, **arguments)
@@ -189,7 +192,7 @@ def layer_norm_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, weight, bias, y = (torch.as_tensor(t, device="cuda") for t in (x, weight, bias, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _arguments(cols, x.element_size(), tactic)
+        rows, arguments = x.numel() // cols, _arguments(cols, cols % 8 == 0, x.element_size(), tactic)
         grid = (max(triton.cdiv(rows, arguments["ROWS"]), 1),)
         layer_norm_kernel[grid](x, weight, bias, rows, cols, y, eps, **arguments)
 
@@ -220,12 +223,12 @@ RECIPE = Recipe(
     dtypes=("fp32", "fp16", "bf16"),
     attributes={"eps": 1e-5},
     reference=layer_norm_reference,
-    # Absolute: the error of the mean, and where product and bias cancel. Relative: fp32's arithmetic; for the others
-    # also half a unit in the last place (2^-11, 2^-8).
+    # Absolute: the mean's rounding, 6e-8 |x|, times up to 1 / sqrt(eps) where the elements are nearly alike. Relative:
+    # fp32's arithmetic; for the others also half a unit in the last place (2^-11, 2^-8).
     tolerance={
-        "fp32": Tolerance(atol=1e-5, rtol=1e-5),
-        "fp16": Tolerance(atol=1e-5, rtol=6e-4),
-        "bf16": Tolerance(atol=1e-5, rtol=4e-3),
+        "fp32": Tolerance(atol=1e-4, rtol=1e-5),
+        "fp16": Tolerance(atol=1e-4, rtol=6e-4),
+        "bf16": Tolerance(atol=1e-4, rtol=4e-3),
     },
     odd_shapes=tuple(((*s, d), (d,), (d,)) for s, d in (((1, 1), 1), ((3, 5), 61), ((37,), 64), ((2,), 40001))),
 )

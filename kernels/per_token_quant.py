@@ -11,8 +11,8 @@ The result is defined bit by bit, in fp32. With m the row's largest magnitude, a
 A row with NaN has a NaN scale; its int8 values are 0, its fp8 values NaN. A row with an infinity has an infinite scale
 and zeros; where it is infinite int8 has 0 and fp8 NaN.
 
-fp8 comes from the GPU's own conversion where it has one (sm_89 on); elsewhere, and in Triton's interpreter, from
-arithmetic on integers and fp32 with the same results.
+From sm_90 on fp8 comes from the GPU's own conversion (sm_89 has one too, but its oldest drivers' PTX does not);
+elsewhere, and in Triton's interpreter, from arithmetic on integers and fp32 with the same results.
 """
 
 from contextlib import contextmanager
@@ -35,6 +35,7 @@ import tensorrt.plugin as trtp  # isort: skip
 TYPES = "FP32|FP16|BF16"
 REACH = 16384  # elements of a row that a program holds in registers
 CHUNK = 8192  # elements at a time of longer rows
+MAX_WARPS = 16  # which leaves a thread the 128 registers that 32 elements and narrow accesses can take
 VECTOR = 16  # elements of an int8 or fp8 vector
 INT8, FP8, NATIVE_FP8 = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 MAGNITUDE, EXPONENT = tl.constexpr(0x7FFFFFFF), tl.constexpr(0x7F800000)
@@ -139,26 +140,28 @@ class Tactic:
 TACTICS = {1: Tactic(1024, 8), 2: Tactic(2048, 16), 3: Tactic(4096, 32)}
 
 
-def _tile(longest: int, tactic: int) -> Tuple[int, int, int]:
-    """Rows and elements of a row that a program holds, and its warps."""
+def _tile(longest: int, vectors: bool, tactic: int) -> Tuple[int, int, int]:
+    """Rows and elements of a row that a program holds, and its warps; narrow accesses take registers, too."""
     block = triton.next_power_of_2(max(longest, 16))
-    block = block if block <= REACH else CHUNK
+    block = block if block <= (REACH if vectors else REACH // 2) else CHUNK
     rows = max(TACTICS[tactic].tile // block, 1)
-    return rows, block, min(max(rows * block // (32 * TACTICS[tactic].per_thread), 1), 32)
+    return rows, block, min(max(rows * block // (32 * TACTICS[tactic].per_thread), 1), MAX_WARPS)
 
 
-def _tactics(longest: int) -> List[int]:
+def _tactics(longest: int, vectors: bool) -> List[int]:
     """Tactics that differ for rows of this length."""
-    return sorted({_tile(longest, n): n for n in sorted(TACTICS, reverse=True)}.values())
+    return sorted({_tile(longest, vectors, n): n for n in sorted(TACTICS, reverse=True)}.values())
 
 
-def _arguments(longest: int, tactic: int) -> dict:
-    rows, block, warps = _tile(longest, tactic)
+def _arguments(longest: int, vectors: bool, tactic: int) -> dict:
+    rows, block, warps = _tile(longest, vectors, tactic)
     return {"ROWS": rows, "BLOCK": block, "WHOLE": longest <= block, "VECTOR": VECTOR, "num_warps": warps}
 
 
-def _longest(x: trtp.TensorDesc) -> int:
-    return int((x.shape.max if x.shape.is_dynamic else tuple(x.shape))[-1])
+def _length(x: trtp.TensorDesc) -> Tuple[int, bool]:
+    """Elements of the longest row, and whether every row is known to be vectors."""
+    size, dynamic = int(tuple(x.shape)[-1]), x.shape.is_dynamic
+    return int(x.shape.max[-1]) if dynamic else size, size > 0 and size % VECTOR == 0
 
 
 def _fp8() -> int:
@@ -166,7 +169,7 @@ def _fp8() -> int:
     if triton.knobs.runtime.interpret:
         return FP8.value
     target = triton.runtime.driver.active.get_current_target()
-    return NATIVE_FP8.value if target.backend == "cuda" and int(target.arch) >= 89 else FP8.value
+    return NATIVE_FP8.value if target.backend == "cuda" and int(target.arch) >= 90 else FP8.value
 
 
 @contextmanager
@@ -204,20 +207,20 @@ def per_token_quant_fp8_desc(x: trtp.TensorDesc) -> Tuple[trtp.TensorDesc, trtp.
 def per_token_quant_int8_autotune(
     x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, INT8, FP32", "LINEAR", _tactics(_longest(x)))]
+    return [trtp.AutoTuneCombination(f"{TYPES}, INT8, FP32", "LINEAR", _tactics(*_length(x)))]
 
 
 @trtp.autotune("aotfactory::per_token_quant_fp8")
 def per_token_quant_fp8_autotune(
     x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, FP8, FP32", "LINEAR", _tactics(_longest(x)))]
+    return [trtp.AutoTuneCombination(f"{TYPES}, FP8, FP32", "LINEAR", _tactics(*_length(x)))]
 
 
 def _aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc], tactic: int, to: int) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _arguments(_longest(x), tactic)
+    arguments = _arguments(*_length(x), tactic)
     grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
     tensors = {"x_ptr": x, "y_ptr": outputs[0], "scale_ptr": outputs[1]}
     return aot_kernel(per_token_quant_kernel, **tensors, rows=rows, cols=cols, TO=to, grid=grid, **arguments)
@@ -244,7 +247,7 @@ def _jit(x: trtp.Tensor, outputs: Tuple[trtp.Tensor, trtp.Tensor], stream: int, 
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, y, scale = (torch.as_tensor(t, device="cuda") for t in (x, *outputs))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _arguments(cols, tactic)
+        rows, arguments = x.numel() // cols, _arguments(cols, cols % VECTOR == 0, tactic)
         grid = (max(triton.cdiv(rows, arguments["ROWS"]), 1),)
         per_token_quant_kernel[grid](x, rows, cols, y, scale, TO=to, **arguments)
 

@@ -32,6 +32,6 @@ else
 fi
 
 status=0
-"$python" -m pytest -q -m gpu --require-gpu -p no:cacheprovider || status=1
+"$python" -m pytest -q -m "gpu or slow" --require-gpu --run-slow -p no:cacheprovider || status=1
 "$python" scripts/gpu_check.py "$@" || status=1
 exit $status
