@@ -15,6 +15,7 @@ import math
 import multiprocessing
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def main() -> int:
     rows = check_all(cases, options.jobs, started + options.minutes * 60)
     result = {
         "date": datetime.date.today().isoformat(),
-        "command": "scripts/gpu_check.sh",
+        "command": shlex.join(["scripts/gpu_check.py", *sys.argv[1:]]),
         "machine": machine(),
         "seconds": round(time.time() - started),
         "launcher_overhead": host_overhead(rows),
