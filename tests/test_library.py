@@ -8,6 +8,7 @@ The interpreter must be on before the kernels are imported, so one other process
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from importlib import metadata
 from math import prod
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import ml_dtypes
 import numpy as np
@@ -210,20 +212,49 @@ EXTREME = ("residual", "mask", "grid", "cos", "sin")
 
 
 def check_profile_beyond_one_block(name: str) -> None:
-    """Short rows in a profile that has rows too long for registers, so that these go the long way."""
+    """Rows short and long in a profile that has rows too long for registers, so that all go the long way."""
     recipe = recipe_of(name)
-    attributes = {"groups": 2} if name == "group_norm_silu" else {}
-    long = {"H": (1, 3, 500), "W": (1, 7, 500)} if name == "group_norm_silu" else {"D": (1, 21, 40000)}
-    if name == "masked_softmax":
-        long = {"K": (1, 21, 40000)}
-    if name in ("silu_and_mul", "gelu_tanh_bias", "rope", "grid_sample"):
-        return  # no row is too long for these
-    small = {"B": 2, "S": 3, "H": 2, "Q": 3, "N": 2, "C": 6}
-    for dtype in TYPES:
-        sizes = default_sizes(recipe, **({d: n for d, n in small.items() if d in default_sizes(recipe)} | long))
-        made = network_of(recipe, sizes, dtype, attributes)
-        shapes = {item.name: tuple(sizes[d][1] for d in item.dims) for item in recipe.inputs}
-        judge(recipe, made, {n: data.make(n, dtype, s, seed=1) for n, s in shapes.items()})
+    dims = default_sizes(recipe)
+    for rows, long in ((2, 21), (1, 20001)):
+        sizes: dict[str, Any] = {d: rows for d in ("B", "S", "H", "Q") if d in dims} | {"D": (1, long, 40000)}
+        if name == "masked_softmax":
+            sizes = {"B": 1, "H": rows, "Q": 2, "K": (1, long, 40000)}
+        attributes = {}
+        if name == "group_norm_silu":
+            sizes, attributes = {"N": rows, "C": 6, "H": (1, 3, 500), "W": (1, long // 6, 4000)}, {"groups": 2}
+        for dtype, scale in (("fp32", 1e30), *((dtype, 1) for dtype in TYPES)):
+            profile = default_sizes(recipe, **sizes)
+            made = network_of(recipe, profile, dtype, attributes)
+            shapes = {item.name: tuple(profile[d][1] for d in item.dims) for item in recipe.inputs}
+            # Far from 0, so that a wrong mean or maximum shows; at 1e30 the squares leave the range of fp32.
+            inputs = {n: data.make(n, dtype, s, seed=1) for n, s in shapes.items()}
+            inputs["x"] = ((inputs["x"].astype(np.float32) + 3) * scale).astype(inputs["x"].dtype)
+            judge(recipe, made, inputs)
+
+
+EXACT = ("per_token_quant_int8", "per_token_quant_fp8", "grid_sample")
+
+ONE_BLOCK = ("silu_and_mul", "gelu_tanh_bias", "rope", "grid_sample")
+"""No row is too long for these."""
+
+
+def check_accuracy(name: str) -> None:
+    """In fp32, of the largest output: what docs/kernels.md says, with room for another NumPy."""
+    recipe = recipe_of(name)
+    small = {"B": 2, "S": 8, "D": 1000, "H": 2, "Q": 5, "K": 1000, "D2": 2000}
+    if name == "rope":
+        small |= {"H": 8, "D": 128, "E": 64}
+    if name == "group_norm_silu":
+        small = {"N": 2, "C": 64, "H": 16, "W": 12}
+    dims = default_sizes(recipe)
+    sizes = default_sizes(recipe, **{d: n for d, n in small.items() if d in dims})
+    made = network_of(recipe, sizes, "fp32")
+    inputs = {i.name: data.make(i.name, "fp32", tuple(sizes[d][1] for d in i.dims), seed=3) for i in recipe.inputs}
+    expected = reference.outputs(made, lambda plugin: recipe, inputs)
+    for got in interpret(made, inputs).values():
+        for output, array in got.items():
+            error = np.abs(array.astype(np.float64) - expected[output])
+            assert error.max() < 3e-7 * np.abs(expected[output]).max()
 
 
 def check_every_fp8_number() -> None:
@@ -263,7 +294,12 @@ def check_residual_is_changed_in_place() -> None:
 
 CHECKS: dict[str, Callable[[], None]] = {
     **{f"random_shapes[{name}]": functools.partial(check_random_shapes, name) for name in NAMES},
-    **{f"beyond_one_block[{name}]": functools.partial(check_profile_beyond_one_block, name) for name in NAMES},
+    **{
+        f"beyond_one_block[{name}]": functools.partial(check_profile_beyond_one_block, name)
+        for name in NAMES
+        if name not in ONE_BLOCK
+    },
+    **{f"accuracy[{name}]": functools.partial(check_accuracy, name) for name in NAMES if name not in EXACT},
     "every_fp8_number": check_every_fp8_number,
     "quantised_numbers_are_near": check_quantised_numbers_are_near,
     "residual_is_changed_in_place": check_residual_is_changed_in_place,
@@ -310,6 +346,15 @@ def test_in_interpreter(check: str, outcomes: dict[str, str]) -> None:
 def test_every_recipe_of_the_files_is_tested() -> None:
     catalog()
     assert sorted(catalog().recipes) == sorted(NAMES)
+
+
+def interpolated(x: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """In float64, of points inside the image, corners aligned."""
+    column, row = ((grid[0, ..., k].astype(np.float64) + 1) / 2 * (x.shape[3 - k] - 1) for k in (0, 1))
+    down, across = np.arange(x.shape[2]), np.arange(x.shape[3])
+    vertical = np.maximum(1 - np.abs(row[..., None] - down), 0)
+    horizontal = np.maximum(1 - np.abs(column[..., None] - across), 0)
+    return np.einsum("ncyx,hwy,hwx->nchw", x.astype(np.float64), vertical, horizontal)
 
 
 class TestReferences:
@@ -360,6 +405,9 @@ class TestReferences:
         grid = np.stack([across, down], -1)[None].astype(np.float32)
         sample = recipe_of("grid_sample").reference
         assert np.allclose(sample(x, grid, "zeros", True), x, atol=1e-5)
+        assert np.allclose(
+            sample(x, (grid * 0.3).astype(np.float32), "zeros", True), interpolated(x, grid * 0.3), atol=2e-6
+        )
         outside = grid + np.float32([2.5, 0])  # past the right end
         assert np.all(sample(x, outside, "zeros", True) == 0)
         assert np.allclose(sample(x, outside, "border", True), np.broadcast_to(x[..., -1:], x.shape), atol=1e-5)
@@ -447,11 +495,13 @@ def test_builds_for_all_types_and_architectures(name: str) -> None:
         assert [v.id for v in found if v.spills] == []
 
 
-def test_products_of_rope_are_not_fused() -> None:
+@pytest.mark.parametrize(("name", "dtype"), [("rope", "fp32"), *(("grid_sample", dtype) for dtype in TYPES)])
+def test_products_are_not_fused(name: str, dtype: str) -> None:
     """Fused, one of each two would not be rounded, or infinite, as the reference has it."""
-    for variant in variants("rope", "sm_80,sm_90", "fp32"):
-        assert "mul" in variant.text
-        assert "fma" not in variant.text
+    for variant in variants(name, "sm_80,sm_90", dtype):
+        assert "mul.f32" in variant.text
+        fused = re.findall(r"fma.*", variant.text)
+        assert [line for line in fused if ", 0f3F000000, " not in line] == []  # times 0.5 is exact
 
 
 @tuned_for_newer_triton
@@ -497,6 +547,49 @@ def test_a_mask_has_the_sizes_of_the_last_dimensions() -> None:
         network_builder.chain(
             name="m", target="m", plugin_id="aotfactory::masked_softmax", inputs=inputs, attributes={}
         )
+
+
+def bench(name: str) -> Any:
+    """A module of the benchmark's, which lie together in scripts/."""
+    with mock.patch.object(sys, "path", [str(KERNELS.parent / "scripts"), *sys.path]):
+        return importlib.import_module(name)
+
+
+def test_the_benchmark_has_every_recipe_at_shapes_it_takes() -> None:
+    kernels, cases = bench("bench_kernels"), bench("bench_cases")
+    every = Catalog()
+    every.load_all()
+    assert sorted(cases.BENCHES) == sorted(
+        name for name, r in every.recipes.items() if r.plugin.startswith("aotfactory")
+    )
+    for name, case in cases.BENCHES.items():
+        assert tuple(case.sizes) == cases.SHAPES
+        for shape in cases.SHAPES:
+            for profile in ("static", "dynamic"):
+                key = {"recipe": name, "shape": shape, "dtype": "fp16", "profile": profile}
+                _, made = kernels.network_of(key, case)
+                assert bool(made.ranges) is (profile == "dynamic")
+
+
+def test_the_benchmarks_table_goes_between_the_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendering = bench("bench_render")
+    row = {
+        "recipe": "rope", "shape": "large", "dtype": "fp16", "profile": "static", "sizes": {"B": 4}, "us": 12.34,
+        "gb_per_s": 2900.4, "of_copy": 0.987, "eager_ratio": 3.456, "tactic": 2, "tactics": {"2": {"registers": 32}},
+    }  # fmt: skip
+    result = {"machine": {"gpu": "GPU", "driver": "1"}, "date": "today", "rows": [row, {**row, "error": "no"}]}
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{rendering.MARKS[0]}\nold\n{rendering.MARKS[1]}\nafter\n")
+    monkeypatch.setattr(rendering, "PAGE", page)
+    monkeypatch.setattr(rendering, "plot", lambda *rest: None)
+    rendering.render(result, tmp_path / "kernels.json")
+    text = page.read_text()
+    assert "| rope | B=4 | fp16 | static | 12.3 | 2900 | 0.99 | 3.46 |  |  | 2 | 32 |" in text
+    assert text.count("| rope |") == 1
+    assert "old" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert all((KERNELS.parent / "docs" / "kernels.md").read_text("utf-8").count(mark) == 1 for mark in rendering.MARKS)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `bench_kernels.py` shows of its rows: a line as each is made, the table in docs/kernels.md, and the plot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench_cases import BENCHES, SHAPES
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "kernels.md"
+MARKS = "<!-- measured -->", "<!-- end of measured -->"
+RIVALS = {"eager": "PyTorch", "compile": "torch.compile", "naive": "naive Triton"}
+
+
+def line(row: Mapping[str, Any]) -> str:
+    what = f"{row['recipe']} {row['shape']} {row['dtype']} {row['profile']}"
+    if "error" in row:
+        return f"{what}: {row['error']}"
+    others = [f"{RIVALS[r]} {row[f'{r}_ratio']:.2f}x" for r in RIVALS if f"{r}_ratio" in row]
+    own = f"{row['us']:.1f} us, {row['gb_per_s']:.0f} GB/s, {row['of_copy']:.2f} of copy, tactic {row['tactic']}"
+    return f"{what}: {own}; {', '.join(others) or 'nothing beside'}"
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Markdown: a row for each measurement, recipes in order, with what they run on."""
+    versions = ", ".join(f"{name} {v}" for name, v in result["machine"].items() if name != "gpu")
+    lines = [
+        f"{result['machine']['gpu']}, {result['date']}: {versions}.",
+        "",
+        "| recipe | sizes | type | profile | µs | GB/s | of copy | PyTorch | compile | naive | tactic | registers |",
+        "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    order = {name: k for k, name in enumerate(BENCHES)}
+    shown = [row for row in result["rows"] if "error" not in row and row["recipe"] in order]
+    for row in sorted(shown, key=lambda r: (order[r["recipe"]], SHAPES.index(r["shape"]), r["profile"] != "static")):
+        sizes = " ".join(f"{name}={n}" for name, n in row["sizes"].items())
+        ratios = [f"{row[f'{r}_ratio']:.2f}" if f"{r}_ratio" in row else "" for r in RIVALS]
+        registers = row["tactics"][str(row["tactic"])]["registers"]
+        numbers = [f"{row['us']:.1f}", f"{row['gb_per_s']:.0f}", f"{row['of_copy']:.2f}", *ratios]
+        cells = [row["recipe"], sizes, row["dtype"], row["profile"], *numbers, str(row["tactic"]), str(registers)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def render(result: Mapping[str, Any], out: Path) -> None:
+    """The plot beside `out`, and the table into docs/kernels.md."""
+    page = PAGE.read_text("utf-8")
+    begin, end = MARKS
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    if len(pattern.findall(page)) != 1:
+        raise SystemExit(f"{PAGE} needs one pair of {begin} and {end}, between which the table goes")
+    text = f"{begin}\n\n{table(result)}\n\n{end}"
+    PAGE.write_text(pattern.sub(lambda match: text, page), "utf-8")
+    plot(result, out)
+
+
+def plot(result: Mapping[str, Any], out: Path) -> None:
+    """Bars for the large static shapes: fraction of the copy's speed, ours and the rivals'."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    rows = [r for r in result["rows"] if r["shape"] == "large" and r["profile"] == "static" and "error" not in r]
+    kinds = [dtype for dtype in ("fp32", "fp16", "bf16") if any(r["dtype"] == dtype for r in rows)]
+    if not kinds:
+        raise SystemExit(f"{out} has no rows of large static shapes to plot")
+    names = [name for name in BENCHES if any(r["recipe"] == name for r in rows)]
+    figure, axes = plt.subplots(1, len(kinds), figsize=(5 * len(kinds), 0.55 * len(names) + 1.5), sharey=True)
+    for axis, dtype in zip([axes] if len(kinds) == 1 else axes, kinds, strict=True):
+        here = {r["recipe"]: r for r in rows if r["dtype"] == dtype}
+        for k, (series, label) in enumerate({"ours": "aotfactory", **RIVALS}.items()):
+            widths = []
+            for name in names:
+                row = here.get(name, {})
+                ratio = 1.0 if series == "ours" else row.get(f"{series}_ratio")
+                widths.append(row["of_copy"] / ratio if row and ratio else 0.0)
+            axis.barh([i + 0.2 * (k - 1.5) for i in range(len(names))], widths, 0.2, label=label)
+        axis.axvline(1, color="grey", linewidth=0.8)
+        axis.set_title(dtype)
+        axis.set_xlabel("speed, of a device copy of as many bytes")
+        axis.set_yticks(range(len(names)), names)
+        axis.set_ylim(len(names) - 0.4, -0.6)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncol=len(labels), fontsize="small")
+    figure.suptitle(f"Large shapes on a {result['machine']['gpu']}, {result['date']}")
+    figure.tight_layout(rect=(0, 0.04, 1, 1))
+    for suffix in (".png", ".svg"):
+        figure.savefig(out.with_suffix(suffix), dpi=150)
+        print(f"wrote {out.with_suffix(suffix)}")
