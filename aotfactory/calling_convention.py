@@ -16,6 +16,9 @@ from aotfactory.arch import TARGET_ISA, Arch, PtxIsa
 from aotfactory.errors import DefinitionError
 from aotfactory.ptx import NAME, VERSION, Entry, Module, Parameter, parse_module, shared_memory, uses
 
+TENSOR_ALIGNMENT = 256
+"""Bytes that TensorRT aligns engine inputs and outputs to (NvInferRuntime.h)."""
+
 SHARED_LIMIT = 48 * 1024
 """Bytes of shared memory that a kernel gets without asking the driver for more, which TensorRT does not."""
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from aotfactory import proofs, symbolic
 from aotfactory.bundle import Variant
+from aotfactory.calling_convention import SHARED_LIMIT
 from aotfactory.network import Call, Network
 from aotfactory.proofs import Interval, Proof
 from aotfactory.symbolic import Expr
@@ -19,7 +20,6 @@ INT32, INT64 = 2**31 - 1, 2**63 - 1
 GRID_LIMITS = {"grid_x": 2**31 - 1, "grid_y": 65535, "grid_z": 65535}
 BLOCK_LIMITS = {"block_x": 1024, "block_y": 1024, "block_z": 64}
 MAX_THREADS = 1024
-MAX_SHARED_MEMORY = 48 * 1024
 """Limits of CUDA (CUDA C++ Programming Guide, "Compute Capabilities"); shared memory in bytes, without opt-in, which
 TensorRT's launcher of AOT kernels is not known to do."""
 
@@ -82,9 +82,7 @@ def bounds(variant: Variant, network: Network, call: Call, divisible: Mapping[in
     for field in BLOCK_LIMITS:
         threads = symbolic.operation(symbolic.Op.PROD, threads, variant.launch[field])
     demand("threads of a block", threads, 1, MAX_THREADS, f"CUDA's limit is {MAX_THREADS}", domain)
-    demand(
-        "shared_mem", variant.launch["shared_mem"], 0, MAX_SHARED_MEMORY, f"TensorRT's is {MAX_SHARED_MEMORY}", domain
-    )
+    demand("shared_mem", variant.launch["shared_mem"], 0, SHARED_LIMIT, f"TensorRT's is {SHARED_LIMIT}", domain)
     if problems:
         return Check(name="bounds", subject=variant.id, status="failed", detail="; ".join(dict.fromkeys(problems)))
     over = ", ".join(f"{n} {r.min}..{r.max}" for n, r in network.ranges.items()) or "a static shape"

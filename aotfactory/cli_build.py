@@ -34,7 +34,8 @@ class Engine(str, enum.Enum):
 def _recipe_names(incomplete: str) -> list[str]:
     """For the shell's completion: the recipes that ship with aotfactory, without loading them."""
     kernels = importlib.import_module("aotfactory.kernels").__path__
-    return sorted(m.name for m in pkgutil.iter_modules(kernels) if m.name.startswith(incomplete))
+    names = (m.name for m in pkgutil.iter_modules(kernels) if not m.name.startswith("_"))
+    return sorted(name for name in names if name.startswith(incomplete))
 
 
 Target = Annotated[

@@ -12,7 +12,7 @@ from typing import Literal
 from aotfactory import calling_convention, checks, dtypes, proofs, ptx, ptxas
 from aotfactory.arch import Arch, PtxIsa, default_isa, driver_version
 from aotfactory.bundle import Variant
-from aotfactory.calling_convention import FittedKernel
+from aotfactory.calling_convention import TENSOR_ALIGNMENT, FittedKernel
 from aotfactory.checks import Check
 from aotfactory.errors import CheckError, DefinitionError, UsageError
 from aotfactory.network import Call, Combination, Network
@@ -21,9 +21,6 @@ from aotfactory.proofs import Domain, Interval
 from aotfactory.protocol import Kernel, PluginCall
 from aotfactory.ptxas import PtxasReport
 from aotfactory.triton_target import Compilation, compiling_for
-
-POINTER_ALIGNMENT = 256
-"""Bytes that TensorRT aligns engine inputs and outputs to (NvInferRuntime.h)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,10 +267,10 @@ def _check_triton(compilation: Compilation, call: Call, combination: Combination
                 f"the kernel wants {what}, which TensorRT cannot make", hint=f"compile it without {key}"
             )
     for index, divisor in _divisible_parameters(compilation):
-        if kinds[index].startswith("*") and POINTER_ALIGNMENT % divisor:
+        if kinds[index].startswith("*") and TENSOR_ALIGNMENT % divisor:
             raise DefinitionError(
                 f"parameter {index} was promised to be aligned to {divisor} bytes; TensorRT aligns to "
-                f"{POINTER_ALIGNMENT}",
+                f"{TENSOR_ALIGNMENT}",
                 hint="promise 16",
             )
 

@@ -67,7 +67,7 @@ def shape_cases(network: Network, odd_shapes: Sequence[Sequence[Shape]], largest
     for label in ("min", "opt", "max"):
         at = {name: getattr(r, label) for name, r in network.ranges.items()}
         shapes = [tuple(d.evaluate(at) for d in t.shape) for t in inputs]
-        if all(_fits(s, largest) for s in shapes):
+        if all(fits(s, largest) for s in shapes):
             cases.setdefault(tuple(shapes), label)
     if not cases:
         at = {name: r.min for name, r in network.ranges.items()}
@@ -78,7 +78,8 @@ def shape_cases(network: Network, odd_shapes: Sequence[Sequence[Shape]], largest
     return [(label, list(case)) for case, label in cases.items()]
 
 
-def _fits(shape: Shape, largest: int) -> bool:
+def fits(shape: Shape, largest: int) -> bool:
+    """Whether a tensor of this shape has `largest` elements at most."""
     return int(np.prod(shape, dtype=np.int64)) <= largest
 
 

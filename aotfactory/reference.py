@@ -9,7 +9,8 @@ import numpy as np
 
 from aotfactory import data, dtypes
 from aotfactory.data import Array
-from aotfactory.network import Network
+from aotfactory.errors import CheckError
+from aotfactory.network import Call, Network, Tensor
 from aotfactory.recipe import Recipe, Tolerance
 
 FindRecipe = Callable[[str], Recipe | None]
@@ -28,12 +29,41 @@ def outputs(network: Network, find_recipe: FindRecipe, inputs: Mapping[str, Arra
         recipe = find_recipe(call.plugin)
         if recipe is None or any(name not in values for name in call.inputs):
             continue
+        for name, array in zip(call.outputs, of_call(recipe, call, values), strict=True):
+            found[name] = array
+            values[name] = rounded(array, network.tensor(name))
+    return found
+
+
+def of_call(recipe: Recipe, call: Call, values: Mapping[str, Array]) -> tuple[Array, ...]:
+    """What the recipe says of one call's outputs.
+
+    Raises:
+        CheckError: The reference raises, or does not return an array for every output.
+    """
+    try:
         with np.errstate(all="ignore"):
             result = recipe.reference(*(values[name] for name in call.inputs), **call.attributes)
-            for name, array in zip(call.outputs, result if isinstance(result, tuple) else (result,), strict=True):
-                found[name] = np.asarray(array)
-                values[name] = found[name].astype(dtypes.find(network.tensor(name).dtype).array)
-    return found
+    except Exception as error:
+        raise CheckError(f"the reference of recipe {recipe.name} raises {type(error).__name__}: {error}") from error
+    arrays = tuple(np.asarray(array) for array in (result if isinstance(result, tuple) else (result,)))
+    if len(arrays) != len(call.outputs):
+        raise CheckError(
+            f"the reference of recipe {recipe.name} returns {len(arrays)} arrays, {call.plugin} has "
+            f"{len(call.outputs)} outputs"
+        )
+    return arrays
+
+
+def rounded(array: Array, tensor: Tensor) -> Array:
+    """An expected output as the tensor holds it, for the calls that read it."""
+    with np.errstate(all="ignore"):
+        return array.astype(dtypes.find(tensor.dtype).array)
+
+
+def mismatch(network: Network, recipe: Recipe, call: Call, out: Array, expected: Array) -> str | None:
+    """What is wrong with one output of a call, by its recipe's tolerance, or None."""
+    return data.mismatch(out, expected, recipe.tolerance.get(network.tensor(call.inputs[0]).dtype, Tolerance()))
 
 
 def compare(
@@ -45,8 +75,7 @@ def compare(
         for name in call.outputs:
             if recipe is None or name not in got or name not in expected:
                 continue
-            tolerance = recipe.tolerance.get(network.tensor(call.inputs[0]).dtype, Tolerance())
-            wrong = data.mismatch(got[name], expected[name], tolerance)
+            wrong = mismatch(network, recipe, call, got[name], expected[name])
             if wrong:
                 return f"{name} of {call.name}: {wrong}"
     return None

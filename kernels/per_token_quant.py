@@ -16,13 +16,13 @@ elsewhere, and in Triton's interpreter, from arithmetic on integers and fp32 wit
 """
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Iterator, List, Tuple
 
 import ml_dtypes
 import numpy as np
 import triton
 import triton.language as tl
+from aotfactory.kernels import _row_tiles
 from triton.backends.nvidia.compiler import CUDAOptions
 
 from aotfactory.errors import UsageError
@@ -33,9 +33,6 @@ import tensorrt as trt  # isort: skip  (aotfactory.kernel decides which TensorRT
 import tensorrt.plugin as trtp  # isort: skip
 
 TYPES = "FP32|FP16|BF16"
-REACH = 16384  # elements of a row that a program holds in registers
-CHUNK = 8192  # elements at a time of longer rows
-MAX_WARPS = 16  # which leaves a thread the 128 registers that 32 elements and narrow accesses can take
 VECTOR = 16  # elements of an int8 or fp8 vector
 INT8, FP8, NATIVE_FP8 = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 MAGNITUDE, EXPONENT = tl.constexpr(0x7FFFFFFF), tl.constexpr(0x7F800000)
@@ -129,41 +126,6 @@ def per_token_quant_kernel(
             _long_row(x_ptr, y_ptr, scale_ptr, cols, TO, BLOCK)
 
 
-@dataclass(frozen=True)
-class Tactic:
-    """Elements for a program (where a row is shorter, it takes several) and for a thread."""
-
-    tile: int
-    per_thread: int
-
-
-TACTICS = {1: Tactic(1024, 8), 2: Tactic(2048, 16), 3: Tactic(4096, 32)}
-
-
-def _tile(longest: int, vectors: bool, tactic: int) -> Tuple[int, int, int]:
-    """Rows and elements of a row that a program holds, and its warps; narrow accesses take registers, too."""
-    block = triton.next_power_of_2(max(longest, 16))
-    block = block if block <= (REACH if vectors else REACH // 2) else CHUNK
-    rows = max(TACTICS[tactic].tile // block, 1)
-    return rows, block, min(max(rows * block // (32 * TACTICS[tactic].per_thread), 1), MAX_WARPS)
-
-
-def _tactics(longest: int, vectors: bool) -> List[int]:
-    """Tactics that differ for rows of this length."""
-    return sorted({_tile(longest, vectors, n): n for n in sorted(TACTICS, reverse=True)}.values())
-
-
-def _arguments(longest: int, vectors: bool, tactic: int) -> dict:
-    rows, block, warps = _tile(longest, vectors, tactic)
-    return {"ROWS": rows, "BLOCK": block, "WHOLE": longest <= block, "VECTOR": VECTOR, "num_warps": warps}
-
-
-def _length(x: trtp.TensorDesc) -> Tuple[int, bool]:
-    """Elements of the longest row, and whether every row is known to be vectors."""
-    size, dynamic = int(tuple(x.shape)[-1]), x.shape.is_dynamic
-    return int(x.shape.max[-1]) if dynamic else size, size > 0 and size % VECTOR == 0
-
-
 def _fp8() -> int:
     """How the GPU that Triton compiles for, or the interpreter, gets to fp8."""
     if triton.knobs.runtime.interpret:
@@ -203,24 +165,28 @@ def per_token_quant_fp8_desc(x: trtp.TensorDesc) -> Tuple[trtp.TensorDesc, trtp.
     return _outputs(x, trt.fp8)
 
 
+def _tactics(x: trtp.TensorDesc) -> List[int]:
+    return _row_tiles.tactics(*_row_tiles.length(x, VECTOR))
+
+
 @trtp.autotune("aotfactory::per_token_quant_int8")
 def per_token_quant_int8_autotune(
     x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, INT8, FP32", "LINEAR", _tactics(*_length(x)))]
+    return [trtp.AutoTuneCombination(f"{TYPES}, INT8, FP32", "LINEAR", _tactics(x))]
 
 
 @trtp.autotune("aotfactory::per_token_quant_fp8")
 def per_token_quant_fp8_autotune(
     x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, FP8, FP32", "LINEAR", _tactics(*_length(x)))]
+    return [trtp.AutoTuneCombination(f"{TYPES}, FP8, FP32", "LINEAR", _tactics(x))]
 
 
 def _aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc], tactic: int, to: int) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _arguments(*_length(x), tactic)
+    arguments = _row_tiles.arguments(*_row_tiles.length(x, VECTOR), VECTOR, tactic)
     grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
     tensors = {"x_ptr": x, "y_ptr": outputs[0], "scale_ptr": outputs[1]}
     return aot_kernel(per_token_quant_kernel, **tensors, rows=rows, cols=cols, TO=to, grid=grid, **arguments)
@@ -247,7 +213,7 @@ def _jit(x: trtp.Tensor, outputs: Tuple[trtp.Tensor, trtp.Tensor], stream: int, 
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, y, scale = (torch.as_tensor(t, device="cuda") for t in (x, *outputs))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _arguments(cols, cols % VECTOR == 0, tactic)
+        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, cols % VECTOR == 0, VECTOR, tactic)
         grid = (max(triton.cdiv(rows, arguments["ROWS"]), 1),)
         per_token_quant_kernel[grid](x, rows, cols, y, scale, TO=to, **arguments)
 

@@ -9,12 +9,12 @@ of a 16-byte vector all accesses are of 16 bytes; for dynamic lengths the kernel
 Sums are in fp32, so against float64 an output is off by rounding to its type and, before that, by some 1e-6 relative.
 """
 
-from dataclasses import dataclass
 from typing import List, Tuple
 
 import numpy as np
 import triton
 import triton.language as tl
+from aotfactory.kernels import _row_tiles
 
 from aotfactory import dtypes
 from aotfactory.errors import UsageError
@@ -24,9 +24,6 @@ from aotfactory.recipe import Input, Recipe, Tolerance
 import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
 
 TYPES = "FP32|FP16|BF16"
-REACH = 16384  # elements of a row that a program holds in registers
-CHUNK = 8192  # elements at a time of longer rows
-MAX_WARPS = 16  # which leaves a thread the 128 registers that 32 elements and narrow accesses can take
 
 
 @triton.jit
@@ -107,41 +104,6 @@ def rms_norm_add_kernel(
     _rows(x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, True, ROWS, BLOCK, WHOLE, VECTOR)
 
 
-@dataclass(frozen=True)
-class Tactic:
-    """Elements for a program (where a row is shorter, it takes several) and for a thread."""
-
-    tile: int
-    per_thread: int
-
-
-TACTICS = {1: Tactic(1024, 8), 2: Tactic(2048, 16), 3: Tactic(4096, 32)}
-
-
-def _tile(longest: int, vectors: bool, tactic: int) -> Tuple[int, int, int]:
-    """Rows and elements of a row that a program holds, and its warps; narrow accesses take registers, too."""
-    block = triton.next_power_of_2(max(longest, 16))
-    block = block if block <= (REACH if vectors else REACH // 2) else CHUNK
-    rows = max(TACTICS[tactic].tile // block, 1)
-    return rows, block, min(max(rows * block // (32 * TACTICS[tactic].per_thread), 1), MAX_WARPS)
-
-
-def _tactics(longest: int, vectors: bool) -> List[int]:
-    """Tactics that differ for rows of this length."""
-    return sorted({_tile(longest, vectors, n): n for n in sorted(TACTICS, reverse=True)}.values())
-
-
-def _arguments(longest: int, vectors: bool, itemsize: int, tactic: int) -> dict:
-    rows, block, warps = _tile(longest, vectors, tactic)
-    return {"ROWS": rows, "BLOCK": block, "WHOLE": longest <= block, "VECTOR": 16 // itemsize, "num_warps": warps}
-
-
-def _length(x: trtp.TensorDesc) -> Tuple[int, bool]:
-    """Elements of the longest row, and whether every row is known to be vectors."""
-    size, dynamic = int(tuple(x.shape)[-1]), x.shape.is_dynamic
-    return int(x.shape.max[-1]) if dynamic else size, size > 0 and size % 8 == 0
-
-
 def _check(x: trtp.TensorDesc, weight: trtp.TensorDesc) -> None:
     if x.ndim < 1 or weight.ndim != 1:
         raise UsageError(
@@ -185,7 +147,7 @@ def rms_norm_add_desc(
 def rms_norm_autotune(
     x: trtp.TensorDesc, weight: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(", ".join([TYPES] * 3), "LINEAR", _tactics(*_length(x)))]
+    return [trtp.AutoTuneCombination(", ".join([TYPES] * 3), "LINEAR", _row_tiles.tactics(*_row_tiles.length(x)))]
 
 
 @trtp.autotune("aotfactory::rms_norm_add")
@@ -195,7 +157,7 @@ def rms_norm_add_autotune(
     weight: trtp.TensorDesc,
     outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc],
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(", ".join([TYPES] * 5), "LINEAR", _tactics(*_length(x)))]
+    return [trtp.AutoTuneCombination(", ".join([TYPES] * 5), "LINEAR", _row_tiles.tactics(*_row_tiles.length(x)))]
 
 
 @trtp.aot_impl("aotfactory::rms_norm")
@@ -204,7 +166,7 @@ def rms_norm_aot(
 ) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _arguments(*_length(x), dtypes.of_trt(x.dtype).itemsize, tactic)
+    arguments = _row_tiles.arguments(*_row_tiles.length(x), 16 // dtypes.of_trt(x.dtype).itemsize, tactic)
     grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
     tensors = {"x_ptr": x, "weight_ptr": weight, "y_ptr": outputs[0]}
     return aot_kernel(rms_norm_kernel, **tensors, rows=rows, cols=cols, eps=eps, grid=grid, **arguments)
@@ -221,7 +183,7 @@ def rms_norm_add_aot(
 ) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _arguments(*_length(x), dtypes.of_trt(x.dtype).itemsize, tactic)
+    arguments = _row_tiles.arguments(*_row_tiles.length(x), 16 // dtypes.of_trt(x.dtype).itemsize, tactic)
     grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
     tensors = {"x_ptr": x, "residual_ptr": residual, "weight_ptr": weight, "y_ptr": outputs[0], "sum_ptr": outputs[1]}
     return aot_kernel(rms_norm_add_kernel, **tensors, rows=rows, cols=cols, eps=eps, grid=grid, **arguments)
@@ -237,7 +199,7 @@ def rms_norm_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, weight, y = (torch.as_tensor(t, device="cuda") for t in (x, weight, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _arguments(cols, cols % 8 == 0, x.element_size(), tactic)
+        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, cols % 8 == 0, 16 // x.element_size(), tactic)
         rms_norm_kernel[(max(triton.cdiv(rows, arguments["ROWS"]), 1),)](x, weight, rows, cols, y, eps, **arguments)
 
 
@@ -257,7 +219,7 @@ def rms_norm_add_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, residual, weight, y = (torch.as_tensor(t, device="cuda") for t in (x, residual, weight, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _arguments(cols, cols % 8 == 0, x.element_size(), tactic)
+        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, cols % 8 == 0, 16 // x.element_size(), tactic)
         grid = (max(triton.cdiv(rows, arguments["ROWS"]), 1),)
         rms_norm_add_kernel[grid](x, residual, weight, rows, cols, y, residual, eps, **arguments)
 

@@ -13,12 +13,12 @@ Arithmetic is in fp32. Against float64 an output y is off by rounding to its typ
 A row with NaN or +inf is NaN, and so is a row that is -inf everywhere, as in torch.
 """
 
-from dataclasses import dataclass
 from typing import List, Tuple
 
 import numpy as np
 import triton
 import triton.language as tl
+from aotfactory.kernels import _row_tiles
 
 from aotfactory import dtypes
 from aotfactory.errors import UsageError
@@ -28,9 +28,6 @@ from aotfactory.recipe import Input, Recipe, Tolerance
 import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
 
 TYPES = "FP32|FP16|BF16"
-REACH = 16384  # elements of a row that a program holds in registers
-CHUNK = 8192  # elements at a time of longer rows
-MAX_WARPS = 16  # which leaves a thread the 128 registers that 32 elements and narrow accesses can take
 LOWEST = tl.constexpr(-3.4028234663852886e38)
 
 
@@ -113,41 +110,6 @@ def masked_softmax_kernel(
     _softmax(x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, True, ROWS, BLOCK, WHOLE, VECTOR)
 
 
-@dataclass(frozen=True)
-class Tactic:
-    """Elements for a program (where a row is shorter, it takes several) and for a thread."""
-
-    tile: int
-    per_thread: int
-
-
-TACTICS = {1: Tactic(1024, 8), 2: Tactic(2048, 16), 3: Tactic(4096, 32)}
-
-
-def _tile(longest: int, vectors: bool, tactic: int) -> Tuple[int, int, int]:
-    """Rows and elements of a row that a program holds, and its warps; narrow accesses take registers, too."""
-    block = triton.next_power_of_2(max(longest, 16))
-    block = block if block <= (REACH if vectors else REACH // 2) else CHUNK
-    rows = max(TACTICS[tactic].tile // block, 1)
-    return rows, block, min(max(rows * block // (32 * TACTICS[tactic].per_thread), 1), MAX_WARPS)
-
-
-def _tactics(longest: int, vectors: bool) -> List[int]:
-    """Tactics that differ for rows of this length."""
-    return sorted({_tile(longest, vectors, n): n for n in sorted(TACTICS, reverse=True)}.values())
-
-
-def _arguments(longest: int, vectors: bool, itemsize: int, tactic: int) -> dict:
-    rows, block, warps = _tile(longest, vectors, tactic)
-    return {"ROWS": rows, "BLOCK": block, "WHOLE": longest <= block, "VECTOR": 16 // itemsize, "num_warps": warps}
-
-
-def _length(x: trtp.TensorDesc) -> Tuple[int, bool]:
-    """Elements of the longest row, and whether every row is known to be vectors."""
-    size, dynamic = int(tuple(x.shape)[-1]), x.shape.is_dynamic
-    return int(x.shape.max[-1]) if dynamic else size, size > 0 and size % 8 == 0
-
-
 @trtp.register("aotfactory::softmax")
 def softmax_desc(x: trtp.TensorDesc) -> trtp.TensorDesc:
     """exp(x) / sum(exp(x)) over the last dimension of a tensor of any shape."""
@@ -182,21 +144,21 @@ def masked_softmax_desc(x: trtp.TensorDesc, mask: trtp.TensorDesc) -> trtp.Tenso
 
 @trtp.autotune("aotfactory::softmax")
 def softmax_autotune(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}", "LINEAR", _tactics(*_length(x)))]
+    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}", "LINEAR", _row_tiles.tactics(*_row_tiles.length(x)))]
 
 
 @trtp.autotune("aotfactory::masked_softmax")
 def masked_softmax_autotune(
     x: trtp.TensorDesc, mask: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}, {TYPES}", "LINEAR", _tactics(*_length(x)))]
+    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}, {TYPES}", "LINEAR", _row_tiles.tactics(*_row_tiles.length(x)))]
 
 
 @trtp.aot_impl("aotfactory::softmax")
 def softmax_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _arguments(*_length(x), dtypes.of_trt(x.dtype).itemsize, tactic)
+    arguments = _row_tiles.arguments(*_row_tiles.length(x), 16 // dtypes.of_trt(x.dtype).itemsize, tactic)
     grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
     return aot_kernel(softmax_kernel, x_ptr=x, y_ptr=outputs[0], rows=rows, cols=cols, grid=grid, **arguments)
 
@@ -208,7 +170,7 @@ def masked_softmax_aot(
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
     mask_rows = trtp.ShapeExprs.from_tuple(list(mask.shape_expr)[:-1]).numel()
-    arguments = _arguments(*_length(x), dtypes.of_trt(x.dtype).itemsize, tactic)
+    arguments = _row_tiles.arguments(*_row_tiles.length(x), 16 // dtypes.of_trt(x.dtype).itemsize, tactic)
     grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
     tensors = {"x_ptr": x, "mask_ptr": mask, "y_ptr": outputs[0]}
     return aot_kernel(
@@ -224,7 +186,7 @@ def softmax_jit(x: trtp.Tensor, outputs: Tuple[trtp.Tensor], stream: int, tactic
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, y = torch.as_tensor(x, device="cuda"), torch.as_tensor(outputs[0], device="cuda")
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _arguments(cols, cols % 8 == 0, x.element_size(), tactic)
+        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, cols % 8 == 0, 16 // x.element_size(), tactic)
         softmax_kernel[(max(triton.cdiv(rows, arguments["ROWS"]), 1),)](x, rows, cols, y, **arguments)
 
 
@@ -238,7 +200,7 @@ def masked_softmax_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, mask, y = (torch.as_tensor(t, device="cuda") for t in (x, mask, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _arguments(cols, cols % 8 == 0, x.element_size(), tactic)
+        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, cols % 8 == 0, 16 // x.element_size(), tactic)
         grid = (max(triton.cdiv(rows, arguments["ROWS"]), 1),)
         masked_softmax_kernel[grid](x, mask, rows, mask.numel() // cols, cols, y, **arguments)
 

@@ -66,7 +66,7 @@ def test_a_right_bundle_passes_at_every_case(monkeypatch, circ_pad):
     assert {c.status for c in checks} == {"passed"}
     tactics = {v.tactic for v in bundle.read(circ_pad).variants}
     assert {c.subject for c in checks if c.name == "launcher"} == {f"circ_pad tactic {t}" for t in tactics}
-    assert {c.detail for c in checks if c.name == "launcher"} == {"min, opt, max, inside"}
+    assert {c.detail for c in checks if c.name == "launcher"} == {"against the reference, at min, opt, max, inside"}
     assert [c.name for c in checks][-1] == "python-free"
 
 
@@ -85,6 +85,17 @@ def test_one_wrong_element_of_one_tactic_fails_that_tactic(monkeypatch, circ_pad
 def test_what_the_launcher_finds_fails(monkeypatch, circ_pad):
     checks = _validate(monkeypatch, circ_pad, lambda tactic, outputs: ["guard of y: written"])
     assert all(c.status == "failed" and "guard of y: written" in c.detail for c in checks if c.name == "launcher")
+
+
+def test_without_a_recipe_it_says_that_nothing_was_compared(monkeypatch, circ_pad):
+    monkeypatch.setattr(validate.reference, "outputs", lambda network, find_recipe, inputs: {})
+    run = SimpleNamespace(tactic=1, outputs={}, failures=[])
+    result = SimpleNamespace(runs=[run], report={"libraries": []})
+    monkeypatch.setattr(validate.tensorrt_api, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(validate, "build_launcher", lambda: Path("launcher"))
+    monkeypatch.setattr(validate, "run_launcher", lambda *args, **kwargs: result)
+    checks = validate.validate(circ_pad, executors=["launcher"])
+    assert "memory accesses only: the plugins have no recipe" in checks[0].detail
 
 
 def test_the_size_of_the_chain_matters(monkeypatch, inplace_add):

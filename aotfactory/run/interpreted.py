@@ -18,10 +18,8 @@ import triton.language as tl
 from triton.runtime import interpreter
 
 from aotfactory import dtypes
+from aotfactory.calling_convention import TENSOR_ALIGNMENT
 from aotfactory.run.narrow_floats import exact_arithmetic
-
-ALIGNMENT = 256
-"""Bytes; what TensorRT promises of the tensors it passes to kernels (NvInferRuntime.h)."""
 
 
 class AccessError(Exception):
@@ -42,8 +40,8 @@ class Buffer:
     def __init__(self, name: str, array: np.ndarray[Any, Any], *, initialised: bool) -> None:
         self.name = name
         self.size = array.nbytes
-        self._store = np.zeros(self.size + ALIGNMENT, np.uint8)
-        offset = -self._store.ctypes.data % ALIGNMENT
+        self._store = np.zeros(self.size + TENSOR_ALIGNMENT, np.uint8)
+        offset = -self._store.ctypes.data % TENSOR_ALIGNMENT
         self._bytes = self._store[offset : offset + self.size]
         self._bytes[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         self.address = self._store.ctypes.data + offset

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from aotfactory import data, dtypes, symbolic
+from aotfactory import data, dtypes, reference, symbolic
 from aotfactory.bundle import network_from_json
 from aotfactory.catalog import Catalog
 from aotfactory.errors import AotError, CheckError
-from aotfactory.network import Call, Combination, Network, Shape
+from aotfactory.network import Call, Network, Shape
 from aotfactory.network_builder import at_shapes, plugin_call
 from aotfactory.protocol import Kernel
-from aotfactory.recipe import Recipe, Tolerance
+from aotfactory.recipe import Recipe
 from aotfactory.run import interpreted
 from aotfactory.run.interpreter import LARGEST
 from aotfactory.symbolic import Expr
@@ -106,9 +106,7 @@ def _case(
             raise Outcome("the network does not reach this combination")
         tactic = job["tactic"] if mine or job["tactic"] in tactics else tactics[0]
         with interpreted.capturing(job["compilations"]) as sources:
-            kernel = plugin.kernel(
-                Combination(dtypes=plugin.combination.dtypes, formats=plugin.combination.formats), tactic
-            )
+            kernel = plugin.kernel(plugin.combination, tactic)
         if not sources:
             if mine:
                 raise Outcome("its aot_impl compiles nothing when it is called again")
@@ -171,29 +169,12 @@ def _by_reference(
     """Let the reference compute a call that the interpreter cannot run, for the calls that follow."""
     if recipe is None:
         raise Outcome(f"{call.name} is not a Triton kernel and has no reference")
-    arrays = _reference(recipe, call, expected)
+    arrays = reference.of_call(recipe, call, expected)
     for name, array, alias in zip(call.outputs, arrays, aliases, strict=True):
-        with np.errstate(all="ignore"):
-            expected[name] = array.astype(dtypes.find(network.tensor(name).dtype).array)
+        expected[name] = reference.rounded(array, network.tensor(name))
         buffers[name] = interpreted.Buffer(name, expected[name], initialised=True)
         if alias is not None:
             buffers[call.inputs[alias]] = buffers[name]
-
-
-def _reference(recipe: Recipe, call: Call, values: Mapping[str, Array]) -> tuple[Array, ...]:
-    """What the recipe says of a call's outputs."""
-    try:
-        with np.errstate(all="ignore"):
-            result = recipe.reference(*(values[n] for n in call.inputs), **call.attributes)
-    except Exception as error:
-        raise CheckError(f"the reference of recipe {recipe.name} raises {type(error).__name__}: {error}") from error
-    arrays = tuple(np.asarray(a) for a in (result if isinstance(result, tuple) else (result,)))
-    if len(arrays) != len(call.outputs):
-        raise CheckError(
-            f"the reference of recipe {recipe.name} returns {len(arrays)} arrays, {call.plugin} has "
-            f"{len(call.outputs)} outputs"
-        )
-    return arrays
 
 
 def _outputs(
@@ -205,7 +186,7 @@ def _outputs(
     symbols: Mapping[str, int],
 ) -> str | None:
     """Compare a call's outputs, and leave what the reference says of them in `expected` for the next call."""
-    references = _reference(recipe, call, expected) if recipe else ()
+    references = reference.of_call(recipe, call, expected) if recipe else ()
     shapes = {}
     for name in reversed(call.outputs):  # a size tensor comes after the output whose extent it is
         shapes[name] = tuple(_extent(d, call, buffers, network, symbols) for d in network.tensor(name).shape)
@@ -216,13 +197,10 @@ def _outputs(
         if unwritten:
             return f"{unwritten} of {out.size} elements of {name} were not written"
         if recipe:
-            tolerance = recipe.tolerance.get(network.tensor(call.inputs[0]).dtype, Tolerance())
-            reference = references[i]
-            wrong = data.mismatch(out, reference, tolerance)
+            wrong = reference.mismatch(network, recipe, call, out, references[i])
             if wrong:
                 return f"{name}: {wrong}"
-            with np.errstate(all="ignore"):
-                expected[name] = reference.astype(out.dtype)
+            expected[name] = reference.rounded(references[i], tensor)
         else:
             expected[name] = out
     return None
