@@ -22,6 +22,7 @@ from aotfactory.run.launcher_build import build_launcher, run_command
 __all__ = ["LaunchResult", "TacticRun", "Timing", "build_launcher", "run_launcher"]
 
 Array = npt.NDArray[Any]
+SCHEMA = "aotfactory.launch/1"
 _ERRORS: dict[int, type[AotError]] = {e.exit_code: e for e in (CheckError, UsageError, MissingError, DefinitionError)}
 
 
@@ -160,11 +161,11 @@ def run_launcher(
         command += [_option(name) for name, wanted in flags.items() if wanted]
         command += timing.options() if timing is not None else []
         code, stdout, stderr = run_command(command, timeout=timeout, env=env)
-        report = _parse(stdout, code, stderr, command)
+        report = parse_report(stdout, code, stderr, command, program="launcher", schema=SCHEMA)
         result = LaunchResult(
             report=report,
             runs=[_tactic_run(run) for run in report["runs"]],
-            inputs={item["name"]: _load(item) for item in report["inputs"] if "file" in item},
+            inputs={item["name"]: load_tensor(item) for item in report["inputs"] if "file" in item},
             command=command,
             messages=stderr,
         )
@@ -186,17 +187,22 @@ def _input_file(value: Array | Path, scratch: Path) -> Path:
     return path
 
 
-def _parse(stdout: str, code: int, stderr: str, command: Sequence[str]) -> dict[str, Any]:
-    """The launcher's JSON; raises what its exit code or missing JSON stands for. Skips compute-sanitizer's lines."""
+def parse_report(
+    stdout: str, code: int, stderr: str, command: Sequence[str], *, program: str, schema: str
+) -> dict[str, Any]:
+    """The JSON of one of our programs; raises what its exit code or missing JSON stands for.
+
+    Skips compute-sanitizer's lines.
+    """
     text = "\n".join(line for line in stdout.splitlines() if not line.startswith("====="))
     try:
         report = json.loads(text)
     except json.JSONDecodeError:
         died = f"died of {signal.Signals(-code).name}" if code < 0 else f"gave exit code {code}"
         tail = "\n".join((stderr or stdout).splitlines()[-10:])
-        raise CheckError(f"the launcher {died} and printed no JSON: {' '.join(command)}\n{tail}") from None
-    if not isinstance(report, dict) or report.get("schema") != "aotfactory.launch/1":
-        raise CheckError("the launcher printed something else than aotfactory.launch/1", hint="is it another version?")
+        raise CheckError(f"the {program} {died} and printed no JSON: {' '.join(command)}\n{tail}") from None
+    if not isinstance(report, dict) or report.get("schema") != schema:
+        raise CheckError(f"the {program} printed something else than {schema}", hint="is it another version?")
     if report["status"] == "error":
         raise _ERRORS.get(report["exit_code"], AotError)(report["error"])
     return report
@@ -207,12 +213,12 @@ def _tactic_run(run: Mapping[str, Any]) -> TacticRun:
         tactic=run["tactic"],
         launches=run["launches"],
         checks=run.get("checks", []),
-        outputs={item["name"]: _load(item) for item in run.get("outputs", [])},
+        outputs={item["name"]: load_tensor(item) for item in run.get("outputs", [])},
         timing=run.get("timing"),
     )
 
 
-def _load(item: Mapping[str, Any]) -> Array:
-    """A tensor that the launcher wrote; bf16 and fp8 are raw bytes to NumPy, so they get their type here."""
+def load_tensor(item: Mapping[str, Any]) -> Array:
+    """A tensor that one of our programs wrote; bf16 and fp8 are raw bytes to NumPy, so they get their type here."""
     array: Array = np.load(item["file"])
     return array.view(find(item["dtype"]).array)

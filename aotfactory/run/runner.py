@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,15 +14,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from aotfactory import dtypes
-from aotfactory.errors import AotError, CheckError, DefinitionError, MissingError, UsageError
-from aotfactory.run.launcher import Timing
+from aotfactory.errors import CheckError, MissingError
+from aotfactory.run.launcher import Timing, load_tensor, parse_report
 from aotfactory.run.launcher_build import SOURCES, run_command
 from aotfactory.stubs import cache_directory
 
 Array = npt.NDArray[Any]
 SCHEMA = "aotfactory.run/1"
-_ERRORS: dict[int, type[AotError]] = {e.exit_code: e for e in (CheckError, UsageError, MissingError, DefinitionError)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,11 +146,11 @@ def run_runner(
         command += ["--library", str(options.library)] if options.library else []
         command += _timing(options.timing) if options.timing else []
         code, stdout, stderr = run_command(command, timeout=options.timeout, env=options.env)
-        report = _parse(stdout, code, stderr, command)
+        report = parse_report(stdout, code, stderr, command, program="runner", schema=SCHEMA)
         result = RunnerResult(
             report=report,
-            outputs={item["name"]: _load(item) for item in report["outputs"]},
-            inputs={item["name"]: _load(item) for item in report["inputs"]},
+            outputs={item["name"]: load_tensor(item) for item in report["outputs"]},
+            inputs={item["name"]: load_tensor(item) for item in report["inputs"]},
             command=command,
             messages=stderr,
         )
@@ -167,27 +163,6 @@ def _timing(timing: Timing) -> list[str]:
     numbers = {"--warmup": timing.warmup, "--iterations": timing.iterations, "--repeat": timing.repeat}
     arguments = ["--timing", *(text for name, value in numbers.items() for text in (name, str(value)))]
     return [*arguments, "--graph"] if timing.graph else arguments
-
-
-def _parse(stdout: str, code: int, stderr: str, command: Sequence[str]) -> dict[str, Any]:
-    """The runner's JSON; raises what its exit code or missing JSON stands for. Skips compute-sanitizer's lines."""
-    text = "\n".join(line for line in stdout.splitlines() if not line.startswith("====="))
-    try:
-        report = json.loads(text)
-    except json.JSONDecodeError:
-        died = f"died of {signal.Signals(-code).name}" if code < 0 else f"gave exit code {code}"
-        tail = "\n".join((stderr or stdout).splitlines()[-10:])
-        raise CheckError(f"the runner {died} and printed no JSON: {' '.join(command)}\n{tail}") from None
-    if not isinstance(report, dict) or report.get("schema") != SCHEMA:
-        raise CheckError(f"the runner printed something else than {SCHEMA}", hint="is it another version?")
-    if report["status"] == "error":
-        raise _ERRORS.get(report["exit_code"], AotError)(report["error"])
-    return report
-
-
-def _load(item: Mapping[str, Any]) -> Array:
-    array: Array = np.load(item["file"])
-    return array.view(dtypes.find(item["dtype"]).array)
 
 
 def _key(root: str) -> str:
