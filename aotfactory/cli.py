@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: parses, calls the library, prints. Modules that load TensorRT or Triton are imported late.
 
-Commands of more than a few lines are in `cli_build`, `cli_bake` and `cli_run`.
+Commands of more than a few lines are in `cli_build`, `cli_bake`, `cli_run` and `cli_tune`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from aotfactory import cli_bake, cli_build, cli_run
+from aotfactory import cli_bake, cli_build, cli_run, cli_tune
 from aotfactory.cli_build import FormatOption, Plugins
 from aotfactory.errors import AotError, CheckError, MissingError
 from aotfactory.terminal import Format, print_json, say, show, working
@@ -116,6 +116,7 @@ app.command(short_help="Build a TensorRT plan from a bundle.")(cli_bake.bake)
 app.command(short_help="Run a bundle on the GPU, without Python.")(cli_run.run)
 app.command(short_help="Compare a bundle with its reference.")(cli_run.validate)
 app.command(short_help="Time a bundle's tactics on the GPU.")(cli_run.bench)
+app.command(short_help="Rank a target's tactics on the GPU here.")(cli_tune.tune)
 
 
 @app.callback(invoke_without_command=True)

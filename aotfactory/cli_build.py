@@ -6,7 +6,7 @@ from __future__ import annotations
 import enum
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -19,6 +19,7 @@ from aotfactory.terminal import Format, print_json, say, show, working
 if TYPE_CHECKING:
     from aotfactory.bake import Baked
     from aotfactory.build import Report
+    from aotfactory.targets import Request
 
 Value = TypeVar("Value")
 
@@ -154,19 +155,8 @@ def _compile(target: str, options: dict[str, Any]) -> Report:
         from aotfactory import arch as archs
         from aotfactory import build as building
         from aotfactory.compile import Options
-        from aotfactory.targets import Request, parse_shape
 
-        def shapes(name: str) -> dict[str | None, tuple[int, ...]]:
-            return _named(f"--{name.replace('_', '-')}", options[name], parse_shape)
-
-        request = Request(
-            shape=shapes("shape"),
-            min_shape=shapes("min_shape"),
-            opt_shape=shapes("opt_shape"),
-            max_shape=shapes("max_shape"),
-            dtype=_named("--dtype", options["dtype"], str),
-            attributes=_attributes(options["attr"]),
-        )
+        request = request_of(options)
         arch, isa = options["arch"], options["ptx_isa"]
         compile_options = Options(
             archs=archs.parse_archs(arch) if arch is not None else (archs.default_arch(),),
@@ -182,6 +172,23 @@ def _compile(target: str, options: dict[str, Any]) -> Report:
             plugins=options["plugins"],
             progress=progress,
         )
+
+
+def request_of(options: Mapping[str, Any]) -> Request:
+    """What the options of shapes, data types and attributes ask for, by their parameters' names."""
+    from aotfactory.targets import Request, parse_shape
+
+    def shapes(name: str) -> dict[str | None, tuple[int, ...]]:
+        return _named(f"--{name.replace('_', '-')}", options[name], parse_shape)
+
+    return Request(
+        shape=shapes("shape"),
+        min_shape=shapes("min_shape"),
+        opt_shape=shapes("opt_shape"),
+        max_shape=shapes("max_shape"),
+        dtype=_named("--dtype", options["dtype"], str),
+        attributes=_attributes(options["attr"]),
+    )
 
 
 def _named(option: str, texts: Sequence[str], convert: Callable[[str], Value]) -> dict[str | None, Value]:

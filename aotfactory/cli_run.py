@@ -102,7 +102,7 @@ def bench(
     _require_bundle(path)
     timing = Timing(iterations=iterations, input_sets=0, graph=True, copy_baseline=True)
     wanted: Any = "all" if tactic is None else tactic
-    result = run_launcher(path, shapes=_shapes(path, shape), tactic=wanted, timing=timing)
+    result = run_launcher(path, shapes=_shapes(path, shape), tactic=wanted, timing=timing, save_outputs=False)
     if format is Format.json:
         print_json(result.report)
     else:

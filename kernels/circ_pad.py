@@ -217,6 +217,10 @@ TACTICS = {
     4: Tactic(512, 4, word=4, words=4),
     5: Tactic(1024, 8, word=4, words=4),
     6: Tactic(512, 4, word=8, words=2),
+    7: Tactic(256, 4, word=8, words=2),
+    8: Tactic(512, 8, word=8, words=2),
+    9: Tactic(256, 4, word=4, words=4),
+    10: Tactic(1024, 8, word=8, words=2),
 }
 MAX_EDGE = 32  # elements written one by one at each border between rows
 EDGES_EACH = 4  # of them by each thread at a time

@@ -31,7 +31,6 @@ import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which 
 
 TYPES = "FP32|FP16|BF16"
 REACH = 16384  # elements of a group that a program holds in registers
-CHUNK = 4096  # elements at a time of larger groups
 MAX_WARPS = 16  # which leaves a thread the 128 registers that 32 elements and narrow accesses can take
 
 
@@ -63,18 +62,26 @@ def _whole_group(
 
 
 @triton.jit
+def _take(x, mean, squares, share):
+    # Not mean + (x - mean) * share: that difference may leave fp32's range.
+    moved = mean * (1 - share) + x * share
+    return moved, squares + (x - mean) * (x - moved)
+
+
+@triton.jit
 def _statistics(x_ptr, size, eps, CHUNK: tl.constexpr):
     lane = tl.arange(0, CHUNK)
     mean = tl.zeros((CHUNK,), tl.float32)
     squares = tl.zeros((CHUNK,), tl.float32)
-    for first in range(0, size, CHUNK):
-        real = first + lane < size
-        x = tl.load(x_ptr + first + lane, mask=real, other=0).to(tl.float32)
-        share = 1.0 / (first // CHUNK + 1)
-        # Not mean + (x - mean) * share: that difference may leave fp32's range.
-        moved = mean * (1 - share) + x * share
-        squares = tl.where(real, squares + (x - mean) * (x - moved), squares)
-        mean = tl.where(real, moved, mean)
+    whole = size // CHUNK
+    for chunk in range(whole):
+        x = tl.load(x_ptr + chunk * CHUNK + lane, eviction_policy="evict_last").to(tl.float32)
+        mean, squares = _take(x, mean, squares, 1.0 / (chunk + 1))
+    if whole * CHUNK < size:
+        real = whole * CHUNK + lane < size
+        x = tl.load(x_ptr + whole * CHUNK + lane, mask=real, other=0, eviction_policy="evict_last").to(tl.float32)
+        moved, more = _take(x, mean, squares, 1.0 / (whole + 1))
+        mean, squares = tl.where(real, moved, mean), tl.where(real, more, squares)
     # Elements that each lane saw; its share of the group's mean and squares goes by them.
     count = ((size - lane + (CHUNK - 1)) // CHUNK).to(tl.float32)
     total = tl.sum(mean * (count / size), 0)
@@ -98,12 +105,13 @@ def _part_of_group(
         col = tile % across * COLS + tl.arange(0, COLS)
         inside = (row < CHANNELS)[:, None] & (col < pixels)[None, :]
         at = start + row[:, None] * pixels + col[None, :]
-        x = tl.load(x_ptr + at, mask=inside).to(tl.float32)
+        # x is not needed again, and y not here: neither is to drive what other programs still need out of L2.
+        x = tl.load(x_ptr + at, mask=inside, eviction_policy="evict_first").to(tl.float32)
         channel = (group % groups) * CHANNELS + row
         weight = tl.load(weight_ptr + channel, mask=row < CHANNELS).to(tl.float32)
         bias = tl.load(bias_ptr + channel, mask=row < CHANNELS).to(tl.float32)
         y = _silu((x - mean) * scale * weight[:, None] + bias[:, None])
-        tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=inside)
+        tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=inside, eviction_policy="evict_first")
 
 
 @triton.jit
@@ -129,21 +137,23 @@ def group_norm_silu_kernel(
 
 @dataclass(frozen=True)
 class Tactic:
-    """Elements for a thread; programs that share a group, 0 where one holds it in registers."""
+    """Elements for a thread; programs that share a group, 0 where one holds it in registers; elements at a time."""
 
     per_thread: int
     split: int
+    chunk: int = REACH
 
 
 TACTICS = {
     1: Tactic(8, 0),
     2: Tactic(16, 0),
     3: Tactic(32, 0),
-    4: Tactic(16, 1),
-    5: Tactic(16, 2),
-    6: Tactic(16, 4),
-    7: Tactic(16, 8),
-    8: Tactic(16, 16),
+    4: Tactic(16, 1, 4096),
+    5: Tactic(16, 2, 4096),
+    6: Tactic(16, 4, 4096),
+    7: Tactic(8, 1, 8192),
+    8: Tactic(8, 2, 8192),
+    9: Tactic(8, 4, 8192),
 }
 
 
@@ -160,19 +170,20 @@ def _tactics(channels: int, pixels: int) -> List[int]:
 
 
 def _arguments(channels: int, pixels: int, itemsize: int, tactic: int) -> dict:
-    split = 0 if _whole(channels, pixels) else max(TACTICS[tactic].split, 1)
-    size = REACH if split == 0 else CHUNK
-    cols = min(triton.next_power_of_2(max(pixels, 16)), size)
-    rows = min(triton.next_power_of_2(channels), max(size // cols, 1))
-    held = rows * cols if split == 0 else CHUNK
+    chosen = TACTICS[tactic]
+    split = 0 if _whole(channels, pixels) else max(chosen.split, 1)
+    chunk = REACH if split == 0 else chosen.chunk
+    cols = min(triton.next_power_of_2(max(pixels, 16)), chunk)
+    rows = min(triton.next_power_of_2(channels), max(chunk // cols, 1))
+    held = rows * cols if split == 0 else chunk
     return {
         "CHANNELS": channels,
         "ROWS": rows,
         "COLS": cols,
         "SPLIT": split,
-        "CHUNK": CHUNK,
+        "CHUNK": chunk,
         "VECTOR": 16 // itemsize,
-        "num_warps": min(max(held // (32 * TACTICS[tactic].per_thread), 1), MAX_WARPS),
+        "num_warps": min(max(held // (32 * chosen.per_thread), 1), MAX_WARPS if split == 0 else 32),
     }
 
 
@@ -238,9 +249,9 @@ def group_norm_silu_aot(
     batch, channels, *spatial = x.shape_expr
     pixels, most = trtp.ShapeExprs.from_tuple(spatial).numel(), _most_pixels(x)
     in_group = _channels(channels, groups)
-    if in_group * most + CHUNK > 2**31 - 1:
-        raise UsageError(f"a group of up to {in_group * most} elements", hint="at most 2^31: use more groups")
     arguments = _arguments(in_group, most, dtypes.of_trt(x.dtype).itemsize, tactic)
+    if in_group * most + arguments["CHUNK"] > 2**31 - 1:
+        raise UsageError(f"a group of up to {in_group * most} elements", hint="at most 2^31: use more groups")
     return aot_kernel(
         group_norm_silu_kernel,
         x_ptr=x,

@@ -9,8 +9,14 @@ tensors as do not fit in L2. Bytes are those of all inputs and outputs, each onc
 the same run, moves as many between as many sets.
 
 Rows go into --out as they are made; rows that it has already are left alone (--again does them anew), so a run may be
-cut in slices: --recipes rms_norm,softmax --shapes large --minutes 5. With --render nothing is timed: the plot and the
-table in docs/kernels.md are made of --out, which takes matplotlib but no GPU.
+cut in slices: --cases rms_norm,softmax --shapes large --minutes 5. Compiling, which needs no quiet GPU, is done for all
+rows first, several at a time; for the library's kernels it needs no GPU at all:
+
+    scripts/bench_kernels.py --bundles /tmp/bundles --compile sm_90      on any machine
+    scripts/bench_kernels.py --bundles /tmp/bundles                      on the GPU
+
+With --render nothing is timed: the plot and the table in docs/kernels.md are made of --out, which takes matplotlib but
+no GPU.
 """
 
 from __future__ import annotations
@@ -18,183 +24,133 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import math
+import multiprocessing
+import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench_cases import BENCHES, SHAPES, Bench
+from bench_cases import BENCHES, PROFILES, SHAPES, Bench
 from bench_render import RIVALS, line, render
 
+from aotfactory import arch, build, bundle, network_builder
+from aotfactory.catalog import Catalog
+from aotfactory.compile import Options, compile_network
+from aotfactory.files import replace_file
+from aotfactory.network import Network, NetworkInput, Profile
+from aotfactory.recipe import Recipe
+from aotfactory.run.launcher import build_launcher
+from aotfactory.tune import rank
+
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "kernels.json"
-LOOSE = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1}
-"""How far PyTorch and the naive kernel may be from the library's outputs: a check that all do the same work."""
+Key = dict[str, str]
+"""What tells a row from others: case, shape, dtype and profile."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipes", default=",".join(BENCHES), help="only these, comma-separated")
+    parser.add_argument("--cases", default=",".join(BENCHES), help="only these of bench_cases.py, comma-separated")
     parser.add_argument("--shapes", default=",".join(SHAPES), help=f"of {', '.join(SHAPES)}")
-    parser.add_argument("--dtypes", default="fp32,fp16,bf16")
-    parser.add_argument("--rivals", default=",".join(RIVALS), help="to time beside: eager, compile, naive")
-    parser.add_argument("--dynamic", action="store_true", help="also with every dimension dynamic that may be")
+    parser.add_argument("--dtypes", default="fp32,fp16,bf16,int8")
+    parser.add_argument("--profiles", default="static", help="static, dynamic (every dimension that may be), or both")
+    parser.add_argument("--rivals", default=",".join(RIVALS), help="to time beside static ones: eager, compile, naive")
     parser.add_argument("--minutes", type=float, default=60, help="begin no row after this")
     parser.add_argument("--iterations", type=int, default=50, help="samples, of which the median counts")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="rows to compile at a time")
+    parser.add_argument("--bundles", type=Path, help="keep compiled bundles here, and use those that are here")
+    parser.add_argument("--compile", metavar="ARCH", default="", help="only fill --bundles, for this architecture")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--again", action="store_true", help="measure rows that --out has already")
     parser.add_argument("--render", action="store_true", help="only make the plot and the table of --out")
     options = parser.parse_args()
-    for option, known in (("recipes", BENCHES), ("shapes", SHAPES), ("rivals", RIVALS)):
-        unknown = [n for n in getattr(options, option).split(",") if n and n not in known]
-        if unknown:
+    for option, known in (("cases", BENCHES), ("shapes", SHAPES), ("rivals", RIVALS), ("profiles", PROFILES)):
+        given = [n for n in getattr(options, option).split(",") if n]
+        if unknown := [n for n in given if n not in known]:
             parser.error(f"--{option}: {', '.join(unknown)}; there are {', '.join(known)}")
+        setattr(options, option, given)
     if options.render:
         render(json.loads(options.out.read_text()), options.out)
         return 0
+    if options.compile:
+        if options.bundles is None:
+            parser.error("--compile takes --bundles")
+        problems = [p for p in prepare(list(wanted(options)), options.bundles, options) if p]
+        print(*problems, f"{len(problems)} rows failed to compile", sep="\n")
+        return 1 if problems else 0
+    with tempfile.TemporaryDirectory(prefix="aotfactory-bench-") as scratch:
+        return time_all(options, options.bundles or Path(scratch))
+
+
+def time_all(options: argparse.Namespace, bundles: Path) -> int:
+    """Make the rows that --out does not have yet; the exit code."""
     result = json.loads(options.out.read_text()) if options.out.exists() else {"rows": []}
-    result |= {"date": datetime.date.today().isoformat(), "machine": machine()}
+    result |= {"date": today(), "machine": machine()}
+    done = [row for row in result["rows"] if "error" not in row and not options.again]
+    keys = [key for key in wanted(options) if not any(same(row, key) for row in done)]
     deadline = time.monotonic() + 60 * options.minutes
     failed = skipped = 0
-    for key in wanted(options):
-        known = next((row for row in result["rows"] if same(row, key)), None)
-        if known and "error" not in known and not options.again:
-            continue
+    for key, problem in zip(keys, prepare(keys, bundles, options), strict=True):
         if time.monotonic() > deadline:
             skipped += 1
             continue
-        row = measured(key, options)
+        row = measured(key, bundles, options) if problem is None else {**key, "error": problem}
         failed += "error" in row
         result["rows"] = [r for r in result["rows"] if not same(r, key)] + [row]
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+        replace_file(options.out, json.dumps(result, indent=1).encode() + b"\n")
         print(line(row), flush=True)
     print(f"{len(result['rows'])} rows in {options.out}; {failed} failed, {skipped} not begun in time")
     return 1 if failed else 0
 
 
-def wanted(options: argparse.Namespace) -> Iterator[dict[str, str]]:
+def wanted(options: argparse.Namespace) -> Iterator[Key]:
     """The rows to make, the large shapes first: they say most."""
-    for shape in reversed([s for s in SHAPES if s in options.shapes.split(",")]):
-        for recipe in options.recipes.split(","):
-            for dtype in options.dtypes.split(","):
-                for profile in ("static", "dynamic") if options.dynamic else ("static",):
-                    yield {"recipe": recipe, "shape": shape, "dtype": dtype, "profile": profile}
+    for shape in reversed([s for s in SHAPES if s in options.shapes]):
+        for case in options.cases:
+            bench = BENCHES[case]
+            for dtype in (d for d in options.dtypes.split(",") if d in bench.dtypes and shape in bench.sizes):
+                for profile in options.profiles:
+                    yield {"case": case, "shape": shape, "dtype": dtype, "profile": profile}
 
 
-def same(row: Mapping[str, Any], key: Mapping[str, str]) -> bool:
+def same(row: Mapping[str, Any], key: Key) -> bool:
     return all(row[name] == value for name, value in key.items())
 
 
-def machine() -> dict[str, str]:
-    import torch
-    import triton
+def today() -> str:
+    return datetime.date.today().isoformat()
 
+
+def machine() -> dict[str, str]:
     query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     gpu, driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0].split(", ")
-    return {
-        "gpu": gpu,
-        "driver": driver,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "triton": triton.__version__,
-    }
+    versions = {name: version(name) for name in ("torch", "triton")}
+    return {"gpu": gpu, "driver": driver, "python": platform.python_version(), **versions}
 
 
-def measured(key: Mapping[str, str], options: argparse.Namespace) -> dict[str, Any]:
-    """One row; an error is told in it, and the next rows go on."""
-    bench = BENCHES[key["recipe"]]
-    row: dict[str, Any] = {**key, "sizes": dict(bench.sizes[key["shape"]])}
-    try:
-        with tempfile.TemporaryDirectory(prefix="aotfactory-bench-") as scratch:
-            row |= ours(key, bench, options.iterations, Path(scratch))
-        if key["profile"] == "static":
-            row |= rivals(key, bench, row, options)
-    except Exception as error:
-        traceback.print_exc()
-        row["error"] = f"{type(error).__name__}: {error}"
-    return row
-
-
-# ------------------------------------------------------------------------------------------ the library's kernels
-
-
-def ours(key: Mapping[str, str], bench: Bench, iterations: int, scratch: Path) -> dict[str, Any]:
-    """Compile, run with checks on real data, and time every tactic."""
-    from aotfactory import arch, build
-    from aotfactory.bundle import Bundle, write
-    from aotfactory.compile import Options, compile_network
-    from aotfactory.run.launcher import Timing, run_launcher
-
-    recipe, network = network_of(key, bench)
-    results = compile_network(network, Options(archs=(arch.native_arch(),)), lambda name: None)
-    wrong = [f"{c.name} of {r.id}: {c.detail}" for r in results for c in r.checks if c.status == "failed"]
-    if wrong:
-        raise RuntimeError("; ".join(wrong))
-    variants = {r.tactic: r.variant for r in results if r.variant is not None}
-    path = scratch / f"{recipe.name}.aot"
-    write(Bundle(network=network, variants=tuple(variants.values()), versions=build.versions()), path)
-    timing = Timing(iterations=iterations, input_sets=0, graph=True, copy_baseline=True)
-    found = run_launcher(path, tactic="all", timing=timing, at="opt")
-    tactics, copies = {}, []
-    for run in found.runs:
-        time_of = run.timing
-        assert time_of is not None
-        times = time_of["pass"]
-        variant = variants[run.tactic]
-        assert variant is not None
-        tactics[str(run.tactic)] = {
-            "us": min(times["graph_us"]["median"], times["us"]["median"]),
-            "p5": times["graph_us"]["p5"],
-            "p95": times["graph_us"]["p95"],
-            "registers": variant.registers,
-            "spills": variant.spills,
-            "threads": run.launches[0]["block"][0],
-            "shared_mem": run.launches[0]["shared_mem"],
-        }
-        copies.append(max(time_of["copy"]["graph_gb_per_s"], time_of["copy"]["gb_per_s"]))
-    best = min(tactics, key=lambda t: float(tactics[t]["us"]))
-    moved = found.runs[0].timing["bytes_moved"] if found.runs[0].timing else 0
-    copy = statistics.median(copies)
-    us = tactics[best]["us"]
-    return {
-        "bytes": moved,
-        "us": us,
-        "gb_per_s": moved / us / 1000,
-        "copy_gb_per_s": copy,
-        "of_copy": moved / us / 1000 / copy,
-        "tactic": int(best),
-        "tactics": tactics,
-        "input_sets": found.runs[0].timing["input_sets"] if found.runs[0].timing else 0,
-    }
-
-
-def network_of(key: Mapping[str, str], bench: Bench) -> tuple[Any, Any]:
-    """The recipe, applied once, at the row's shapes."""
-    from aotfactory import network_builder
-    from aotfactory.catalog import Catalog
-    from aotfactory.network import NetworkInput, Profile
-
-    recipe = Catalog().find(key["recipe"])
-    if recipe is None:
-        raise RuntimeError("aotfactory has no such recipe")
+def network_of(key: Key) -> Network:
+    """The case's recipe, applied once, at the row's shapes."""
+    bench = BENCHES[key["case"]]
+    recipe = recipe_of(bench)
+    shapes = shapes_of(key)
     inputs = []
     for item in recipe.inputs:
-        opt = shapes_of(key, bench, recipe)[item.name]
+        opt = shapes[item.name]
         low, high = list(opt), list(opt)
         for axis, d in enumerate(item.dims):
             if key["profile"] == "dynamic" and d in (recipe.dynamic or item.dims):
-                low[axis] = 1
+                low[axis] = min(bench.least, opt[axis])
                 high[axis] *= 2 if d == recipe.inputs[0].dims[0] else 1
         profile = Profile(min=tuple(low), opt=opt, max=tuple(high))
         inputs.append(NetworkInput(name=item.name, dtype=key["dtype"], profile=profile, dims=item.dims))
-    made = network_builder.chain(
+    return network_builder.chain(
         name=recipe.name,
         target=recipe.name,
         plugin_id=recipe.plugin,
@@ -202,147 +158,104 @@ def network_of(key: Mapping[str, str], bench: Bench) -> tuple[Any, Any]:
         attributes={**recipe.attributes, **bench.attributes},
         outputs=recipe.outputs,
     )
-    return recipe, made
 
 
-def shapes_of(key: Mapping[str, str], bench: Bench, recipe: Any = None) -> dict[str, tuple[int, ...]]:
-    from aotfactory.catalog import Catalog
+def recipe_of(bench: Bench) -> Recipe:
+    recipe = Catalog().find(bench.recipe)
+    assert recipe is not None
+    return recipe
 
-    recipe = recipe or Catalog().find(key["recipe"])
+
+def shapes_of(key: Key) -> dict[str, tuple[int, ...]]:
+    bench = BENCHES[key["case"]]
     sizes = bench.sizes[key["shape"]]
-    return {item.name: tuple(sizes[d] for d in item.dims) for item in recipe.inputs}
+    return {item.name: tuple(sizes[d] for d in item.dims) for item in recipe_of(bench).inputs}
 
 
-def inputs_of(key: Mapping[str, str], bench: Bench) -> dict[str, Any]:
-    """Data by name: normal numbers; the grid is the image's own, each point moved by up to a pixel."""
-    import numpy as np
-
-    from aotfactory import dtypes
-
-    rng = np.random.default_rng(0)
-    element = dtypes.find(key["dtype"]).array
-    found = {}
-    for name, shape in shapes_of(key, bench).items():
-        if name == "grid":
-            _, height, width, _ = shape
-            across, down = (np.arange(n, dtype=np.float32) * 2 / n - 1 + 1 / n for n in (width, height))
-            place = np.stack(np.broadcast_arrays(across[None, :], down[:, None]), -1)[None]
-            moved = place + rng.uniform(-2, 2, shape).astype(np.float32) / np.array([width, height], np.float32)
-            found[name] = moved.astype(element)
-        else:
-            found[name] = rng.standard_normal(shape, dtype=np.float32).astype(element)
-    return found
+# ------------------------------------------------------------------------------------------------------- compiling
 
 
-# ----------------------------------------------------------------------------------------------------- the rivals
+def prepare(keys: list[Key], bundles: Path, options: argparse.Namespace) -> list[str | None]:
+    """Compile all that the rows need, several at a time; what went wrong with each, or None."""
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # there are as many processes as cores already
+    if not options.compile:
+        os.environ["AOTFACTORY_LAUNCHER"] = str(build_launcher())
+    # Processes of their own, since a CUDA context does not survive a fork.
+    with multiprocessing.get_context("spawn").Pool(min(options.jobs, max(len(keys), 1))) as pool:
+        return pool.starmap(prepared, [(key, bundles, options.rivals, options.compile) for key in keys], chunksize=1)
 
 
-def rivals(key: Mapping[str, str], bench: Bench, row: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """Times of PyTorch, torch.compile and the naive kernel, and how many times ours each takes."""
-    import naive_kernels
-    import torch
+def prepared(key: Key, bundles: Path, rivals: list[str], only_for: str) -> str | None:
+    try:
+        path = path_of(key, bundles)
+        if not path.exists():
+            compile_bundle(key, path, only_for or "native")
+        if key["profile"] == "static" and rivals and not only_for:
+            import bench_rivals  # takes PyTorch, which the other steps do without
 
-    recipe, _ = network_of(key, bench)
-    attributes = {**recipe.attributes, **bench.attributes}
-    first = {name: as_torch(array) for name, array in inputs_of(key, bench).items()}
-    sets = [{n: t.clone() for n, t in first.items()} for _ in range(max(int(row["input_sets"]), 1))]
-    expected = tensors(bench.torch(**{n: t.clone() for n, t in first.items()}, **attributes))
-    found: dict[str, Any] = {}
-    for rival in options.rivals.split(","):
-        if not rival or (rival == "compile" and not bench.compiled):
-            continue
-        try:
-            torch._dynamo.reset()
-            if rival == "naive":
-                calls = [naive_kernels.launcher(recipe.name, s, attributes, expected) for s in sets]
-            else:
-                work = torch.compile(bench.torch, dynamic=False) if rival == "compile" else bench.torch
-                calls = [bound(work, s, attributes) for s in sets]
-            if calls[0] is None:
-                continue
-            if recipe.name == "non_zero":  # waits for the GPU itself, which a graph cannot hold
-                found[f"{rival}_us"] = timed_alone(calls, options.iterations)
-            else:
-                check(calls[0](), expected, key["dtype"])
-                found[f"{rival}_us"] = timed(calls, options.iterations)
-            found[f"{rival}_ratio"] = found[f"{rival}_us"] / row["us"]
-        except Exception as error:
-            found[f"{rival}_error"] = f"{type(error).__name__}: {error}"[:300]
-            torch.cuda.synchronize()
-        for given in sets:  # some work in place
-            for name, tensor in first.items():
-                given[name].copy_(tensor)
-    return found
+            bench_rivals.warm(*rival_of(key), rivals)
+    except Exception as error:
+        traceback.print_exc()
+        return f"{' '.join(key.values())}: {type(error).__name__}: {error}"
+    return None
 
 
-def bound(work: Callable[..., Any], given: dict[str, Any], attributes: dict[str, Any]) -> Callable[[], Any]:
-    return lambda: work(**given, **attributes)
+def compile_bundle(key: Key, path: Path, architecture: str) -> None:
+    made = network_of(key)
+    results = compile_network(made, Options(archs=arch.parse_archs(architecture)), lambda name: None)
+    if wrong := [f"{c.name} of {r.id}: {c.detail}" for r in results for c in r.checks if c.status == "failed"]:
+        raise RuntimeError("; ".join(wrong))
+    variants = tuple(r.variant for r in results if r.variant is not None)
+    bundle.write(bundle.Bundle(network=made, variants=variants, versions=build.versions()), path)
 
 
-def tensors(result: Any) -> list[Any]:
-    return list(result) if isinstance(result, tuple) else [result]
+def rival_of(key: Key) -> tuple[str, Bench, dict[str, tuple[int, ...]], str, dict[str, Any]]:
+    """Recipe, case, input shapes, data type and attributes."""
+    bench = BENCHES[key["case"]]
+    return bench.recipe, bench, shapes_of(key), key["dtype"], {**recipe_of(bench).attributes, **bench.attributes}
 
 
-def as_torch(array: Any) -> Any:
-    import torch
-
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view("int16")).view(torch.bfloat16).cuda()
-    return torch.from_numpy(array).cuda()
+def path_of(key: Key, bundles: Path) -> Path:
+    return bundles / ("_".join(key.values()) + ".aot")
 
 
-def check(result: Any, expected: list[Any], dtype: str) -> None:
-    """Raise if a rival does other work than PyTorch: outputs differ by more than rounding."""
-    import torch
-
-    for out, wanted_out in zip(tensors(result), expected, strict=True):
-        a, b = out.float(), wanted_out.float()
-        step = {torch.int8: 1, torch.float8_e4m3fn: 32}.get(out.dtype, 0)
-        bad = (a - b).abs() > LOOSE[dtype] * (1 + b.abs()) + step
-        if bad.float().mean().item() > 1e-4:
-            raise RuntimeError(f"differs from PyTorch in {int(bad.sum())} of {bad.numel()} elements")
+# ---------------------------------------------------------------------------------------------------------- timing
 
 
-def timed(calls: list[Callable[[], Any]], iterations: int) -> float:
-    """Microseconds of one call: the median over replays of a CUDA graph of all of them, several times over."""
-    import torch
+def measured(key: Key, bundles: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """One row; an error is told in it, and the next rows go on."""
+    bench = BENCHES[key["case"]]
+    row: dict[str, Any] = {**key, "recipe": bench.recipe, "sizes": dict(bench.sizes[key["shape"]])}
+    try:
+        ranking = rank(path_of(key, bundles), inputs=inputs_of(key), iterations=options.iterations)
+        best = ranking.tactics[0]
+        row |= {"bytes": ranking.bytes_moved, "us": best.us, "gb_per_s": best.gb_per_s, "of_copy": best.of_copy}
+        row |= {"copy_gb_per_s": ranking.copy_gb_per_s, "input_sets": ranking.input_sets}
+        row["tactics"] = [asdict(t) for t in ranking.tactics]
+        if key["profile"] == "static" and options.rivals:
+            import bench_rivals
 
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        for call in calls:
-            call()
-        stream.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        rounds = math.ceil(10 / len(calls))
-        with torch.cuda.graph(graph, stream=stream):
-            for _ in range(rounds):
-                for call in calls:
-                    call()
-        graph.replay()
-        samples = []
-        for _ in range(iterations):
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            begin.record()
-            graph.replay()
-            end.record()
-            end.synchronize()
-            samples.append(begin.elapsed_time(end) * 1000 / (rounds * len(calls)))
-    return statistics.median(samples)
+            found = bench_rivals.time_rivals(
+                *rival_of(key), rivals=options.rivals, input_sets=ranking.input_sets, iterations=options.iterations
+            )
+            row |= found | {
+                f"{n.removesuffix('_us')}_ratio": v / best.us for n, v in found.items() if n.endswith("_us")
+            }
+    except Exception as error:
+        traceback.print_exc()
+        row["error"] = f"{type(error).__name__}: {error}"
+    return row
 
 
-def timed_alone(calls: list[Callable[[], Any]], iterations: int) -> float:
-    """The same without a graph."""
-    import torch
+def inputs_of(key: Key) -> dict[str, Any]:
+    """Data of the inputs for which it matters."""
+    given = BENCHES[key["case"]].given
+    if not given:
+        return {}
+    import bench_rivals
 
-    samples = []
-    for k in range(iterations + 10):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        calls[k % len(calls)]()
-        end.record()
-        end.synchronize()
-        samples.append(begin.elapsed_time(end) * 1000)
-    return statistics.median(samples[10:])
+    data = bench_rivals.inputs_of(shapes_of(key), key["dtype"])
+    return {name: bench_rivals.as_array(data[name]) for name in given}
 
 
 if __name__ == "__main__":

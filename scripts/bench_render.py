@@ -16,32 +16,33 @@ RIVALS = {"eager": "PyTorch", "compile": "torch.compile", "naive": "naive Triton
 
 
 def line(row: Mapping[str, Any]) -> str:
-    what = f"{row['recipe']} {row['shape']} {row['dtype']} {row['profile']}"
+    what = f"{row['case']} {row['shape']} {row['dtype']} {row['profile']}"
     if "error" in row:
         return f"{what}: {row['error']}"
     others = [f"{RIVALS[r]} {row[f'{r}_ratio']:.2f}x" for r in RIVALS if f"{r}_ratio" in row]
-    own = f"{row['us']:.1f} us, {row['gb_per_s']:.0f} GB/s, {row['of_copy']:.2f} of copy, tactic {row['tactic']}"
+    ranked = ", ".join(f"{t['tactic']}: {t['of_copy']:.2f}" for t in row["tactics"])
+    own = f"{row['us']:.1f} us, {row['gb_per_s']:.0f} GB/s, {row['of_copy']:.2f} of copy, tactics {ranked}"
     return f"{what}: {own}; {', '.join(others) or 'nothing beside'}"
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: a row for each measurement, recipes in order, with what they run on."""
+    """Markdown: a row for each measurement, cases in order, with what they run on."""
     versions = ", ".join(f"{name} {v}" for name, v in result["machine"].items() if name != "gpu")
     lines = [
         f"{result['machine']['gpu']}, {result['date']}: {versions}.",
         "",
-        "| recipe | sizes | type | profile | µs | GB/s | of copy | PyTorch | compile | naive | tactic | registers |",
-        "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| case | sizes | type | profile | µs | GB/s | of copy | PyTorch | compile | naive | tactic | regs | shared |",
+        "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     order = {name: k for k, name in enumerate(BENCHES)}
-    shown = [row for row in result["rows"] if "error" not in row and row["recipe"] in order]
-    for row in sorted(shown, key=lambda r: (order[r["recipe"]], SHAPES.index(r["shape"]), r["profile"] != "static")):
+    shown = [row for row in result["rows"] if "error" not in row and row["case"] in order]
+    for row in sorted(shown, key=lambda r: (order[r["case"]], SHAPES.index(r["shape"]), r["profile"] != "static")):
+        best = row["tactics"][0]
         sizes = " ".join(f"{name}={n}" for name, n in row["sizes"].items())
         ratios = [f"{row[f'{r}_ratio']:.2f}" if f"{r}_ratio" in row else "" for r in RIVALS]
-        registers = row["tactics"][str(row["tactic"])]["registers"]
         numbers = [f"{row['us']:.1f}", f"{row['gb_per_s']:.0f}", f"{row['of_copy']:.2f}", *ratios]
-        cells = [row["recipe"], sizes, row["dtype"], row["profile"], *numbers, str(row["tactic"]), str(registers)]
-        lines.append(f"| {' | '.join(cells)} |")
+        used = [str(best[name]) for name in ("tactic", "registers", "shared_mem")]
+        lines.append(f"| {' | '.join([row['case'], sizes, row['dtype'], row['profile'], *numbers, *used])} |")
     return "\n".join(lines)
 
 
@@ -65,13 +66,13 @@ def plot(result: Mapping[str, Any], out: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = [r for r in result["rows"] if r["shape"] == "large" and r["profile"] == "static" and "error" not in r]
-    kinds = [dtype for dtype in ("fp32", "fp16", "bf16") if any(r["dtype"] == dtype for r in rows)]
+    kinds = [dtype for dtype in ("fp32", "fp16", "bf16", "int8") if any(r["dtype"] == dtype for r in rows)]
     if not kinds:
         raise SystemExit(f"{out} has no rows of large static shapes to plot")
-    names = [name for name in BENCHES if any(r["recipe"] == name for r in rows)]
+    names = [name for name in BENCHES if any(r["case"] == name for r in rows)]
     figure, axes = plt.subplots(1, len(kinds), figsize=(5 * len(kinds), 0.55 * len(names) + 1.5), sharey=True)
     for axis, dtype in zip([axes] if len(kinds) == 1 else axes, kinds, strict=True):
-        here = {r["recipe"]: r for r in rows if r["dtype"] == dtype}
+        here = {r["case"]: r for r in rows if r["dtype"] == dtype}
         for k, (series, label) in enumerate({"ours": "aotfactory", **RIVALS}.items()):
             widths = []
             for name in names:

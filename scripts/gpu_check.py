@@ -165,7 +165,7 @@ def sanitize(path: Path) -> dict[str, int | str]:
         problem = ""
         try:
             wrapper = [sanitizer, "--tool", tool, "--log-file", str(log)]
-            run_launcher(path, tactic="all", tight=True, check=False, wrapper=wrapper, at="opt")
+            run_launcher(path, tactic="all", tight=True, check=False, save_outputs=False, wrapper=wrapper, at="opt")
         except AotError as error:
             problem = str(error)
         summary = re.search(r"SUMMARY: (\d+)", log.read_text() if log.exists() else "")

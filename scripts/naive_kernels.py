@@ -142,6 +142,26 @@ def _circ_pad(x_ptr, y_ptr, count, c, h, w, out_h, out_w, LEFT: tl.constexpr, TO
 
 
 @_naive
+def _grid_sample(x_ptr, grid_ptr, y_ptr, count, c, h, w, out_h, out_w, BLOCK: tl.constexpr):
+    # zeros around the image, whose outer edges are at -1 and 1
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    points = out_h * out_w
+    plane = i // points
+    at = grid_ptr + (plane // c * points + i % points) * 2
+    px = ((tl.load(at, mask=i < count, other=0).to(tl.float32) + 1) * w - 1) / 2
+    py = ((tl.load(at + 1, mask=i < count, other=0).to(tl.float32) + 1) * h - 1) / 2
+    left, top = tl.floor(px), tl.floor(py)
+    total = tl.zeros((BLOCK,), tl.float32)
+    for k in tl.static_range(4):
+        column, row = left + k % 2, top + k // 2
+        inside = (i < count) & (column >= 0) & (column < w) & (row >= 0) & (row < h)
+        source = x_ptr + (plane * h + row.to(tl.int32)) * w + column.to(tl.int32)
+        x = tl.load(source, mask=inside, other=0).to(tl.float32)
+        total += x * (1 - tl.abs(px - column)) * (1 - tl.abs(py - row))
+    tl.store(y_ptr + i, total.to(y_ptr.dtype.element_ty), mask=i < count)
+
+
+@_naive
 def _add(x_ptr, y_ptr, count, BLOCK: tl.constexpr):
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(y_ptr + i, tl.load(x_ptr + i, mask=i < count) + 1, mask=i < count)
@@ -219,6 +239,9 @@ def _launch(
             left, _, top, _ = (int(p) for p in attributes["pads"])
             sizes = y.numel(), *x.shape[1:], *y.shape[2:]
             return lambda: _circ_pad[flat](x, y, *sizes, LEFT=left, TOP=top, **block)
+        case "grid_sample":
+            sizes = y.numel(), *x.shape[1:], *y.shape[2:]
+            return lambda: _grid_sample[flat](x, given["grid"], y, *sizes, **block)
         case "elementwise_add" | "inplace_add":
             return lambda: _add[flat](x, y, y.numel(), **block)
     return None

@@ -41,7 +41,7 @@ from aotfactory.recipe import Recipe
 KERNELS = Path(__file__).parent.parent / "kernels"
 FILES = (
     "rms_norm", "layer_norm", "group_norm_silu", "softmax", "silu_and_mul", "rope", "gelu_tanh_bias",
-    "per_token_quant", "_grid_sample",
+    "per_token_quant", "grid_sample",
 )  # fmt: skip
 NAMES = (
     "rms_norm", "rms_norm_add", "layer_norm", "group_norm_silu", "softmax", "masked_softmax", "silu_and_mul", "rope",
@@ -425,8 +425,8 @@ def variants(name: str, archs: str, dtype: str, sizes: Sizes | None = None, **at
 
 
 def accesses(text: str) -> set[str]:
-    """Kinds of global loads and stores: ld.v4.b32, st.b16."""
-    found = re.findall(r"\b(ld|st)\.global((?:\.(?:v[248]|[bfu]\d+|L\S+))+)", text)
+    """Kinds of global loads and stores: ld.v4.b32, st.b16; cache hints are left out."""
+    found = re.findall(r"\b(ld|st)\.global(?:\.L[12]::\w+)*((?:\.(?:v[248]|[bfu]\d+))+)", text)
     return {f"{kind}{width}" for kind, width in found}
 
 

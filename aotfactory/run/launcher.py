@@ -111,6 +111,7 @@ def run_launcher(
     device: int = 0,
     timing: Timing | None = None,
     output_dir: Path | None = None,
+    save_outputs: bool = True,
     save_inputs: bool = False,
     dry_run: bool = False,
     tight: bool = False,
@@ -130,6 +131,7 @@ def run_launcher(
         arch: Take variants of this architecture instead of the GPU's, as sm_90 or portable.
         tactic: A number, "all" (one run each), or None for the first that the bundle lists.
         output_dir: Keep the outputs' .npy files there.
+        save_outputs: Give outputs back; without them, a launch of large tensors is over sooner.
         save_inputs: Give the random inputs back in `LaunchResult.inputs` (and in output_dir).
         dry_run: Evaluate everything without a GPU; the runs have no checks and no outputs.
         tight: Exact allocations without guards or poison, for compute-sanitizer.
@@ -150,7 +152,7 @@ def run_launcher(
     with tempfile.TemporaryDirectory(prefix="aotfactory-") as scratch:
         directory = output_dir or Path(scratch, "outputs")
         command = [*wrapper, str(program), os.fspath(bundle), "--at", at, "--seed", str(seed), "--device", str(device)]
-        command += ["--output-dir", str(directory)]
+        command += ["--output-dir", str(directory)] if save_outputs or save_inputs else []
         for name, value in (inputs or {}).items():
             command += ["--input", f"{name}={_input_file(value, Path(scratch))}"]
         for name, shape in (shapes or {}).items():
@@ -213,7 +215,7 @@ def _tactic_run(run: Mapping[str, Any]) -> TacticRun:
         tactic=run["tactic"],
         launches=run["launches"],
         checks=run.get("checks", []),
-        outputs={item["name"]: load_tensor(item) for item in run.get("outputs", [])},
+        outputs={item["name"]: load_tensor(item) for item in run.get("outputs", []) if item["file"]},
         timing=run.get("timing"),
     )
 

@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 namespace aot {
 
@@ -28,13 +30,20 @@ std::uint32_t encode(double value, int significand, int exponent) {
     return sign | biased << (significand - 1) | mantissa;
 }
 
-std::uint64_t element(DType dtype, std::uint64_t random) {
-    const int significand = info(dtype).significand;
-    if (significand != 0) {
-        const double value = std::ldexp(static_cast<double>(random >> (64 - significand)), 1 - significand) - 1;
-        const int exponent = dtype == DType::fp16 ? 5 : dtype == DType::fp8 ? 4 : 8;
-        return encode(value, significand, exponent);
+// The element whose number among 2^significand, from -1 up, is `k`.
+std::uint32_t floating(DType dtype, int significand, std::uint64_t k) {
+    const double value = static_cast<double>(k) / (1u << (significand - 1)) - 1;
+    if (dtype == DType::fp32) {
+        const auto single = static_cast<float>(value);  // exact
+        std::uint32_t bits = 0;
+        std::memcpy(&bits, &single, sizeof bits);
+        return bits;
     }
+    const int exponent = dtype == DType::fp16 ? 5 : dtype == DType::fp8 ? 4 : 8;
+    return encode(value, significand, exponent);
+}
+
+std::uint64_t integer(DType dtype, std::uint64_t random) {
     switch (dtype) {
         case DType::boolean: return random >> 63;
         case DType::uint8: return random >> 60;
@@ -47,9 +56,17 @@ std::uint64_t element(DType dtype, std::uint64_t random) {
 void fill_random(DType dtype, std::uint64_t seed, std::size_t input, unsigned char* data, std::size_t elements) {
     std::uint64_t start = seed + input;
     std::uint64_t state = next(start);
-    const std::size_t bytes = info(dtype).bytes;
+    const auto [bytes, significand] = std::pair(info(dtype).bytes, info(dtype).significand);
+    std::vector<std::uint32_t> table;  // narrow types have few elements, and a large tensor many
+    for (std::uint64_t k = 0; significand != 0 && significand <= 11 && k < 1u << significand; ++k) {
+        table.push_back(floating(dtype, significand, k));
+    }
     for (std::size_t i = 0; i < elements; ++i) {
-        const std::uint64_t bits = element(dtype, next(state));
+        const std::uint64_t random = next(state);
+        const std::uint64_t k = significand != 0 ? random >> (64 - significand) : 0;
+        const std::uint64_t bits = significand == 0 ? integer(dtype, random)
+                                   : table.empty()  ? floating(dtype, significand, k)
+                                                    : table[static_cast<std::size_t>(k)];
         std::memcpy(data + i * bytes, &bits, bytes);  // little-endian, as every machine with a GPU driver
     }
 }

@@ -80,8 +80,8 @@ Json time_host(Executor& executor, Sets& sets, double pass_us) {
     auto& launches = sets.launches.front();
     const auto count = static_cast<double>(std::count_if(launches.begin(), launches.end(),
                                                          [](const PreparedLaunch& launch) { return !launch.launch().empty; }));
-    // few enough launches that the driver's queue never fills, and 5 ms of GPU time a batch
-    const int passes = std::max(1, static_cast<int>(std::min(256 / count, 5000 / std::max(pass_us, 1.0))));
+    // few enough launches that the driver's queue never fills, and 1 ms of GPU time a batch
+    const int passes = std::max(1, static_cast<int>(std::min(256 / count, 1000 / std::max(pass_us, 1.0))));
     std::vector<PreparedLaunch*> bare;
     for (PreparedLaunch& launch : launches) {
         if (!launch.launch().empty) {
