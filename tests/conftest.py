@@ -10,7 +10,7 @@ import pytest
 
 from aotfactory import tensorrt_api
 from aotfactory.errors import AotError, MissingError
-from aotfactory.run.launcher_build import build_launcher
+from aotfactory.run.launcher import build_launcher
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

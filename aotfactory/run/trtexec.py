@@ -21,7 +21,7 @@ from aotfactory.files import replace_file
 from aotfactory.network import Network, Tensor
 from aotfactory.recipe import Tolerance
 from aotfactory.run import trtexec_output
-from aotfactory.run.launcher_build import run_command
+from aotfactory.run.process import run_command
 from aotfactory.run.trtexec_output import Performance, Verdict
 from aotfactory.symbolic import SizeTensor
 
