@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from aotfactory import cli_bake, cli_build, cli_run
 from aotfactory.cli_build import FormatOption, Plugins
-from aotfactory.errors import AotError, CheckError, MissingError
+from aotfactory.errors import AotError, MissingError
 from aotfactory.terminal import Format, print_json, say, show, working
 
 INTERRUPTED = 130
@@ -97,9 +97,7 @@ def inspect(
     if path.suffix == ".plan":
         from aotfactory import provenance
 
-        if problems := provenance.problems(path):
-            raise CheckError("; ".join(problems), hint="bake the plan again")
-        record = provenance.read(path)
+        record = provenance.verified(path)
         found = None
     else:
         found = bundles.read(path)

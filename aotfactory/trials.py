@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from aotfactory import data, reference
 from aotfactory.catalog import Catalog
 from aotfactory.data import Array
+from aotfactory.errors import UsageError
 from aotfactory.network import Network, Shape
 
 KINDS: tuple[data.Kind, ...] = ("random", "adversarial")
@@ -18,6 +19,7 @@ KINDS: tuple[data.Kind, ...] = ("random", "adversarial")
 LARGEST = 2**28
 """Elements of a tensor whose float64 reference is still computed."""
 
+NO_GPU = "no GPU or NVIDIA driver on this machine"
 TOO_LARGE = f"a tensor has more than {LARGEST} elements, too many for the reference"
 
 
@@ -64,10 +66,25 @@ def launch_cases(network: Network) -> list[tuple[str, list[Shape]]]:
     return cases
 
 
-def passed(labels: Iterable[str], *, compared: bool) -> str:
-    """What it means that the trials of these labels were right."""
-    against = "against the reference" if compared else "memory accesses only: the plugins have no recipe"
+def passed(labels: Iterable[str], only: str) -> str:
+    """What it means that the trials of these labels were right.
+
+    Args:
+        only: What was checked where there was no reference to compare with; empty if there always was one.
+    """
+    against = f"{only} only: the plugins have no recipe" if only else "against the reference"
     return f"{against}, at {', '.join(dict.fromkeys(labels))}"
+
+
+def require_executors(wanted: Sequence[str], offered: Sequence[str], artifact: str) -> None:
+    """Refuse an executor that is not for this kind of artifact.
+
+    Raises:
+        UsageError: With those that are.
+    """
+    for name in wanted:
+        if name not in offered:
+            raise UsageError(f"executor {name} does not run a {artifact}", hint=f"use {' or '.join(offered)}")
 
 
 def catalog_for(network: Network, plugins: Iterable[str]) -> Catalog:

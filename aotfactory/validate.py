@@ -3,23 +3,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from aotfactory import arch, bundle, reference, tensorrt_api
+from aotfactory import arch, bundle, checks, reference, tensorrt_api
 from aotfactory import compile as compiling
 from aotfactory.bundle import Bundle
 from aotfactory.catalog import Catalog
 from aotfactory.checks import Check
 from aotfactory.errors import AotError, CheckError
 from aotfactory.run import interpreter
-from aotfactory.run.launcher import LaunchResult, build_launcher, run_launcher
-from aotfactory.trials import TOO_LARGE, catalog_for, passed, trials
+from aotfactory.run.launcher import build_launcher, run_launcher
+from aotfactory.trials import NO_GPU, TOO_LARGE, catalog_for, passed, require_executors, trials
 
 EXECUTORS = ("interpreter", "launcher")
-NO_GPU = "no GPU or NVIDIA driver on this machine"
-PYTHON_LIBRARIES = re.compile(r"python|torch|triton|numpy|tensorrt|nvinfer", re.IGNORECASE)
 
 
 def validate(
@@ -36,18 +33,19 @@ def validate(
         executors: Which of `EXECUTORS` to use; one that this machine lacks gives a skipped check with the reason.
 
     Raises:
-        UsageError: There is no bundle.
+        UsageError: There is no bundle, or an executor is not for bundles.
         DefinitionError: The bundle is damaged.
     """
+    require_executors(executors, EXECUTORS, "bundle")
     made = bundle.read(path)
     catalog = catalog_for(made.network, plugins)
-    checks: list[Check] = []
+    found: list[Check] = []
     if "interpreter" in executors:
         progress("interpreter")
-        checks += _interpreter(made, catalog)
+        found += _interpreter(made, catalog)
     if "launcher" in executors:
-        checks += _launcher(path, made, catalog, progress)
-    return checks
+        found += _launcher(path, made, catalog, progress)
+    return found
 
 
 def _interpreter(made: Bundle, catalog: Catalog) -> list[Check]:
@@ -63,12 +61,12 @@ def _interpreter(made: Bundle, catalog: Catalog) -> list[Check]:
     now = {result.id: result for result in results}
     same = {v.id for v in made.variants if v.id in now and _text(now[v.id]) == v.text}
     detail = "the definitions here no longer give this kernel"
-    checks = [
+    others = [
         Check(name="interpreter", subject=v.id, status="skipped", detail=detail)
         for v in made.variants
         if v.id not in same
     ]
-    return checks + interpreter.check(made.network, [now[v.id] for v in made.variants if v.id in same], catalog.sources)
+    return others + interpreter.check(made.network, [now[v.id] for v in made.variants if v.id in same], catalog.sources)
 
 
 def _text(result: compiling.Result) -> str | None:
@@ -100,25 +98,19 @@ def _launcher(path: Path, made: Bundle, catalog: Catalog, progress: Callable[[st
         compared = compared and bool(trial.expected)
     if not labels:
         return [Check(name="launcher", subject=path.name, status="skipped", detail=TOO_LARGE), python_free(path)]
-    checks = [
+    launched = [
         Check(
             name="launcher",
             subject=f"{network.name} tactic {tactic}",
             status="failed" if tactic in wrong else "passed",
-            detail=wrong.get(tactic) or passed(labels, compared=compared),
+            detail=wrong.get(tactic) or passed(labels, "" if compared else "memory accesses"),
         )
         for tactic in sorted(tactics)
     ]
-    return [*checks, python_free(path)]
+    return [*launched, python_free(path)]
 
 
 def python_free(path: Path) -> Check:
     """Run the launcher with an empty environment; its memory map must show no Python, Triton or TensorRT library."""
-    result: LaunchResult = run_launcher(path, env={}, launcher=build_launcher())
-    libraries = result.report["libraries"]
-    found = [name for name in libraries if PYTHON_LIBRARIES.search(name)]
-    if found:
-        detail = f"the process has {', '.join(found)} loaded"
-        return Check(name="python-free", subject=path.name, status="failed", detail=detail)
-    detail = f"empty environment; loaded: {', '.join(libraries)}"
-    return Check(name="python-free", subject=path.name, status="passed", detail=detail)
+    result = run_launcher(path, env={}, launcher=build_launcher())
+    return checks.python_free(path.name, result.report["libraries"], tensorrt=False)

@@ -24,6 +24,7 @@ import pytest
 from small_definitions import SOURCE, Definitions, changed
 
 from aotfactory import cli, cli_bake, cli_build, tensorrt_api, terminal
+from aotfactory.targets import Request
 
 # A job that a shell runs in the background has SIGINT ignored, and so have its children.
 HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -151,10 +152,10 @@ class TestBuild:
     def test_the_plan_where_it_can_be_made(
         self, run: Run, copy: Definitions, monkeypatch: pytest.MonkeyPatch, engine: str
     ) -> None:
-        made: list[tuple[Path, int]] = []
+        made: list[tuple[Path, int, Request]] = []
 
-        def plan_for(path: Path, archs: int, progress: object) -> SimpleNamespace:
-            made.append((path, archs))
+        def plan_for(path: Path, archs: int, shapes: Request, progress: object) -> SimpleNamespace:
+            made.append((path, archs, shapes))
             plan = SimpleNamespace(kernels=[], messages=["[a warning]"], sha256="ab12")
             return SimpleNamespace(path=Path("engines/copy.plan"), plan=plan)
 
@@ -168,7 +169,7 @@ class TestBuild:
         report = json.loads(run(*build(copy, "--shape", "1x64", "--engine", engine, "--format", "json")).out)
         assert report["engine"] == {"kind": "plan", "path": "engines/copy.plan", "sha256": "ab12"}
         assert report["bundle"]["path"] == "engines/copy.aot"
-        assert made == [(Path("engines/copy.aot"), 2)] * 2
+        assert made == [(Path("engines/copy.aot"), 2, Request(shape={None: (1, 64)}))] * 2
 
     def test_no_plan_where_none_is_asked_for(
         self, run: Run, copy: Definitions, monkeypatch: pytest.MonkeyPatch
