@@ -111,9 +111,9 @@ def inspect(
 
 
 app.command(short_help="Build a TensorRT plan from a bundle.")(cli_bake.bake)
-app.command(short_help="Run a bundle on the GPU, without Python.")(cli_run.run)
-app.command(short_help="Compare a bundle with its reference.")(cli_run.validate)
-app.command(short_help="Time a bundle's tactics on the GPU.")(cli_run.bench)
+app.command(short_help="Run a bundle or plan on the GPU, without Python.")(cli_run.run)
+app.command(short_help="Compare a bundle or plan with its reference.")(cli_run.validate)
+app.command(short_help="Time a bundle's tactics, or a plan, on the GPU.")(cli_run.bench)
 
 
 @app.callback(invoke_without_command=True)

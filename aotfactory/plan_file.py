@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aotfactory import provenance
+import numpy as np
+
+from aotfactory import data, dtypes, provenance
 from aotfactory.data import Array
 from aotfactory.errors import UsageError
 from aotfactory.network import Network, Profile, Shape
@@ -63,6 +65,24 @@ class PlanFile:
         """Of its inputs, at the profile's ``min``, ``opt`` or ``max``."""
         return {name: getattr(profile, point) for name, profile in self.inputs.items()}
 
+    def make_inputs(self, files: Mapping[str, Path], shapes: Mapping[str, Shape], *, seed: int = 0) -> dict[str, Array]:
+        """Data for each input: of its .npy file, else random of the given shape or the profile's opt.
+
+        Raises:
+            UsageError: There is no such input, or a file is no array.
+        """
+        self._require_whole()
+        tensors = {t.name: t for t in self.network.tensors if t.role == "input"}
+        if unknown := [name for name in files if name not in tensors]:
+            raise UsageError(f"{self.path} has no input {unknown[0]!r}", hint=f"its inputs: {', '.join(tensors)}")
+        shapes = {**self.shapes("opt"), **shapes}
+        return {
+            name: load_array(files[name], tensor.dtype)
+            if name in files
+            else data.make(name, tensor.dtype, shapes[name], seed=seed)
+            for name, tensor in tensors.items()
+        }
+
     def in_runner(self, options: RunnerOptions, **arguments: Any) -> RunnerResult:
         """Run it by the runner; see `run_runner`.
 
@@ -89,11 +109,7 @@ class PlanFile:
             UsageError: It takes Python, or has inputs that the bundle does not know; or as `run_trtexec`.
         """
         self._require_no_python()
-        if not self.whole:
-            raise UsageError(
-                f"{self.path} has inputs or outputs that are no plugin's, which trtexec is not given here",
-                hint="use --executor runner, or call trtexec yourself",
-            )
+        self._require_whole()
         consent: Sequence[str] = ["--versionCompatible"] if self.brings_runtime else []
         return run_trtexec(
             self.path,
@@ -108,3 +124,20 @@ class PlanFile:
     def _require_no_python(self) -> None:
         if self.needs_python:
             raise UsageError(f"{self.path}: {self.needs_python}", hint="bake it without --jit")
+
+    def _require_whole(self) -> None:
+        if not self.whole:
+            raise UsageError(
+                f"{self.path} has inputs or outputs that are no plugin's, which trtexec is not given here",
+                hint="use --executor runner, or call trtexec yourself",
+            )
+
+
+def load_array(path: Path, dtype: str) -> Array:
+    """An .npy file as data of this type; bf16 and fp8 are raw bytes to NumPy."""
+    try:
+        array: Array = np.load(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as an .npy file: {error}") from error
+    element = dtypes.find(dtype).array
+    return array.view(element) if array.dtype.kind == "V" and array.dtype.itemsize == element.itemsize else array

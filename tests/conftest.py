@@ -7,6 +7,7 @@ import functools
 from importlib import metadata
 
 import pytest
+from commands import run  # noqa: F401  (a fixture for all tests)
 
 from aotfactory import tensorrt_api
 from aotfactory.errors import AotError, MissingError

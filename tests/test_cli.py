@@ -15,12 +15,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from commands import Run
 from small_definitions import SOURCE, Definitions, changed
 
 from aotfactory import cli, cli_bake, cli_build, tensorrt_api, terminal
@@ -29,29 +29,6 @@ from aotfactory.targets import Request
 # A job that a shell runs in the background has SIGINT ignored, and so have its children.
 HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 COMMAND = [sys.executable, "-c", f"{HEED}; from aotfactory.cli import main; main()"]
-
-
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["aotfactory", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert isinstance(caught.value.code, int)
-        return Result(caught.value.code, out, err)
-
-    return run
 
 
 @pytest.fixture

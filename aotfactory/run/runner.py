@@ -99,15 +99,16 @@ def run_runner(
     shapes: Mapping[str, Sequence[int]] | None = None,
     options: RunnerOptions | None = None,
     output_dir: Path | None = None,
+    save_inputs: bool = False,
     check: bool = True,
 ) -> RunnerResult:
     """Run a plan and check what it did to memory.
 
     Args:
-        inputs: Data by input name: arrays, or .npy files. Inputs without data get seeded random ones, which come back
-            in the result.
+        inputs: Data by input name: arrays, or .npy files. Inputs without data get seeded random ones.
         shapes: Of the random inputs; by default the profile's, at `options.at`.
-        output_dir: Keep the tensors' .npy files there.
+        output_dir: Keep the outputs' .npy files there.
+        save_inputs: Give the inputs back in `RunnerResult.inputs` (and in output_dir).
         check: Raise if a check failed; otherwise the result tells.
 
     Raises:
@@ -120,13 +121,13 @@ def run_runner(
     with tempfile.TemporaryDirectory(prefix="aotfactory-") as scratch:
         directory = output_dir or Path(scratch, "tensors")
         command = [*options.wrapper, str(program), str(plan), "--at", options.at, "--seed", str(options.seed)]
-        command += ["--device", str(options.device), "--output-dir", str(directory), "--save-inputs"]
+        command += ["--device", str(options.device), "--output-dir", str(directory)]
         for name, value in (inputs or {}).items():
             command += ["--input", f"{name}={input_file(value, Path(scratch))}"]
         for name, shape in (shapes or {}).items():
             command += ["--shape", f"{name}={'x'.join(map(str, shape)) or 'scalar'}"]
         flags = {"--lean": options.lean, "--host-code": options.host_code, "--tight": options.tight}
-        command += [flag for flag, wanted in flags.items() if wanted]
+        command += [flag for flag, wanted in {**flags, "--save-inputs": save_inputs}.items() if wanted]
         command += ["--library", str(options.library)] if options.library else []
         command += _timing(options.timing) if options.timing else []
         code, stdout, stderr = run_command(command, timeout=options.timeout, env=options.env)
@@ -134,10 +135,13 @@ def run_runner(
         result = RunnerResult(
             report=report,
             outputs={item["name"]: load_tensor(item) for item in report["outputs"]},
-            inputs={item["name"]: load_tensor(item) for item in report["inputs"]},
+            inputs={item["name"]: load_tensor(item) for item in report["inputs"] if "file" in item},
             command=command,
             messages=stderr,
         )
+        if output_dir is None:  # these files are gone with the scratch directory
+            for item in (*report["outputs"], *report["inputs"]):
+                item.pop("file", None)
     if check and result.failures:
         raise CheckError("; ".join(result.failures), where=str(plan))
     return result

@@ -2,8 +2,8 @@
 """Stands for aotfactory-runner: computes with NumPy and reports as the runner does.
 
 Run as ``fake_runner.py SPEC.json PLAN ARGUMENTS...``. SPEC has ``compute`` (see `plan_math`), the input's ``shapes`` at
-the profile's points, ``libraries``, and what goes wrong: ``spoil``, ``error`` and its ``exit_code``. It notes each call
-in the file ``calls``.
+the profile's points, ``libraries``, and what goes wrong: ``spoil``, ``checks``, ``error`` and its ``exit_code``. It
+notes each call in the file ``calls``.
 """
 
 from __future__ import annotations
@@ -58,14 +58,16 @@ def main() -> int:
         }
 
     outputs = compute(spec["compute"], x, spec.get("spoil", ""))
-    report |= {"inputs": [described("x", x)], "outputs": [described(n, a) for n, a in outputs.items()]}
+    inputs = [described("x", x)] if options.save_inputs else [{"name": "x", "source": "random"}]
+    report |= {"inputs": inputs, "outputs": [described(n, a) for n, a in outputs.items()]}
     if options.timing:
         times = {"min": 1.0, "p5": 1.5, "median": 2.0, "p95": 2.5, "max": 3.0}
         report["timing"] = {"us": times, "gb_per_s": 512.25}
         if options.graph:
             report["timing"] |= {"graph_us": {**times, "median": 1.75}, "graph_gb_per_s": 600.5}
-    print(json.dumps({**report, "status": "passed", "checks": []}))
-    return 0
+    checks = spec.get("checks", [])
+    print(json.dumps({**report, "status": "failed" if checks else "passed", "checks": checks}))
+    return 1 if checks else 0
 
 
 if __name__ == "__main__":
