@@ -15,6 +15,7 @@ from doubles import plan_programs
 from doubles.runtime import full_tensorrt
 from doubles.samples import SM_90, sample
 from test_engine import chain_model
+from test_runner import needs_headers
 
 from aotfactory import data, engine, tensorrt_api
 from aotfactory.errors import UsageError
@@ -22,7 +23,9 @@ from aotfactory.plan_file import PlanFile, load_array
 
 
 @pytest.fixture(autouse=True)
-def _a_machine_with_everything(monkeypatch):
+def _a_machine_with_everything(request, monkeypatch):
+    if request.node.get_closest_marker("tensorrt"):
+        return  # it is one
     full = full_tensorrt()
     monkeypatch.setattr(tensorrt_api, "require_builder", lambda: full)
     monkeypatch.setattr(tensorrt_api, "load", lambda: full)
@@ -266,3 +269,19 @@ def test_a_plan_of_another_record(run: Run, programs, command):
 def test_inputs_of_the_profile(programs):
     plan = PlanFile.read(programs("circ_pad_dynamic").plan)
     assert plan.make_inputs({}, {})["x"].shape == (2, 3, 32, 32)
+
+
+# --- for real --------------------------------------------------------------------------------------------------------
+
+
+@needs_headers
+@pytest.mark.launcher
+@pytest.mark.tensorrt
+@pytest.mark.gpu
+def test_from_a_recipe_to_a_plan_that_runs(run: Run, tmp_path):
+    done = run("build", "circ_pad", "--shape", "1x3x32x32", "--engine", "tensorrt", "--out", str(tmp_path))
+    assert done.code == 0, done.err
+    plan = str(tmp_path / "circ_pad.plan")
+    for command in (["inspect"], ["validate"], ["run"], ["run", "--executor", "trtexec"], ["bench"]):
+        done = run(*command, plan)
+        assert done.code == 0, done.err

@@ -18,10 +18,12 @@ import pytest
 from doubles.builder import CACHE
 from doubles.runtime import full_tensorrt, read_plan
 from doubles.samples import SHAPES, SM_90, Sample, compiled, sample
+from plan_in_python import execute
 from tensorrt.plugin import _lib
+from test_trtexec import case, check_outputs
 
 from aotfactory import bundle as bundles
-from aotfactory import engine, provenance, tensorrt_api
+from aotfactory import data, engine, provenance, tensorrt_api
 from aotfactory.bake import bake
 from aotfactory.bundle import Bundle
 from aotfactory.catalog import Catalog
@@ -350,6 +352,8 @@ def test_users_model(tensorrt, tmp_path, request_, first):
         else Profile(min=(1, 3, 8, 8), opt=(2, 3, 9, 9), max=(4, 3, 16, 16))
     )
     assert (plan.inputs, plan.outputs) == ({"x": x}, ("y",))
+    if not (first and request_.shape):  # what is dynamic has its name and range in the bundle
+        assert plan_of(item, model=path).inputs == {"x": x}
     layers = read_plan(plan.data)["layers"]
     for layer, call in zip(layers, item.bundle.network.calls, strict=True):
         variant = next(v for v in plan.kernels if v.kernel == layer["kernel"])
@@ -505,11 +509,37 @@ def test_tensorrt_builds_the_samples(name, mode, jit, tmp_path):
 @pytest.mark.gpu
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", SHAPES)
-def test_tensorrt_builds_every_tactic(name, mode, tmp_path):
+def test_every_tactic_is_built_saved_loaded_and_right(name, mode, tmp_path):
+    _, inputs, references = case(name, "max")
     item = sample(name, portable=True)
     for tactic in sorted({v.tactic for v in item.bundle.variants}):
-        plan = bake(item.path, options=PlanOptions(mode=mode, tactic=tactic), out=tmp_path).plan
-        assert {v.tactic for v in plan.kernels} == {tactic}
+        baked = bake(item.path, options=PlanOptions(mode=mode, tactic=tactic), out=tmp_path)
+        assert {v.tactic for v in baked.plan.kernels} == {tactic}
+        check_outputs(execute(baked.path.read_bytes(), inputs), references)
+
+
+@pytest.mark.tensorrt
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", SHAPES)
+def test_jit_plans_are_right(name, mode, tmp_path):
+    """In this process, which has the plugins: their `impl` runs in Python, by torch."""
+    pytest.importorskip("torch")
+    _, inputs, references = case(name, "min")
+    path = bake(sample(name, portable=True).path, options=PlanOptions(mode=mode, jit=True), out=tmp_path).path
+    check_outputs(execute(path.read_bytes(), inputs), references)
+
+
+@pytest.mark.tensorrt
+@pytest.mark.gpu
+def test_users_model_is_right(tmp_path):
+    """At shapes that are neither end of the profile nor its opt."""
+    model = chain_model(tmp_path / "model.onnx", ["N", 3, "H", "W"], first=True)
+    item = compiled(str(model), Request(**DYNAMIC), portable=True)
+    path = bake(item.path, options=PlanOptions(mode="onnx", shapes=Request(**DYNAMIC))).path
+    x = data.make("x", "fp32", (3, 3, 11, 13))
+    y = np.pad(np.maximum(x, 0), ((0, 0), (0, 0), (1, 1), (1, 1)), "wrap")
+    check_outputs(execute(path.read_bytes(), {"x": x}), {"y": np.pad(y, ((0, 0), (0, 0), (1, 1), (1, 1)), "wrap")})
 
 
 @pytest.mark.tensorrt

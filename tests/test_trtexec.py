@@ -49,6 +49,13 @@ def case(name: str, point: str = "opt") -> tuple[Sample, dict[str, Array], dict[
     return item, inputs, references
 
 
+def check_outputs(outputs, references: dict[str, Array]) -> None:
+    """The outputs of a real plan; a sum may be rounded otherwise than the reference."""
+    assert sorted(outputs) == sorted(references)
+    for name, expected in references.items():
+        assert data.mismatch(outputs[name], expected, Tolerance(atol=1e-6, rtol=1e-6)) is None, name
+
+
 @pytest.fixture
 def fake(tmp_path):
     """Makes a trtexec that gives these outputs."""
@@ -324,4 +331,4 @@ def test_plans_run_in_trtexec(name, point, tmp_path):
     path = bake(portable.path, options=PlanOptions(), out=tmp_path).path
     options = TrtexecOptions(iterations=10, duration=0)
     result = run_trtexec(path, item.bundle.network, inputs=inputs, references=references, options=options)
-    assert compare(result, references, {n: Tolerance(atol=1e-6, rtol=1e-6) for n in references}) == []
+    check_outputs(result.outputs, references)

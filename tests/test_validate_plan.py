@@ -12,6 +12,7 @@ from doubles.plan_programs import Programs
 from doubles.runtime import full_tensorrt
 from doubles.samples import SHAPES, SM_90, compiled, sample
 from test_engine import DYNAMIC, chain_model
+from test_runner import needs_headers
 
 from aotfactory import provenance, reference, tensorrt_api, trials, validate, validate_plan
 from aotfactory.bake import bake
@@ -30,7 +31,9 @@ ALL_PASSED = {"trtexec": "passed", "runner": "passed", "python-free": "passed"}
 
 
 @pytest.fixture(autouse=True)
-def _a_machine_with_everything(monkeypatch):
+def _a_machine_with_everything(request, monkeypatch):
+    if request.node.get_closest_marker("tensorrt"):
+        return  # it is one
     full = full_tensorrt()
     monkeypatch.setattr(tensorrt_api, "require_builder", lambda: full)
     monkeypatch.setattr(tensorrt_api, "cuda_device_count", lambda: 1)
@@ -127,6 +130,8 @@ def test_tolerances_are_those_of_the_recipes():
         found = reference.tolerances(network, lambda plugin, given=given: given)
         assert found == {"y": given.tolerance.get("fp32", reference.Tolerance())}
     assert reference.tolerances(network, lambda plugin: None) == {}
+    chain = sample("inplace_add").bundle.network
+    assert reference.tolerances(chain, lambda plugin: recipe).keys() == {"y_1", "y"}
 
 
 # --- a model with other nodes ----------------------------------------------------------------------------------------
@@ -172,6 +177,22 @@ def test_a_plan_that_takes_python_is_not_run(programs):
     assert {c.detail for c in found.values()} == {"it was built with --jit: its plugins run in Python"}
     with pytest.raises(UsageError, match=r"its plugins run in Python(.|\n)*without --jit"):
         PlanFile.read(made.plan).in_runner(RunnerOptions())
+
+
+def test_the_runner_is_built_for_the_given_tensorrt(programs, monkeypatch, tmp_path):
+    made = programs("circ_pad")
+    roots = []
+
+    def build(*, tensorrt_root):
+        roots.append(tensorrt_root)
+        return made.runner
+
+    for place in ("aotfactory.validate_plan", "aotfactory.run.runner"):
+        monkeypatch.setattr(f"{place}.build_runner", build)
+    options = RunnerOptions(tensorrt_root=tmp_path)
+    found = validate_plan.validate_plan(made.plan, executors=["runner"], runner=options)
+    assert [c.status for c in found] == ["passed", "passed"]
+    assert set(roots) == {tmp_path}
 
 
 def test_missing_trtexec_is_the_reason(programs, monkeypatch, tmp_path):
@@ -316,3 +337,20 @@ def test_executors_are_for_plans_or_for_bundles(programs):
         run(programs("circ_pad"), "launcher")
     with pytest.raises(UsageError, match=r"executor runner does not run a bundle(.|\n)*use interpreter or launcher"):
         validate.validate(sample("circ_pad").path, executors=["runner"])
+
+
+# --- for real --------------------------------------------------------------------------------------------------------
+
+
+@needs_headers
+@pytest.mark.launcher
+@pytest.mark.tensorrt
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", ["network", "onnx"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_plans_are_valid(name, mode, tmp_path):
+    """By trtexec and the runner, at the profile's points and between, with random data, NaN and the like."""
+    path = bake(sample(name, portable=True).path, options=PlanOptions(mode=mode), out=tmp_path).path
+    found = validate_plan.validate_plan(path)
+    assert {c.name: c.status for c in found} == ALL_PASSED, found
+    assert all("against the reference" in c.detail for c in found if c.name != "python-free")

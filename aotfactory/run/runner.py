@@ -65,11 +65,6 @@ class RunnerResult:
         checks = self.report["checks"]
         return [f"{c['name']} of {c['subject']}: {c['detail']}" for c in checks if c["status"] == "failed"]
 
-    @property
-    def python_free(self) -> bool:
-        """Whether no library of Python's was mapped into the process."""
-        return not [path for path in self.report["libraries"] if "python" in Path(path).name.lower()]
-
 
 def build_runner(*, tensorrt_root: Path | None = None, cache: Path | None = None) -> Path:
     """The path of an `aotfactory-runner`: $AOTFACTORY_RUNNER, else one that is built on first use for this TensorRT.
