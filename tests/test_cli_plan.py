@@ -15,7 +15,6 @@ from doubles import plan_programs
 from doubles.runtime import full_tensorrt
 from doubles.samples import SM_90, sample
 from test_engine import chain_model
-from test_runner import needs_headers
 
 from aotfactory import data, engine, tensorrt_api
 from aotfactory.errors import UsageError
@@ -274,8 +273,7 @@ def test_inputs_of_the_profile(programs):
 # --- for real --------------------------------------------------------------------------------------------------------
 
 
-@needs_headers
-@pytest.mark.launcher
+@pytest.mark.runner
 @pytest.mark.tensorrt
 @pytest.mark.gpu
 def test_from_a_recipe_to_a_plan_that_runs(run: Run, tmp_path):

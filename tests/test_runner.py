@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,11 +22,6 @@ from aotfactory.run.launcher import Timing
 from aotfactory.run.runner import RunnerOptions, build_runner, run_runner
 
 pytestmark = pytest.mark.launcher
-
-needs_headers = pytest.mark.skipif(
-    "TENSORRT_ROOT" not in os.environ and "AOTFACTORY_RUNNER" not in os.environ,
-    reason="neither TENSORRT_ROOT, with NVIDIA's headers, nor AOTFACTORY_RUNNER is set",
-)
 
 
 @pytest.fixture(scope="session")
@@ -153,7 +147,7 @@ def test_missing_headers_are_the_reason(tmp_path, monkeypatch):
 # --- compiled against NVIDIA's headers -------------------------------------------------------------------------------
 
 
-@needs_headers
+@pytest.mark.runner
 def test_it_compiles_and_has_help(runner):
     done = subprocess.run([runner, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
@@ -163,7 +157,7 @@ def test_it_compiles_and_has_help(runner):
     assert "nvinfer" not in linked
 
 
-@needs_headers
+@pytest.mark.runner
 @pytest.mark.parametrize("arguments", [["/no/such.plan"], [], ["--at", "most", "x"], [__file__, "--save-inputs"]])
 def test_usage_errors(runner, arguments):
     done = subprocess.run([runner, *arguments], capture_output=True, text=True, check=False)
@@ -171,7 +165,7 @@ def test_usage_errors(runner, arguments):
     assert json.loads(done.stdout)["exit_code"] == 2
 
 
-@needs_headers
+@pytest.mark.runner
 def test_no_gpu_is_said(runner, damaged):
     if tensorrt_api.cuda_device_count():
         pytest.skip("this machine has a GPU")
@@ -179,7 +173,7 @@ def test_no_gpu_is_said(runner, damaged):
         run_runner(damaged, options=RunnerOptions(program=runner, lean=True))
 
 
-@needs_headers
+@pytest.mark.runner
 @pytest.mark.gpu
 def test_damaged_plan_gives_nvidias_words(runner, damaged):
     """NVIDIA's real lean runtime reads it; nothing of Python is in that process."""
@@ -194,7 +188,7 @@ def test_damaged_plan_gives_nvidias_words(runner, damaged):
     assert not any("python" in Path(path).name.lower() for path in libraries)
 
 
-@needs_headers
+@pytest.mark.runner
 @pytest.mark.gpu
 def test_library_that_is_no_runtime(runner, damaged):
     with pytest.raises(MissingError, match="is no runtime of TensorRT"):
@@ -212,7 +206,7 @@ def check_run(result, references):
     check_outputs(result.outputs, references)
 
 
-@needs_headers
+@pytest.mark.runner
 @pytest.mark.tensorrt
 @pytest.mark.gpu
 @pytest.mark.parametrize("point", ["min", "opt", "max"])
@@ -224,7 +218,7 @@ def test_plans_run_without_python(runner, name, point, tmp_path):
     check_run(run_runner(path, inputs=inputs, options=options), references)
 
 
-@needs_headers
+@pytest.mark.runner
 @pytest.mark.tensorrt
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["circ_pad_dynamic", "inplace_add", "non_zero"])

@@ -12,7 +12,6 @@ from doubles.plan_programs import Programs
 from doubles.runtime import full_tensorrt
 from doubles.samples import SHAPES, SM_90, compiled, sample
 from test_engine import DYNAMIC, chain_model
-from test_runner import needs_headers
 
 from aotfactory import provenance, reference, tensorrt_api, trials, validate, validate_plan
 from aotfactory.bake import bake
@@ -342,8 +341,7 @@ def test_executors_are_for_plans_or_for_bundles(programs):
 # --- for real --------------------------------------------------------------------------------------------------------
 
 
-@needs_headers
-@pytest.mark.launcher
+@pytest.mark.runner
 @pytest.mark.tensorrt
 @pytest.mark.gpu
 @pytest.mark.parametrize("mode", ["network", "onnx"])
