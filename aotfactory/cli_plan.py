@@ -87,7 +87,7 @@ def run(
 ) -> bool:
     """Run and print; whether every check passed."""
     from aotfactory.plan_file import PlanFile
-    from aotfactory.run.trtexec import report as trtexec_report
+    from aotfactory.run.trtexec_report import trtexec_report
     from aotfactory.trials import require_executors
 
     require_executors([executor], ("runner", "trtexec"), "plan")

@@ -160,16 +160,16 @@ def _pin(value: onnx.ValueInfoProto, network: Network, asked: Profile | None, pa
             "the model": (dim.dim_value,) * 3 if dim.HasField("dim_value") else None,
             "--shape": wanted[axis] if wanted else None,
         }
-        found = {who: ends for who, ends in said.items() if ends is not None}
+        found = {who: extents for who, extents in said.items() if extents is not None}
         if not found:
             raise UsageError(
                 f"{where}: dimension {axis} is open, and the bundle does not say what it is",
                 hint=f"give --shape {value.name}=..., or --min-shape, --opt-shape and --max-shape",
             )
         if len(set(found.values())) > 1:
-            texts = (f"{' to '.join(map(str, dict.fromkeys(e)))} in {who}" for who, e in found.items())
+            texts = (f"{' to '.join(map(str, dict.fromkeys(n)))} in {who}" for who, n in found.items())
             raise UsageError(f"{where}: dimension {axis} is {', '.join(texts)}", hint=RECOMPILE)
-        ends += dict.fromkeys(found.values())
+        ends += set(found.values())  # which is one
         if ends[axis][0] == ends[axis][2]:
             dim.dim_value = ends[axis][0]
     low, opt, high = (tuple(e[i] for e in ends) for i in range(3))

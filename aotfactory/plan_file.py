@@ -12,7 +12,7 @@ import numpy as np
 
 from aotfactory import data, dtypes, provenance
 from aotfactory.data import Array
-from aotfactory.errors import UsageError
+from aotfactory.errors import DefinitionError, UsageError
 from aotfactory.network import Network, Profile, Shape
 from aotfactory.recipe import Tolerance
 from aotfactory.run.runner import RunnerOptions, RunnerResult, run_runner
@@ -28,6 +28,8 @@ class PlanFile:
         inputs: The profile of each of the plan's own inputs.
         whole: Whether the bundle's network is all of the plan: an ONNX model may have other nodes and inputs.
         needs_python: Why it takes Python to run; empty if it does not.
+        version: Of the TensorRT that built it, major and minor.
+        brings_runtime: Whether it has a lean runtime inside.
     """
 
     path: Path
@@ -48,6 +50,15 @@ class PlanFile:
             DefinitionError: The record is damaged.
         """
         record = provenance.verified(path)
+        try:
+            return cls._of(path, record)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            where = str(provenance.record_path(path))
+            problem = f"{type(error).__name__}: {error}"
+            raise DefinitionError(f"damaged record: {problem}", where=where, hint="bake the plan again") from error
+
+    @classmethod
+    def _of(cls, path: Path, record: Mapping[str, Any]) -> PlanFile:
         network, options = provenance.network(record), record["options"]
         tensors = {role: {t.name for t in network.tensors if t.role == role} for role in ("input", "output")}
         major, minor = map(int, record["versions"]["tensorrt"].split(".")[:2])

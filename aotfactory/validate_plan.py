@@ -22,6 +22,9 @@ from aotfactory.trials import NO_GPU, TOO_LARGE, Trial, catalog_for, passed, req
 EXECUTORS = {"trtexec": "execution", "runner": "memory accesses"}
 """And what each of them still checks where there is no reference."""
 
+KEPT = ("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+"""Where TensorRT's library is, and which GPU the plan is for: all of the environment that `python-free` leaves."""
+
 POINTS: tuple[Literal["min", "opt", "max"], ...] = ("min", "opt", "max")
 Progress = Callable[[str], None]
 
@@ -138,8 +141,10 @@ def _against_references(
         labels.append(trial.label)
         compared = compared and bool(trial.expected)
     for name in outcome.running:
-        detail = passed(labels, "" if compared else EXECUTORS[name])
-        outcome.settle(name, "passed" if labels else "skipped", detail if labels else TOO_LARGE)
+        if labels:
+            outcome.settle(name, "passed", passed(labels, "" if compared else EXECUTORS[name]))
+        else:
+            outcome.settle(name, "skipped", TOO_LARGE)
 
 
 def _at_random(plan: PlanFile, outcome: _Outcome, runner: RunnerOptions, progress: Progress) -> None:
@@ -158,7 +163,7 @@ def _at_random(plan: PlanFile, outcome: _Outcome, runner: RunnerOptions, progres
 
 
 def _python_free(plan: PlanFile, options: RunnerOptions) -> Check:
-    """Run it with no environment but where TensorRT's library may be, and look at what the process has loaded."""
-    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    """Run it with next to no environment, and look at what the process has loaded."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     result = plan.in_runner(replace(options, env=kept), check=False)
-    return checks.python_free(plan.path.name, result.report["libraries"], tensorrt=True)
+    return checks.python_free(plan.path.name, result.report["libraries"], tensorrt=True, environment=kept)

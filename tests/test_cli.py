@@ -202,6 +202,7 @@ class TestOtherCommands:
             "gpu": {"name": "a GPU", "arch": "sm_90"},
             "kernels": kernels,
             "messages": ["[W] something"],
+            "checks": [{"name": "runner", "subject": "copy.plan", "status": "passed", "detail": "at min"}],
         }
         path.with_name("copy.plan.json").write_text(json.dumps(record))
         return path
@@ -213,6 +214,7 @@ class TestOtherCommands:
         assert "kernel of copy: copy.sm_90.fp32-fp32.t2, tactic 2\n" in done.out
         assert "t1" not in done.out
         assert "TensorRT warned: [W] something\n" in done.out
+        assert "  runner: ok at min\n" in done.out
         assert json.loads(run("inspect", str(plan), "--format", "json").out)["schema"] == "aotfactory.plan/1"
 
     def test_inspect_a_plan_of_another_record(self, run: Run, plan: Path) -> None:

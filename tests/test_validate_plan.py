@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 
 import pytest
@@ -18,7 +19,7 @@ from aotfactory.bake import bake
 from aotfactory.bundle import network_to_json
 from aotfactory.catalog import Catalog
 from aotfactory.checks import Check
-from aotfactory.errors import CheckError, UsageError
+from aotfactory.errors import CheckError, DefinitionError, UsageError
 from aotfactory.network import Profile
 from aotfactory.plan_file import PlanFile
 from aotfactory.plan_options import PlanOptions
@@ -242,11 +243,19 @@ def test_what_trtexec_does_becomes_the_check(programs, fault, message):
 # --- the process -----------------------------------------------------------------------------------------------------
 
 
-def test_python_free_is_run_with_an_empty_environment(programs, monkeypatch):
-    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/tensorrt/lib")
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ((), "empty environment"),
+        (("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"), "no variables but LD_LIBRARY_PATH and CUDA_VISIBLE_DEVICES"),
+    ],
+)
+def test_python_free_is_run_with_next_to_no_environment(programs, monkeypatch, variables, said):
+    for name in ("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "0") if name in variables else monkeypatch.delenv(name, raising=False)
     made = programs("circ_pad")
-    assert run(made)["python-free"].detail == "empty environment; libcuda.so.1, libnvinfer.so.11"
-    assert [call["environment"] for call in made.calls if "PATH" not in call["environment"]] == [["LD_LIBRARY_PATH"]]
+    assert run(made)["python-free"].detail == f"{said}; loaded: libcuda.so.1, libnvinfer.so.11"
+    assert [c["environment"] for c in made.calls if "PATH" not in c["environment"]] == [sorted(variables)]
 
 
 @pytest.mark.parametrize("library", ["libpython3.12.so.1.0", "libtriton.so", "libtorch_cuda.so"])
@@ -315,6 +324,25 @@ def test_plan_and_record_that_disagree(programs):
     with pytest.raises(CheckError, match=r"is not the plan of this record(.|\n)*bake the plan again"):
         run(made)
     assert made.calls == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda record: record.pop("inputs"),
+        lambda record: record.pop("network"),
+        lambda record: record["options"].pop("jit"),
+        lambda record: record["versions"].update(tensorrt="unknown"),
+        lambda record: record["inputs"].update(x=3),
+    ],
+)
+def test_a_damaged_record(programs, damage):
+    made = programs("circ_pad")
+    record = made.record
+    damage(record)
+    provenance.record_path(made.plan).write_text(json.dumps(record))
+    with pytest.raises(DefinitionError, match=r"circ_pad\.plan\.json: damaged record: (.|\n)*bake the plan again"):
+        run(made)
 
 
 @pytest.mark.parametrize("name", SHAPES)

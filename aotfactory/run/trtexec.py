@@ -8,10 +8,9 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +26,6 @@ from aotfactory.run.trtexec_output import Performance, Verdict
 from aotfactory.symbolic import SizeTensor
 
 Array = npt.NDArray[Any]
-SCHEMA = "aotfactory.trtexec/1"
 ROOTS = ("/usr/src/tensorrt", "/opt/tensorrt", "/usr/local/tensorrt")
 """Where NVIDIA's Debian packages and containers put TensorRT."""
 
@@ -170,38 +168,6 @@ def compare(result: TrtexecResult, references: Mapping[str, Array], tolerances: 
         if wrong:
             found.append(f"{name}: {wrong}")
     return found
-
-
-def report(result: TrtexecResult, output_dir: Path | None) -> dict[str, Any]:
-    """A run as JSON values, schema `aotfactory.trtexec/1`; its outputs are written to `output_dir`, if there is one.
-
-    Raises:
-        UsageError: They cannot be written.
-    """
-    outputs = []
-    for name, array in result.outputs.items():
-        tensor = {"name": name, "dtype": dtypes.of_array(array.dtype).name, "shape": list(array.shape)}
-        if output_dir is not None:
-            # Tensors of ONNX models have names like a/b:0.
-            file = output_dir / f"{quote(name, safe='')}.npy"
-            try:
-                output_dir.mkdir(parents=True, exist_ok=True)
-                np.save(file, array)
-            except OSError as error:
-                raise UsageError(
-                    f"cannot write {file}: {error.strerror}", hint="choose another --output-dir"
-                ) from error
-            tensor["file"] = str(file)
-        outputs.append(tensor)
-    return {
-        "schema": SCHEMA,
-        "status": "passed",
-        "version": ".".join(map(str, result.verdict.version)),
-        "command": list(result.command),
-        "log": str(result.log),
-        "outputs": outputs,
-        "performance": asdict(result.performance) if result.performance else None,
-    }
 
 
 def _timing(options: TrtexecOptions, in_place: bool, version: tuple[int, int]) -> list[str]:
