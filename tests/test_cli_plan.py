@@ -19,6 +19,9 @@ from test_engine import chain_model
 from aotfactory import data, engine, tensorrt_api
 from aotfactory.errors import UsageError
 from aotfactory.plan_file import PlanFile, load_array
+from aotfactory.run.trtexec import TrtexecResult
+from aotfactory.run.trtexec_output import Verdict
+from aotfactory.run.trtexec_report import trtexec_report
 
 
 @pytest.fixture(autouse=True)
@@ -191,6 +194,17 @@ class TestRun:
         assert (done.code, "has no input 'z'\n  hint: its inputs: x" in done.err) == (2, True)
         done = run(*command, "x=nowhere.npy")
         assert (done.code, "nowhere.npy cannot be read" in done.err) == (2, True)
+
+
+def test_names_of_onnx_tensors_make_files_of_the_directory(tmp_path):
+    verdict = Verdict(passed=True, version=(11, 4, 0))
+    outputs = {"a/b:0": np.zeros(2, np.float32), "../c": np.zeros((), ml_dtypes.bfloat16)}
+    result = TrtexecResult(verdict=verdict, performance=None, outputs=outputs, times=[])
+    found = trtexec_report(result, tmp_path / "out")["outputs"]
+    assert [path.name for path in sorted(tmp_path.rglob("*.npy"))] == ["..%2Fc.npy", "a%2Fb%3A0.npy"]
+    assert [(t["name"], t["dtype"], t["shape"]) for t in found] == [("a/b:0", "fp32", [2]), ("../c", "bf16", [])]
+    with pytest.raises(UsageError, match="cannot write"):
+        trtexec_report(result, tmp_path / "out" / "..%2Fc.npy")
 
 
 def test_bf16_files_have_their_type(tmp_path):
