@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import pytest
 from doubles import plan_programs
@@ -228,6 +229,15 @@ def test_what_the_runner_says_becomes_the_check(programs, exit_code, status):
     found = run(made)
     assert statuses(found) == {"trtexec": "passed", "runner": status, "python-free": status}
     assert found["runner"].detail.startswith("TensorRT cannot load the plan: wrong magic; at x 1x3x32x32")
+
+
+@pytest.mark.runner
+def test_what_the_real_runner_finds_missing_is_skipped(programs):
+    if Path("/proc/driver/nvidia").exists():
+        pytest.skip("this machine has a driver")
+    found = validate_plan.validate_plan(programs("circ_pad").plan, executors=["runner"])
+    assert [(c.name, c.status) for c in found] == [("runner", "skipped"), ("python-free", "skipped")]
+    assert all("no CUDA driver on this machine" in c.detail for c in found)
 
 
 @pytest.mark.parametrize(("fault", "message"), [("crash", "died of signal 11"), ("unreadable", "cannot read circ_pad")])
