@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from aotfactory import cli_bake, cli_build, cli_run, cli_tune
 from aotfactory.cli_build import FormatOption, Plugins
-from aotfactory.errors import AotError, CheckError, MissingError
+from aotfactory.errors import AotError, MissingError
 from aotfactory.terminal import Format, print_json, say, show, working
 
 INTERRUPTED = 130
@@ -97,9 +97,7 @@ def inspect(
     if path.suffix == ".plan":
         from aotfactory import provenance
 
-        if problems := provenance.problems(path):
-            raise CheckError("; ".join(problems), hint="bake the plan again")
-        record = provenance.read(path)
+        record = provenance.verified(path)
         found = None
     else:
         found = bundles.read(path)
@@ -113,9 +111,9 @@ def inspect(
 
 
 app.command(short_help="Build a TensorRT plan from a bundle.")(cli_bake.bake)
-app.command(short_help="Run a bundle on the GPU, without Python.")(cli_run.run)
-app.command(short_help="Compare a bundle with its reference.")(cli_run.validate)
-app.command(short_help="Time a bundle's tactics on the GPU.")(cli_run.bench)
+app.command(short_help="Run a bundle or plan on the GPU, without Python.")(cli_run.run)
+app.command(short_help="Compare a bundle or plan with its reference.")(cli_run.validate)
+app.command(short_help="Time a bundle's tactics, or a plan, on the GPU.")(cli_run.bench)
 app.command(short_help="Rank a target's tactics on the GPU here.")(cli_tune.tune)
 
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aotfactory.cli_shapes import MaxShape, MinShape, OptShape, ShapeOption, shapes_of
 from aotfactory.terminal import Format, print_json, show, working
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from aotfactory.bake import Baked
+    from aotfactory.targets import Request
 
 
 class Mode(str, enum.Enum):
@@ -47,6 +49,10 @@ def bake(
     ] = [],  # noqa: B006  (typer copies it)
     mode: Annotated[Mode, typer.Option(help="Build the network by calls, or from ONNX.")] = Mode.network,
     model: Annotated[Path | None, typer.Option(metavar="FILE.onnx", help="The model, if it was moved.")] = None,
+    shape: ShapeOption = [],  # noqa: B006
+    min_shape: MinShape = [],  # noqa: B006
+    opt_shape: OptShape = [],  # noqa: B006
+    max_shape: MaxShape = [],  # noqa: B006
     jit: Annotated[bool, typer.Option("--jit", help="Take the plugins' impl; the plan then needs Python.")] = False,
     tactic: Annotated[int | None, typer.Option(metavar="N", help="Offer TensorRT only this tactic.")] = None,
     version_compatible: Annotated[
@@ -63,7 +69,11 @@ def bake(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; default: beside the bundle.")] = None,
     format: Annotated[Format, typer.Option(help="JSON goes to stdout, everything else to stderr.")] = Format.text,
 ) -> None:
-    """Build a TensorRT plan from a bundle's own kernels, byte for byte."""
+    """Build a TensorRT plan from a bundle's own kernels, byte for byte.
+
+    Shapes are for a bundle of an ONNX model, and there for the inputs that no plugin reads.
+    """
+    given = locals()
     with working() as progress:
         from aotfactory import bake as baking
         from aotfactory.plan_options import PlanOptions
@@ -73,6 +83,7 @@ def bake(
             jit=jit,
             tactic=tactic,
             model=model,
+            shapes=shapes_of(given),
             version_compatible=version_compatible,
             exclude_lean_runtime=exclude_lean_runtime,
             hardware_compatibility=hardware_compatibility.value,
@@ -99,8 +110,13 @@ def print_baked(console: Console, baked: Baked) -> None:
     console.print(f"wrote [bold]{escape(str(baked.path))}[/]", highlight=False, soft_wrap=True)
 
 
-def plan_for(report_path: Path, archs: int, progress: Any) -> Baked | None:
-    """The plan of a bundle that was just made, or None where this machine has no builder or GPU."""
+def plan_for(report_path: Path, archs: int, shapes: Request, progress: Any) -> Baked | None:
+    """The plan of a bundle that was just made, or None where this machine has no builder or GPU.
+
+    Args:
+        archs: How many architectures the bundle is for.
+        shapes: As the bundle was asked for; an ONNX model may have inputs that the bundle says nothing of.
+    """
     from aotfactory import bake as baking
     from aotfactory import bundle as bundles
     from aotfactory import tensorrt_api
@@ -111,4 +127,5 @@ def plan_for(report_path: Path, archs: int, progress: Any) -> Baked | None:
         return None
     onnx = bundles.read(report_path).network.target.endswith(".onnx")
     out = report_path.parent / native_arch().name if archs > 1 else report_path.parent
-    return baking.bake(report_path, options=PlanOptions(mode="onnx" if onnx else "network"), out=out, progress=progress)
+    options = PlanOptions(mode="onnx", shapes=shapes) if onnx else PlanOptions()
+    return baking.bake(report_path, options=options, out=out, progress=progress)

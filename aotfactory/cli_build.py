@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aotfactory import cli_bake
+from aotfactory.cli_shapes import MaxShape, MinShape, OptShape, ShapeOption, named, shapes_of
 from aotfactory.errors import MissingError, UsageError
 from aotfactory.terminal import Format, print_json, say, show, working
 
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from aotfactory.bake import Baked
     from aotfactory.build import Report
     from aotfactory.targets import Request
-
-Value = TypeVar("Value")
 
 
 class Engine(str, enum.Enum):
@@ -56,12 +56,6 @@ Plugins = Annotated[
         help="Plugin definitions: a file, a directory or a dotted module name; FUNC is called after the import.",
     ),
 ]
-ShapeOption = Annotated[
-    list[str], typer.Option("--shape", metavar="[NAME=]1x3x32x32", help="Shape of an input; opt, for a dynamic one.")
-]
-MinShape = Annotated[list[str], typer.Option("--min-shape", metavar="[NAME=]SHAPE", help="Smallest dynamic shape.")]
-OptShape = Annotated[list[str], typer.Option("--opt-shape", metavar="[NAME=]SHAPE", help="Shape to optimise for.")]
-MaxShape = Annotated[list[str], typer.Option("--max-shape", metavar="[NAME=]SHAPE", help="Largest dynamic shape.")]
 DType = Annotated[list[str], typer.Option("--dtype", metavar="[NAME=]fp32", help="Data type of an input.")]
 Attr = Annotated[
     list[str], typer.Option("--attr", metavar="NAME=VALUE", help="Plugin attribute; 1,1,1,1 for an array.")
@@ -103,13 +97,15 @@ def build(
     """Compile and check a target, and build its engine where TensorRT's builder and a GPU are."""
     if engine is Engine.tensorrt:
         _require_bake()
-    report = _compile(target, locals())
+    options = locals()
+    report = _compile(target, options)
     if format is Format.text:
         _print_report(report, format)
     baked = None
     if report.path and engine is not Engine.bundle:
         with working() as progress:
-            baked = cli_bake.plan_for(report.path, len({v.arch for v in report.bundle.variants}), progress)
+            archs = {v.arch for v in report.bundle.variants}
+            baked = cli_bake.plan_for(report.path, len(archs), shapes_of(options), progress)
     if format is Format.json:
         _print_report(report, format, baked)
     elif baked:
@@ -176,32 +172,8 @@ def _compile(target: str, options: dict[str, Any]) -> Report:
 
 def request_of(options: Mapping[str, Any]) -> Request:
     """What the options of shapes, data types and attributes ask for, by their parameters' names."""
-    from aotfactory.targets import Request, parse_shape
-
-    def shapes(name: str) -> dict[str | None, tuple[int, ...]]:
-        return _named(f"--{name.replace('_', '-')}", options[name], parse_shape)
-
-    return Request(
-        shape=shapes("shape"),
-        min_shape=shapes("min_shape"),
-        opt_shape=shapes("opt_shape"),
-        max_shape=shapes("max_shape"),
-        dtype=_named("--dtype", options["dtype"], str),
-        attributes=_attributes(options["attr"]),
-    )
-
-
-def _named(option: str, texts: Sequence[str], convert: Callable[[str], Value]) -> dict[str | None, Value]:
-    """``NAME=value`` and bare ``value`` options, by name; the bare one under None."""
-    found: dict[str | None, Value] = {}
-    for text in texts:
-        name, equals, value = text.rpartition("=")
-        key = name if equals else None
-        if key in found:
-            whose = f"for {key}" if key else "without a name"
-            raise UsageError(f"{option} is given twice {whose}", hint=f"name the inputs: {option} NAME={value}")
-        found[key] = convert(value)
-    return found
+    dtype, attributes = named("--dtype", options["dtype"], str), _attributes(options["attr"])
+    return dataclasses.replace(shapes_of(options), dtype=dtype, attributes=attributes)
 
 
 def _attributes(texts: Sequence[str]) -> dict[str, str]:

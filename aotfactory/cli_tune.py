@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aotfactory.cli_build import (
-    Attr,
-    DType,
-    FormatOption,
-    MaxShape,
-    MinShape,
-    OptShape,
-    Out,
-    Plugins,
-    ShapeOption,
-    Target,
-    request_of,
-)
+from aotfactory.cli_build import Attr, DType, FormatOption, Out, Plugins, Target, request_of
+from aotfactory.cli_shapes import MaxShape, MinShape, OptShape, ShapeOption
 from aotfactory.terminal import Format, print_json, show, working
 
 if TYPE_CHECKING:

@@ -17,12 +17,13 @@ from aotfactory.arch import PORTABLE, Arch, native_arch
 from aotfactory.bundle import Bundle, Variant
 from aotfactory.bundled_kernels import bundled_kernels
 from aotfactory.engine_log import make_logger, make_monitor
-from aotfactory.engine_network import add_calls, parse_model, trt_dtype
-from aotfactory.errors import AotError, CheckError, MissingError
+from aotfactory.engine_network import add_calls, parse_model, trt_dtype, uses_model
+from aotfactory.errors import AotError, CheckError, MissingError, UsageError
 from aotfactory.files import replace_file
 from aotfactory.network import Network, Profile
 from aotfactory.plan_options import HARDWARE, VERBOSITY, PlanOptions, require_consistent, require_supported
 from aotfactory.plugin_answers import Served
+from aotfactory.targets import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class Plan:
         arch: What its kernels were chosen for.
         kernels: Variants whose entry name is in the plan: those that run. Empty if the plan hides its kernels.
         offered: Variants that TensorRT asked for and could choose from.
+        inputs: The profile of each of its inputs. Of an ONNX model they are the model's, not the bundle's.
+        outputs: Their names.
         layers: What the engine inspector says of each layer.
         flags: Builder and network flags and preview features that were set.
         messages: TensorRT's warnings.
@@ -44,6 +47,8 @@ class Plan:
     arch: Arch
     kernels: tuple[Variant, ...]
     offered: tuple[Variant, ...]
+    inputs: Mapping[str, Profile]
+    outputs: tuple[str, ...]
     layers: tuple[Any, ...]
     flags: tuple[str, ...]
     messages: tuple[str, ...]
@@ -71,6 +76,8 @@ def build_plan(
         KeyboardInterrupt: Ctrl-C; the builder was told to stop.
     """
     require_consistent(options)
+    if options.shapes != Request() and not uses_model(bundle.network, options):
+        raise UsageError("--shape is for ONNX models", hint="a bundle has the shapes that it was compiled for")
     tensorrt = tensorrt_api.require_builder()
     require_supported(tensorrt.version)
     gpu = options.arch or native_arch()
@@ -107,7 +114,14 @@ def _built(
         raise served.error or error from error
     if served.error is not None:
         raise served.error
-    return {"data": data, "layers": layers, "flags": tuple(build.flags), "messages": tuple(build.logger.warnings)}
+    return {
+        "data": data,
+        "inputs": build.profiles,
+        "outputs": tuple(build.outputs),
+        "layers": layers,
+        "flags": tuple(build.flags),
+        "messages": tuple(build.logger.warnings),
+    }
 
 
 def _cache_file(options: PlanOptions, sha256: str, arch: Arch, version: str) -> Path | None:
@@ -136,14 +150,19 @@ class _Build:
         self.definition = self.builder.create_network(flags=1 << int(typed))
         self.definition.name = bundle.network.name
         self.parser: Any = None
+        self.profiles: dict[str, Profile] = {}
+
+    @property
+    def outputs(self) -> list[str]:
+        return [self.definition.get_output(i).name for i in range(self.definition.num_outputs)]
 
     def run(self, cache: Path | None) -> bytes:
-        if self.options.mode == "onnx" or self.network.target.endswith(".onnx"):
+        if self.options.mode == "onnx" or uses_model(self.network, self.options):
             self.parser = self.trt.OnnxParser(self.definition, self.logger)
-            profiles = parse_model(self.parser, self.network, self.options)
+            self.profiles = parse_model(self.parser, self.network, self.options)
         else:
-            profiles = add_calls(self.trt, self.trtp, self.definition, self.network, self.options)
-        self._configure(profiles)
+            self.profiles = add_calls(self.trt, self.trtp, self.definition, self.network, self.options)
+        self._configure()
         self._read_cache(cache)
         monitor = make_monitor(self.trt, self.progress)
         self.config.progress_monitor = monitor
@@ -165,9 +184,7 @@ class _Build:
         if engine is None:
             raise self._failed("TensorRT cannot load the plan that it built")
         made = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
-        wanted = {self.definition.get_input(i).name for i in range(self.definition.num_inputs)} | {
-            self.definition.get_output(i).name for i in range(self.definition.num_outputs)
-        }
+        wanted = {self.definition.get_input(i).name for i in range(self.definition.num_inputs)} | set(self.outputs)
         if made != wanted:
             raise CheckError(f"the plan has the tensors {sorted(made)} instead of {sorted(wanted)}")
         for tensor in self.network.tensors:
@@ -179,7 +196,7 @@ class _Build:
         layers: list[Any] = json.loads(text).get("Layers", [])
         return layers
 
-    def _configure(self, profiles: Mapping[str, Profile]) -> None:
+    def _configure(self) -> None:
         trt, config, options = self.trt, self.config, self.options
         if any(tensor.aliases for tensor in self.network.tensors):
             feature = trt.PreviewFeature.ALIASED_PLUGIN_IO_10_03
@@ -199,7 +216,7 @@ class _Build:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
         if options.optimization_level is not None:
             config.builder_optimization_level = options.optimization_level
-        dynamic = {name: p for name, p in profiles.items() if p.min != p.max}
+        dynamic = {name: p for name, p in self.profiles.items() if p.min != p.max}
         if dynamic:
             profile = self.builder.create_optimization_profile()
             for name, p in dynamic.items():

@@ -60,7 +60,7 @@ def parse_model(parser: Any, network: Network, options: PlanOptions) -> dict[str
     for call in network.calls:
         _plugin(call.plugin, options)
     aot = not options.jit
-    if network.target.endswith(".onnx") or options.model:
+    if uses_model(network, options):
         path = options.model or Path(network.target)
         model, profiles = onnx_export.mark(path, network, options.shapes, aot=aot)
     else:
@@ -71,6 +71,11 @@ def parse_model(parser: Any, network: Network, options: PlanOptions) -> dict[str
         errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise CheckError("TensorRT's ONNX parser refused the model" + "".join(f"\n  {e}" for e in errors))
     return profiles
+
+
+def uses_model(network: Network, options: PlanOptions) -> bool:
+    """Whether the plan is built from the user's own ONNX model."""
+    return network.target.endswith(".onnx") or options.model is not None
 
 
 def trt_dtype(trt: Any, name: str) -> Any:

@@ -7,7 +7,6 @@ attribute ``aot``; the other attributes become plugin fields, and only some of O
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,15 @@ import onnx_graphsurgeon as gs
 from aotfactory import dtypes
 from aotfactory.errors import UsageError
 from aotfactory.network import Network, Profile
-from aotfactory.symbolic import Constant, Symbol
+from aotfactory.onnx_network import symbol
+from aotfactory.symbolic import Constant, Expr, Symbol
+from aotfactory.targets import Request, check_names, profile_of
 
 OPSET = 17
+Ends = tuple[int, int, int]
+"""Of one dimension: min, opt, max."""
+
+RECOMPILE = "compile the bundle again, for this model and these shapes"
 
 
 def export(network: Network, *, aot: bool) -> onnx.ModelProto:
@@ -59,7 +64,7 @@ def export(network: Network, *, aot: bool) -> onnx.ModelProto:
     return gs.export_onnx(graph, do_type_check=False)
 
 
-def mark(path: Path, network: Network, shapes: Mapping[str, Profile], *, aot: bool) -> tuple[Any, dict[str, Profile]]:
+def mark(path: Path, network: Network, shapes: Request, *, aot: bool) -> tuple[Any, dict[str, Profile]]:
     """The user's model with the shapes and the implementation that the bundle was made for.
 
     Args:
@@ -70,7 +75,8 @@ def mark(path: Path, network: Network, shapes: Mapping[str, Profile], *, aot: bo
         The model, and the profile of each of its inputs.
 
     Raises:
-        UsageError: The file cannot be read, or an input has an open dimension that nothing fixes.
+        UsageError: The file cannot be read, is another model than the bundle's, or an input has an open dimension that
+            nothing fixes.
     """
     try:
         model = onnx.load(path)
@@ -96,7 +102,9 @@ def mark(path: Path, network: Network, shapes: Mapping[str, Profile], *, aot: bo
         )
     constants = {i.name for i in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
-    return model, {value.name: _pin(value, network, shapes, path) for value in inputs}
+    names = [value.name for value in inputs]
+    check_names(shapes, names, str(path))
+    return model, {v.name: _pin(v, network, profile_of(shapes, v.name, names), path) for v in inputs}
 
 
 def _which(namespace: str, aot: bool) -> dict[str, Any]:
@@ -128,26 +136,48 @@ def _element(dtype: str) -> Any:
     return onnx.helper.np_dtype_to_tensor_dtype(dtypes.find(dtype).array)
 
 
-def _pin(value: onnx.ValueInfoProto, network: Network, shapes: Mapping[str, Profile], path: Path) -> Profile:
-    """Write what the bundle knows of an input's dimensions into the model; returns the input's profile."""
-    dims = value.type.tensor_type.shape.dim
-    known = next((t.shape for t in network.tensors if t.name == value.name), None)
-    ends: dict[str, list[int]] = {"min": [], "opt": [], "max": []}
+def _pin(value: onnx.ValueInfoProto, network: Network, asked: Profile | None, path: Path) -> Profile:
+    """Write the static dimensions of an input into the model; returns the input's profile.
+
+    A dimension is what the bundle was compiled for; where the bundle says nothing of it, what the model says or else
+    what was asked for. Any two that say something must agree.
+    """
+    kind, where = value.type.tensor_type, f"{path}: input {value.name}"
+    tensor = next((t for t in network.tensors if t.name == value.name), None)
+    known = [_ends(d, network) for d in tensor.shape] if tensor else None
+    wanted = list(zip(asked.min, asked.opt, asked.max, strict=True)) if asked else None
+    if not kind.HasField("shape"):
+        kind.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in known or wanted or ())
+    dims = kind.shape.dim
+    if any(given is not None and len(given) != len(dims) for given in (known, wanted)):
+        raise UsageError(f"{where} has {len(dims)} dimensions in the model", hint=RECOMPILE)
+    ends: list[Ends] = []
     for axis, dim in enumerate(dims):
-        name = dim.dim_param if dim.dim_param.isidentifier() else f"{value.name}_{axis}"
-        extent = known[axis] if known else Constant(dim.dim_value) if dim.HasField("dim_value") else Symbol(name)
-        given = shapes.get(value.name)
-        for point, sizes in ends.items():
-            if given is not None:
-                sizes.append(getattr(given, point)[axis])
-                continue
-            at = {symbol: getattr(r, point) for symbol, r in network.ranges.items()}
-            if not extent.symbols <= at.keys():
-                raise UsageError(
-                    f"{path}: dimension {axis} of input {value.name} is open, and the bundle does not say what it is",
-                    hint=f"give --shape {value.name}=...",
-                )
-            sizes.append(extent.evaluate(at))
-        if ends["min"][axis] == ends["max"][axis]:
-            dim.dim_value = ends["max"][axis]
-    return Profile(**{point: tuple(sizes) for point, sizes in ends.items()})
+        name = symbol(value.name, axis, dim.dim_param)
+        in_range = _ends(Symbol(name), network) if name in network.ranges else None
+        said = {
+            "the bundle": known[axis] if known else in_range,
+            "the model": (dim.dim_value,) * 3 if dim.HasField("dim_value") else None,
+            "--shape": wanted[axis] if wanted else None,
+        }
+        found = {who: extents for who, extents in said.items() if extents is not None}
+        if not found:
+            raise UsageError(
+                f"{where}: dimension {axis} is open, and the bundle does not say what it is",
+                hint=f"give --shape {value.name}=..., or --min-shape, --opt-shape and --max-shape",
+            )
+        if len(set(found.values())) > 1:
+            texts = (f"{' to '.join(map(str, dict.fromkeys(n)))} in {who}" for who, n in found.items())
+            raise UsageError(f"{where}: dimension {axis} is {', '.join(texts)}", hint=RECOMPILE)
+        ends += set(found.values())  # which is one
+        if ends[axis][0] == ends[axis][2]:
+            dim.dim_value = ends[axis][0]
+    low, opt, high = (tuple(e[i] for e in ends) for i in range(3))
+    return Profile(min=low, opt=opt, max=high)
+
+
+def _ends(expr: Expr, network: Network) -> Ends:
+    low, opt, high = (
+        expr.evaluate({n: getattr(r, point) for n, r in network.ranges.items()}) for point in ("min", "opt", "max")
+    )
+    return low, opt, high

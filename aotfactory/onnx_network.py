@@ -234,12 +234,15 @@ def _input(value: onnx.ValueInfoProto, names: list[str], request: Request) -> Ne
         if len(point) != len(dims) or any(isinstance(d, int) and d != n for d, n in zip(dims, point, strict=True)):
             shape = "x".join(str(d) or "?" for d in dims)
             raise UsageError(f"{where} is {shape} in the model, not {'x'.join(map(str, point))}")
-    default = re.sub(r"\W", "_", value.name, flags=re.ASCII)[:48]
-    symbols = tuple(
-        d if isinstance(d, str) and SYMBOL.fullmatch(d) and not keyword.iskeyword(d) else f"x_{default}_{axis}"
-        for axis, d in enumerate(dims)
-    )
+    symbols = tuple(symbol(value.name, axis, d) for axis, d in enumerate(dims))
     return NetworkInput(name=value.name, dtype=_dtype(kind.elem_type, where), profile=asked, dims=symbols)
+
+
+def symbol(name: str, axis: int, dim: int | str) -> str:
+    """What a dimension of a model's input is called where it is dynamic: as in the model, if that will do."""
+    if isinstance(dim, str) and SYMBOL.fullmatch(dim) and not keyword.iskeyword(dim):
+        return dim
+    return f"x_{re.sub(r'[^0-9A-Za-z_]', '_', name)[:48]}_{axis}"
 
 
 def _tensor(name: str, element: int, shape: tuple[Expr, ...], where: str, path: Path) -> Tensor:

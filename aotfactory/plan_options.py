@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from aotfactory.arch import Arch
 from aotfactory.errors import MissingError, UsageError
-from aotfactory.network import Profile
+from aotfactory.targets import Request
 
 OLDEST, NEWEST_MAJOR = (10, 9), 11
 BROKEN = (10, 14)
@@ -30,7 +29,7 @@ class PlanOptions:
         tactic: The only tactic to offer, for calls that have it.
         arch: Of the GPU; None: this machine's.
         model: The ONNX file, if not where the bundle was compiled from.
-        shapes: Of the model's inputs whose open dimensions the bundle says nothing of.
+        shapes: What was asked for the shapes of the model's inputs, where the bundle says nothing of them.
         version_compatible: The plan runs in later TensorRT versions of the same major version, through the lean
             runtime, which the plan contains unless `exclude_lean_runtime`.
         hardware_compatibility: One of `HARDWARE`; ``ampere+`` takes a bundle with portable kernels.
@@ -45,7 +44,7 @@ class PlanOptions:
     tactic: int | None = None
     arch: Arch | None = None
     model: Path | None = None
-    shapes: Mapping[str, Profile] = field(default_factory=dict)
+    shapes: Request = field(default_factory=Request)
     version_compatible: bool = False
     exclude_lean_runtime: bool = False
     hardware_compatibility: str = "none"

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from aotfactory.arch import driver_version
-from aotfactory.bundle import MANIFEST, Bundle, network_to_json
+from aotfactory.bundle import MANIFEST, Bundle, network_from_json, network_to_json
 from aotfactory.checks import Check
 from aotfactory.engine import Plan
-from aotfactory.errors import DefinitionError, UsageError
+from aotfactory.engine_network import uses_model
+from aotfactory.errors import CheckError, DefinitionError, UsageError
 from aotfactory.files import replace_file
+from aotfactory.network import Network
 from aotfactory.plan_options import PlanOptions
 
 SCHEMA = "aotfactory.plan/1"
@@ -59,7 +61,10 @@ def make_record(
             for name, value in asdict(options).items()
             if name not in ("arch", "shapes")
         },
+        "model": _model(bundle, options),
         "flags": list(plan.flags),
+        "inputs": {name: asdict(profile) for name, profile in plan.inputs.items()},
+        "outputs": list(plan.outputs),
         "network": network_to_json(bundle.network),
         "kernels": [
             {
@@ -78,6 +83,14 @@ def make_record(
         "seconds": plan.seconds,
         "checks": [],
     }
+
+
+def _model(bundle: Bundle, options: PlanOptions) -> dict[str, str] | None:
+    """The ONNX model that the plan was built from, unless one was written for the bundle."""
+    if not uses_model(bundle.network, options):
+        return None
+    path = options.model or Path(bundle.network.target)
+    return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def chosen_tactics(plan: Plan) -> list[dict[str, Any]]:
@@ -103,18 +116,27 @@ def write(plan: Plan, record: Mapping[str, Any], path: Path) -> None:
     Raises:
         UsageError: They cannot be written.
     """
-    try:
-        replace_file(path, plan.data)
-        replace_file(record_path(path), _text(record))
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", hint="choose another --out") from error
+    _replace(path, plan.data)
+    _replace(record_path(path), _text(record))
 
 
 def add_checks(path: Path, checks: Iterable[Check]) -> None:
-    """Add what was checked of a plan to its record."""
+    """Add what was checked of a plan to its record.
+
+    A check replaces an earlier one of the same name and subject, but one that was skipped replaces none: what another
+    machine has seen of this plan still holds.
+
+    Raises:
+        UsageError: The record cannot be written.
+    """
     record = read(path)
-    record["checks"] = [*record["checks"], *(asdict(check) for check in checks)]
-    replace_file(record_path(path), _text(record))
+    kept = {(check["name"], check["subject"]): check for check in record["checks"]}
+    for check in checks:
+        if check.status != "skipped" or (check.name, check.subject) not in kept:
+            kept[check.name, check.subject] = asdict(check)
+    if list(kept.values()) != record["checks"]:
+        record["checks"] = list(kept.values())
+        _replace(record_path(path), _text(record))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -134,6 +156,23 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise DefinitionError(f"the record's schema is not {SCHEMA}", where=str(beside), hint="bake the plan again")
     return record
+
+
+def verified(path: Path) -> dict[str, Any]:
+    """The record of a plan that it agrees with.
+
+    Raises:
+        CheckError: Plan, record and bundle disagree.
+        UsageError, DefinitionError: See `problems`.
+    """
+    if found := problems(path):
+        raise CheckError("; ".join(found), hint="bake the plan again")
+    return read(path)
+
+
+def network(record: Mapping[str, Any]) -> Network:
+    """The network of the bundle that a plan was built from."""
+    return network_from_json({"name": record["name"], "target": record["target"], **record["network"]})
 
 
 def problems(path: Path) -> list[str]:
@@ -165,6 +204,15 @@ def gpu_name() -> str | None:
     if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0) or driver.cuDeviceGetName(text, 256, device):
         return None
     return text.value.decode(errors="replace")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    try:
+        replace_file(path, data)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}", hint="choose a directory that can be written: bake --out"
+        ) from error
 
 
 def _text(record: Mapping[str, Any]) -> bytes:

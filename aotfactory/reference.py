@@ -61,9 +61,23 @@ def rounded(array: Array, tensor: Tensor) -> Array:
         return array.astype(dtypes.find(tensor.dtype).array)
 
 
+def tolerances(network: Network, find_recipe: FindRecipe) -> dict[str, Tolerance]:
+    """How far each tensor may be from its reference, by the recipe of the call that makes it."""
+    found: dict[str, Tolerance] = {}
+    for call in network.calls:
+        if recipe := find_recipe(call.plugin):
+            found |= dict.fromkeys(call.outputs, tolerance(network, recipe, call))
+    return found
+
+
+def tolerance(network: Network, recipe: Recipe, call: Call) -> Tolerance:
+    """How far a call's outputs may be from the reference: as its first input's type has it."""
+    return recipe.tolerance.get(network.tensor(call.inputs[0]).dtype, Tolerance())
+
+
 def mismatch(network: Network, recipe: Recipe, call: Call, out: Array, expected: Array) -> str | None:
     """What is wrong with one output of a call, by its recipe's tolerance, or None."""
-    return data.mismatch(out, expected, recipe.tolerance.get(network.tensor(call.inputs[0]).dtype, Tolerance()))
+    return data.mismatch(out, expected, tolerance(network, recipe, call))
 
 
 def compare(

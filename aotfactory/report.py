@@ -158,6 +158,8 @@ def print_record(console: Console, record: Mapping[str, Any]) -> None:
     for kernel in record["kernels"]:
         if kernel["in_plan"]:
             _say(console, f"  kernel of {escape(kernel['call'])}: {escape(kernel['id'])}, tactic {kernel['tactic']}")
+    for check in record["checks"]:
+        _say(console, f"  {check['name']}: {MARKS[check['status']]} {escape(check['detail'])}")
     for message in record["messages"]:
         _say(console, f"  TensorRT warned: {escape(message)}")
     _say(console, "plan, record and bundle agree")

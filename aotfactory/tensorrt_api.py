@@ -196,6 +196,7 @@ def _guard_constructors(trt: Any, reason: str) -> None:
     """
     runtime_init = trt.Runtime.__init__
 
+    @functools.wraps(trt.Builder.__init__)
     def init_builder(self: Any, *args: Any, **kwargs: Any) -> None:
         _no_builder(reason)
 

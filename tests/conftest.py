@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a test needs (`gpu`, `tensorrt`, `launcher`) and whether this machine has it."""
+"""What a test needs (`gpu`, `tensorrt`, `launcher`, `runner`) and whether this machine has it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import functools
 from importlib import metadata
 
 import pytest
+from commands import run  # noqa: F401  (a fixture for all tests)
 
 from aotfactory import tensorrt_api
 from aotfactory.errors import AotError, MissingError
-from aotfactory.run.launcher_build import build_launcher
+from aotfactory.run.launcher import build_launcher
+from aotfactory.run.runner import build_runner
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,15 +54,28 @@ def no_launcher() -> str:
     return ""
 
 
+@functools.cache
+def no_runner() -> str:
+    """Why the runner cannot be built; empty if it can, and then it is."""
+    try:
+        build_runner()
+    except MissingError as error:
+        return f"no runner: {' '.join(error.message.split())}"
+    return ""
+
+
+ALSO_REQUIRED = {"launcher": ("gpu", "tensorrt"), "runner": ("tensorrt",)}
+"""What a required test needs besides is required as well; the runner's headers only where TensorRT is."""
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     config = item.config
     if item.get_closest_marker("slow") and not config.getoption("--run-slow") and "slow" not in config.option.markexpr:
         pytest.skip("slow: give --run-slow")
-    required = [marker for marker in ("gpu", "tensorrt") if item.get_closest_marker(marker)]
-    for marker, missing in (("gpu", no_gpu), ("tensorrt", no_tensorrt), ("launcher", no_launcher)):
+    needs = {"gpu": no_gpu, "tensorrt": no_tensorrt, "launcher": no_launcher, "runner": no_runner}
+    for marker, missing in needs.items():
         if item.get_closest_marker(marker) and (reason := missing()):
-            # What a required test needs besides is required as well.
-            for name in required if marker == "launcher" else [marker]:
-                if config.getoption(f"--require-{name}"):
+            for name in ALSO_REQUIRED.get(marker, (marker,)):
+                if item.get_closest_marker(name) and config.getoption(f"--require-{name}"):
                     pytest.fail(f"--require-{name} was given: {reason}", pytrace=False)
             pytest.skip(reason)

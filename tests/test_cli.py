@@ -15,42 +15,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from commands import Run
 from small_definitions import SOURCE, Definitions, changed
 
 from aotfactory import cli, cli_bake, cli_build, tensorrt_api, terminal
+from aotfactory.targets import Request
 
 # A job that a shell runs in the background has SIGINT ignored, and so have its children.
 HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 COMMAND = [sys.executable, "-c", f"{HEED}; from aotfactory.cli import main; main()"]
-
-
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["aotfactory", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert isinstance(caught.value.code, int)
-        return Result(caught.value.code, out, err)
-
-    return run
 
 
 @pytest.fixture
@@ -151,10 +129,10 @@ class TestBuild:
     def test_the_plan_where_it_can_be_made(
         self, run: Run, copy: Definitions, monkeypatch: pytest.MonkeyPatch, engine: str
     ) -> None:
-        made: list[tuple[Path, int]] = []
+        made: list[tuple[Path, int, Request]] = []
 
-        def plan_for(path: Path, archs: int, progress: object) -> SimpleNamespace:
-            made.append((path, archs))
+        def plan_for(path: Path, archs: int, shapes: Request, progress: object) -> SimpleNamespace:
+            made.append((path, archs, shapes))
             plan = SimpleNamespace(kernels=[], messages=["[a warning]"], sha256="ab12")
             return SimpleNamespace(path=Path("engines/copy.plan"), plan=plan)
 
@@ -168,7 +146,7 @@ class TestBuild:
         report = json.loads(run(*build(copy, "--shape", "1x64", "--engine", engine, "--format", "json")).out)
         assert report["engine"] == {"kind": "plan", "path": "engines/copy.plan", "sha256": "ab12"}
         assert report["bundle"]["path"] == "engines/copy.aot"
-        assert made == [(Path("engines/copy.aot"), 2)] * 2
+        assert made == [(Path("engines/copy.aot"), 2, Request(shape={None: (1, 64)}))] * 2
 
     def test_no_plan_where_none_is_asked_for(
         self, run: Run, copy: Definitions, monkeypatch: pytest.MonkeyPatch
@@ -224,6 +202,7 @@ class TestOtherCommands:
             "gpu": {"name": "a GPU", "arch": "sm_90"},
             "kernels": kernels,
             "messages": ["[W] something"],
+            "checks": [{"name": "runner", "subject": "copy.plan", "status": "passed", "detail": "at min"}],
         }
         path.with_name("copy.plan.json").write_text(json.dumps(record))
         return path
@@ -235,6 +214,7 @@ class TestOtherCommands:
         assert "kernel of copy: copy.sm_90.fp32-fp32.t2, tactic 2\n" in done.out
         assert "t1" not in done.out
         assert "TensorRT warned: [W] something\n" in done.out
+        assert "  runner: ok at min\n" in done.out
         assert json.loads(run("inspect", str(plan), "--format", "json").out)["schema"] == "aotfactory.plan/1"
 
     def test_inspect_a_plan_of_another_record(self, run: Run, plan: Path) -> None:

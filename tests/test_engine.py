@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import inspect
 import json
 import subprocess
@@ -17,10 +18,12 @@ import pytest
 from doubles.builder import CACHE
 from doubles.runtime import full_tensorrt, read_plan
 from doubles.samples import SHAPES, SM_90, Sample, compiled, sample
+from plan_in_python import execute
 from tensorrt.plugin import _lib
+from test_trtexec import case, check_outputs
 
 from aotfactory import bundle as bundles
-from aotfactory import engine, provenance, tensorrt_api
+from aotfactory import data, engine, provenance, tensorrt_api
 from aotfactory.bake import bake
 from aotfactory.bundle import Bundle
 from aotfactory.catalog import Catalog
@@ -236,6 +239,7 @@ def test_options_reach_the_builder(tensorrt):
         ({"optimization_level": 6}, "optimization level 6"),
         ({"workspace": -1}, "workspace of -1 bytes"),
         ({"jit": True, "tactic": 1}, "--tactic is for the bundle's kernels"),
+        ({"shapes": Request(shape={"x": (1, 3, 32, 32)})}, "--shape is for ONNX models"),
     ],
 )
 def test_options_that_contradict_each_other(tensorrt, options, message):
@@ -341,8 +345,15 @@ def test_users_model(tensorrt, tmp_path, request_, first):
     path = chain_model(tmp_path / "model.onnx", ["N", 3, "H", "W"], first=first)
     item = compiled(str(path), request_)
     # The bundle has no input x where another node comes first, and so not what --shape made of its dimensions.
-    shapes = {"x": Profile.static(request_.shape["x"])} if first and request_.shape else {}
-    plan = plan_of(item, model=path, shapes=shapes)
+    plan = plan_of(item, model=path, shapes=request_)
+    x = (
+        Profile.static((2, 3, 8, 8))
+        if request_.shape
+        else Profile(min=(1, 3, 8, 8), opt=(2, 3, 9, 9), max=(4, 3, 16, 16))
+    )
+    assert (plan.inputs, plan.outputs) == ({"x": x}, ("y",))
+    if not (first and request_.shape):  # what is dynamic has its name and range in the bundle
+        assert plan_of(item, model=path).inputs == {"x": x}
     layers = read_plan(plan.data)["layers"]
     for layer, call in zip(layers, item.bundle.network.calls, strict=True):
         variant = next(v for v in plan.kernels if v.kernel == layer["kernel"])
@@ -360,11 +371,32 @@ def test_users_model_that_changed(tensorrt, tmp_path):
     with pytest.raises(DefinitionError, match="was not compiled for: no call has these attributes"):
         plan_of(item, model=path)
     chain_model(path, [2, 3, 9, 9])
-    with pytest.raises((DefinitionError, CheckError), match="no call has inputs of these shapes"):
-        plan_of(item, model=path, shapes={"x": Profile.static((2, 3, 9, 9))})
-    path.unlink()
-    with pytest.raises(UsageError, match="cannot be read as an ONNX model"):
+    with pytest.raises(UsageError, match="input x: dimension 2 is 8 in the bundle, 9 in the model"):
         plan_of(item, model=path)
+    chain_model(path, [2, 3, "H", "W"])
+    with pytest.raises(
+        UsageError, match=r"dimension 3 is 8 in the bundle, 7 in --shape(.|\n)*compile the bundle again"
+    ):
+        plan_of(item, model=path, shapes=Request(shape={None: (2, 3, 8, 7)}))
+    chain_model(path, [3, 8, 8])
+    with pytest.raises(UsageError, match="input x has 3 dimensions in the model"):
+        plan_of(item, model=path)
+    between = compiled(str(chain_model(path, [2, 3, 8, 8], first=True)), Request())
+    chain_model(path, [2, 3, 9, 9], first=True)
+    with pytest.raises((DefinitionError, CheckError), match="no call has inputs of these shapes"):
+        plan_of(between, model=path)
+
+
+def test_users_model_that_moved(tensorrt, tmp_path):
+    path = chain_model(tmp_path / "model.onnx", [2, 3, 8, 8])
+    item = compiled(str(path), Request())
+    moved = path.rename(tmp_path / "moved.onnx")
+    with pytest.raises(UsageError, match=r"model\.onnx cannot be read(.|\n)*say where the model is: --model PATH"):
+        plan_of(item)
+    record = bake(item.path, options=PlanOptions(arch=SM_90, model=moved), out=tmp_path).record
+    assert record["model"] == {"path": str(moved), "sha256": hashlib.sha256(moved.read_bytes()).hexdigest()}
+    assert record["inputs"] == {"x": {"min": (2, 3, 8, 8), "opt": (2, 3, 8, 8), "max": (2, 3, 8, 8)}}
+    assert record["outputs"] == ["y"]
 
 
 def test_open_dimension_of_another_input(tensorrt, tmp_path):
@@ -378,10 +410,21 @@ def test_open_dimension_of_another_input(tensorrt, tmp_path):
     path = tmp_path / "model.onnx"
     onnx.save(gs.export_onnx(gs.Graph(nodes, [x, z], [y, w], opset=17), do_type_check=False), path)
     item = compiled(str(path), Request(shape={"z": (2, 4)}))
-    with pytest.raises(UsageError, match=r"dimension 0 of input z is open(.|\n)*--shape z="):
+    with pytest.raises(UsageError, match=r"input z: dimension 0 is open(.|\n)*--shape z="):
         plan_of(item, model=path)
-    shapes = {"z": Profile(min=(1, 4), opt=(2, 4), max=(3, 4))}
+    with pytest.raises(UsageError, match=r"--shape: .*model\.onnx has no input 'a'"):
+        plan_of(item, model=path, shapes=Request(shape={"a": (1,)}))
+    shapes = Request(min_shape={"z": (1, 4)}, opt_shape={"z": (2, 4)}, max_shape={"z": (3, 4)})
     assert read_plan(plan_of(item, model=path, shapes=shapes).data)["points"] == {"z_0": [1, 2, 3]}
+
+
+def test_input_of_unknown_rank(tensorrt, tmp_path):
+    path = chain_model(tmp_path / "model.onnx", [2, 3, 8, 8])
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, path)
+    item = compiled(str(path), Request(shape={"x": (2, 3, 8, 8)}))
+    assert plan_of(item, model=path).inputs == {"x": Profile.static((2, 3, 8, 8))}
 
 
 # --- the written plan ------------------------------------------------------------------------------------------------
@@ -466,11 +509,37 @@ def test_tensorrt_builds_the_samples(name, mode, jit, tmp_path):
 @pytest.mark.gpu
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", SHAPES)
-def test_tensorrt_builds_every_tactic(name, mode, tmp_path):
+def test_every_tactic_is_built_saved_loaded_and_right(name, mode, tmp_path):
+    _, inputs, references = case(name, "max")
     item = sample(name, portable=True)
     for tactic in sorted({v.tactic for v in item.bundle.variants}):
-        plan = bake(item.path, options=PlanOptions(mode=mode, tactic=tactic), out=tmp_path).plan
-        assert {v.tactic for v in plan.kernels} == {tactic}
+        baked = bake(item.path, options=PlanOptions(mode=mode, tactic=tactic), out=tmp_path)
+        assert {v.tactic for v in baked.plan.kernels} == {tactic}
+        check_outputs(execute(baked.path.read_bytes(), inputs), references)
+
+
+@pytest.mark.tensorrt
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", SHAPES)
+def test_jit_plans_are_right(name, mode, tmp_path):
+    """In this process, which has the plugins: their `impl` runs in Python, by torch."""
+    pytest.importorskip("torch")
+    _, inputs, references = case(name, "min")
+    path = bake(sample(name, portable=True).path, options=PlanOptions(mode=mode, jit=True), out=tmp_path).path
+    check_outputs(execute(path.read_bytes(), inputs), references)
+
+
+@pytest.mark.tensorrt
+@pytest.mark.gpu
+def test_users_model_is_right(tmp_path):
+    """At shapes that are neither end of the profile nor its opt."""
+    model = chain_model(tmp_path / "model.onnx", ["N", 3, "H", "W"], first=True)
+    item = compiled(str(model), Request(**DYNAMIC), portable=True)
+    path = bake(item.path, options=PlanOptions(mode="onnx", shapes=Request(**DYNAMIC))).path
+    x = data.make("x", "fp32", (3, 3, 11, 13))
+    y = np.pad(np.maximum(x, 0), ((0, 0), (0, 0), (1, 1), (1, 1)), "wrap")
+    check_outputs(execute(path.read_bytes(), {"x": x}), {"y": np.pad(y, ((0, 0), (0, 0), (1, 1), (1, 1)), "wrap")})
 
 
 @pytest.mark.tensorrt

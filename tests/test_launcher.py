@@ -19,8 +19,9 @@ import pytest
 
 from aotfactory import symbolic
 from aotfactory.errors import CheckError, DefinitionError, MissingError, UsageError
-from aotfactory.run import launcher_build
+from aotfactory.run import cmake
 from aotfactory.run.launcher import LaunchResult, build_launcher, run_launcher
+from aotfactory.run.process import run_command
 
 pytestmark = pytest.mark.launcher
 
@@ -54,12 +55,12 @@ class TestBuild:
         assert "cmake" not in capfd.readouterr().err
 
     def test_a_changed_source_is_built_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        before = launcher_build._key("c++", [])
-        sources = shutil.copytree(launcher_build.SOURCES, tmp_path / "runtime")
-        monkeypatch.setattr(launcher_build, "SOURCES", sources)
-        assert launcher_build._key("c++", []) == before
+        before = cmake.cache_key("c++")
+        sources = shutil.copytree(cmake.SOURCES, tmp_path / "runtime")
+        monkeypatch.setattr(cmake, "SOURCES", sources)
+        assert cmake.cache_key("c++") == before
         (sources / "error.h").write_text("// changed")
-        assert launcher_build._key("c++", []) != before
+        assert cmake.cache_key("c++") != before
 
     def test_no_cmake(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
@@ -79,7 +80,7 @@ class TestBuild:
             (tmp_path / package).symlink_to(f"/usr/include/{package}")
         options = [f"-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON" for name in ("nlohmann_json", "CLI11")]
         build = subprocess.run(
-            ["cmake", "-S", launcher_build.SOURCES, "-B", tmp_path / "build", *options],
+            ["cmake", "-S", cmake.SOURCES, "-B", tmp_path / "build", *options],
             env={**os.environ, "CMAKE_INCLUDE_PATH": str(tmp_path)}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert build.returncode == 0, build.stderr
@@ -96,7 +97,7 @@ class TestBuild:
 
     def test_time_limit_ends_the_whole_group(self) -> None:
         with pytest.raises(CheckError, match=r"stopped after 0\.2 s"):
-            launcher_build.run_command(["sh", "-c", "sleep 60 & sleep 60"], timeout=0.2)
+            run_command(["sh", "-c", "sleep 60 & sleep 60"], timeout=0.2)
 
 
 class TestEvaluation:
@@ -385,7 +386,7 @@ def test_declarations_of_the_driver_api() -> None:
     if include is None:
         pytest.skip("no cuda.h on this machine")
     check = ROOT / "tests" / "cpp" / "cuda_api_check.cpp"
-    command = ["c++", "-std=c++17", "-fsyntax-only", "-I", launcher_build.SOURCES, "-isystem", include, check]
+    command = ["c++", "-std=c++17", "-fsyntax-only", "-I", cmake.SOURCES, "-isystem", include, check]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from aotfactory.errors import CheckError, DefinitionError, MissingError, UsageError
+from aotfactory.run.cmake import SOURCES
 from aotfactory.run.launcher import LaunchResult, Timing, build_launcher, run_launcher
-from aotfactory.run.launcher_build import SOURCES
 
 pytestmark = pytest.mark.launcher
 

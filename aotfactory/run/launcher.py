@@ -17,9 +17,8 @@ import numpy.typing as npt
 
 from aotfactory.dtypes import find
 from aotfactory.errors import AotError, CheckError, DefinitionError, MissingError, UsageError
-from aotfactory.run.launcher_build import build_launcher, run_command
-
-__all__ = ["LaunchResult", "TacticRun", "Timing", "build_launcher", "run_launcher"]
+from aotfactory.run.cmake import build_program
+from aotfactory.run.process import run_command
 
 Array = npt.NDArray[Any]
 SCHEMA = "aotfactory.launch/1"
@@ -99,6 +98,21 @@ class LaunchResult:
         return self.runs[0].outputs
 
 
+def build_launcher(*, cache: Path | None = None, options: Sequence[str] = ()) -> Path:
+    """The path of an `aotfactory-launcher`: $AOTFACTORY_LAUNCHER, else one that is built on first use.
+
+    CMake finds nlohmann/json and CLI11 by itself or through the environment's CMAKE_PREFIX_PATH or CMAKE_INCLUDE_PATH.
+
+    Args:
+        cache: Where builds are kept, by default `cache_directory()`.
+        options: More arguments for CMake's configuration, as -DCMAKE_PREFIX_PATH=...
+
+    Raises:
+        MissingError: No CMake, compiler or headers; or $AOTFACTORY_LAUNCHER names no program.
+    """
+    return build_program("launcher", "", cache=cache, settings=options)
+
+
 def run_launcher(
     bundle: str | os.PathLike[str],
     *,
@@ -154,7 +168,7 @@ def run_launcher(
         command = [*wrapper, str(program), os.fspath(bundle), "--at", at, "--seed", str(seed), "--device", str(device)]
         command += ["--output-dir", str(directory)] if save_outputs or save_inputs else []
         for name, value in (inputs or {}).items():
-            command += ["--input", f"{name}={_input_file(value, Path(scratch))}"]
+            command += ["--input", f"{name}={input_file(value, Path(scratch))}"]
         for name, shape in (shapes or {}).items():
             command += ["--shape", f"{name}={'x'.join(map(str, shape)) or 'scalar'}"]
         command += ["--arch", arch] if arch is not None else []
@@ -181,7 +195,8 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _input_file(value: Array | Path, scratch: Path) -> Path:
+def input_file(value: Array | Path, scratch: Path) -> Path:
+    """The .npy file of an input for one of our programs; an array gets one in `scratch`."""
     if isinstance(value, Path):
         return value
     path = scratch / f"input_{len(list(scratch.iterdir()))}.npy"

@@ -21,7 +21,7 @@ from aotfactory.files import replace_file
 from aotfactory.network import Network, Tensor
 from aotfactory.recipe import Tolerance
 from aotfactory.run import trtexec_output
-from aotfactory.run.launcher_build import run_command
+from aotfactory.run.process import run_command
 from aotfactory.run.trtexec_output import Performance, Verdict
 from aotfactory.symbolic import SizeTensor
 
@@ -35,7 +35,7 @@ class TrtexecOptions:
     """How to run trtexec.
 
     Attributes:
-        program: Its path; None: see `find_trtexec`.
+        program, root: Its path, or TensorRT's directory; None: see `find_trtexec`.
         iterations, duration, warmup: At least so many, for so many seconds, after so many milliseconds. None: trtexec's
             own. A comparison of in-place plans takes one inference, since each one changes its input.
         profile: Also time each layer.
@@ -44,6 +44,7 @@ class TrtexecOptions:
     """
 
     program: Path | None = None
+    root: Path | None = None
     iterations: int | None = None
     duration: int | None = None
     warmup: int | None = None
@@ -74,8 +75,8 @@ class TrtexecResult:
     log: Path = field(default=Path())
 
 
-def find_trtexec(program: Path | None = None) -> Path:
-    """trtexec: the one given, that of $TENSORRT_ROOT, on the PATH, or where NVIDIA's packages put it.
+def find_trtexec(program: Path | None = None, root: Path | None = None) -> Path:
+    """trtexec: the one given, that of `root` or $TENSORRT_ROOT, on the PATH, or where NVIDIA's packages put it.
 
     Raises:
         MissingError: There is none.
@@ -84,18 +85,18 @@ def find_trtexec(program: Path | None = None) -> Path:
         if not os.access(program, os.X_OK) or program.is_dir():
             raise MissingError(f"{program} is no program", hint="give the path of trtexec: --trtexec PATH")
         return program
-    named = os.environ.get("TENSORRT_ROOT")
-    places = [Path(root, "bin", "trtexec") for root in ([named] if named else [])]
+    named = root or os.environ.get("TENSORRT_ROOT")
+    places = [Path(named, "bin", "trtexec")] if named else []
     if found := shutil.which("trtexec"):
         places.append(Path(found))
-    places += [Path(root, "bin", "trtexec") for root in ROOTS]
+    places += [Path(place, "bin", "trtexec") for place in ROOTS]
     for place in places:
         if os.access(place, os.X_OK):
             return place
     raise MissingError(
         "trtexec is not on this machine",
         hint="it comes with TensorRT's tar, Debian packages and containers, not with pip: --trtexec PATH, "
-        "or set TENSORRT_ROOT",
+        "--tensorrt-root DIR, or set TENSORRT_ROOT",
     )
 
 
@@ -121,12 +122,12 @@ def run_trtexec(
         log: Where to keep its output; by default beside the plan.
 
     Raises:
-        MissingError: No trtexec.
-        UsageError: An input or reference is not of the tensor's type, or missing.
+        MissingError: No trtexec, or a tensor has a name that it cannot be told.
+        UsageError: An input or reference is not of the tensor's type, or missing; the log cannot be written.
         CheckError: trtexec crashed, took too long, refused the plan or failed; the log is kept.
     """
     options = options or TrtexecOptions()
-    program = find_trtexec(options.program)
+    program = find_trtexec(options.program, options.root)
     log = log or plan.with_suffix(".trtexec.log")
     names = [t for t in network.tensors if t.role == "input"]
     in_place = any(t.aliases for t in network.tensors)
@@ -195,7 +196,7 @@ def _files(tensors: Sequence[Tensor], arrays: Mapping[str, Array], directory: Pa
         if tensor.name not in arrays:
             raise UsageError(f"no {kind} for {tensor.name}", hint="give an array for each")
         if re.search(r"[,:']", tensor.name):
-            raise UsageError(f"trtexec cannot be told of a tensor called {tensor.name!r}", hint="rename it: no , : '")
+            raise MissingError(f"trtexec cannot be told of a tensor called {tensor.name!r}", hint="rename it: no , : '")
         array = arrays[tensor.name]
         element = dtypes.find(tensor.dtype).array
         if array.dtype != element:
@@ -218,7 +219,12 @@ def _run(command: Sequence[str], directory: Path, timeout: float, log: Path) -> 
     except CheckError as error:
         raise CheckError(f"trtexec did not finish in {timeout:g} s", hint="give it more: --timeout") from error
     text = stdout + stderr
-    replace_file(log, text.encode())
+    try:
+        replace_file(log, text.encode())
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {log}: {error.strerror}", hint="trtexec's output is kept beside the plan"
+        ) from error
     if code < 0:
         raise CheckError(f"trtexec died of signal {-code}", where=str(log), hint="the log has its last words")
     return text

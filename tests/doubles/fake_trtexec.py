@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stands for trtexec: checks its arguments as trtexec does, computes with NumPy, writes what trtexec 10 and 11 write.
 
-Run as ``fake_trtexec.py SPEC.json ARGUMENTS...``; SPEC says which version and what goes wrong (see `test_trtexec`).
+Run as ``fake_trtexec.py SPEC.json ARGUMENTS...``; SPEC says which version and what goes wrong (see `test_trtexec`), and
+gives the outputs, or what computes them (see `plan_math`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
+from plan_math import compute
 
 NAMES = {"fp32": "FP32", "fp16": "FP16", "bf16": "BF16", "int8": "Int8", "int32": "Int32", "int64": "Int64"}
 
@@ -75,7 +77,7 @@ def main() -> int:
     options = dict(a.split("=", 1) if "=" in a else (a, "") for a in sys.argv[2:])
     new = SPEC["version"] >= 110000
     known = {"--loadEngine", "--loadInputs", "--shapes", "--dumpRawBindingsToFile", "--exportTimes", "--iterations"}
-    known |= {"--duration", "--warmUp", "--dumpProfile", "--exportProfile"}
+    known |= {"--duration", "--warmUp", "--dumpProfile", "--exportProfile", "--versionCompatible"}
     if new:
         known |= {"--noCudaGraph", "--loadRefOutputs", "--accuracyAlgorithm", "--atol", "--rtol", "--accuracyThreshold"}
     print(f"&&&& RUNNING TensorRT.trtexec [TensorRT v{SPEC['version']}] [b106] # {' '.join(sys.argv[2:])}")
@@ -97,8 +99,12 @@ def main() -> int:
             say("Error occurred during inference", "E")
             return finish(False)
     files = pairs(options["--loadInputs"])
-    arrays = [load(files[t["name"]], t["dtype"], t["shape"]) for t in SPEC["inputs"]]
-    results = {t["name"]: np.load(t["file"]) for t in SPEC["outputs"]}
+    shapes = {n: [int(d) for d in s.split("x")] for n, s in pairs(options.get("--shapes", "")).items()}
+    arrays = [load(files[t["name"]], t["dtype"], shapes.get(t["name"], t["shape"])) for t in SPEC["inputs"]]
+    if "compute" in SPEC:
+        results = compute(SPEC["compute"], arrays[0], SPEC.get("spoil", ""))
+    else:
+        results = {t["name"]: np.load(t["file"]) for t in SPEC["outputs"]}
     if SPEC.get("add_to_first"):  # the outputs depend on what was loaded
         first = SPEC["outputs"][0]
         results[first["name"]] = (arrays[0] + SPEC["add_to_first"]).astype(element(first["dtype"]))

@@ -33,10 +33,6 @@ _PLAIN |= {
 _PLAIN |= {"collections.abc.Sequence": "Sequence", "IParserError": "ParserError", "handle": "object"}
 
 
-_REPLACED = {"init_builder": ["__init__(logger: ILogger) -> None"]}
-"""The compile-only TensorRT puts its own function in place of this one; other bindings are checked to have it."""
-
-
 class RefusedError(TypeError):
     """The real binding would not have taken this call."""
 
@@ -47,8 +43,6 @@ def documented(member: Any) -> list[str]:
         text = (member.fget.__doc__ or "") if member.fget else ""
         found = re.search(r"-> (.+)", text)
         return [f"{plain(found[1])}{' (read-only)' if member.fset is None else ''}"] if found else []
-    if getattr(member, "__name__", "") in _REPLACED:
-        return _REPLACED[member.__name__]
     return [plain(line) for line in (member.__doc__ or "").splitlines() if _SIGNATURE.match(line)]
 
 

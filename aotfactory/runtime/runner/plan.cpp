@@ -67,6 +67,15 @@ std::string default_library(bool lean) {
     return name;
 }
 
+// The input that an output shares its memory with; TensorRT has no such outputs before 10.15.
+const char* aliased_input([[maybe_unused]] const nvinfer1::ICudaEngine& engine, [[maybe_unused]] const char* name) {
+#if NV_TENSORRT_MAJOR > 10 || NV_TENSORRT_MINOR >= 15
+    return engine.getAliasedInputTensor(name);
+#else
+    return nullptr;
+#endif
+}
+
 }  // namespace
 
 void Logger::log(Severity severity, const char* message) noexcept {
@@ -128,7 +137,7 @@ Plan::Plan(const std::string& data, const std::string& library, bool lean, bool 
         if (engine_->getTensorLocation(name) != nvinfer1::TensorLocation::kDEVICE) {
             throw Error(Exit::usage, quote(name) + " is in host memory, which the runner does not do");
         }
-        const char* aliased = engine_->getAliasedInputTensor(name);
+        const char* aliased = aliased_input(*engine_, name);
         tensors_.push_back({name, engine_->getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT,
                             dtype_of(engine_->getTensorDataType(name), name), aliased == nullptr ? "" : aliased, {}});
     }
