@@ -74,11 +74,6 @@ class Ranking:
     input_sets: int
     tactics: Sequence[TacticTime]
 
-    @property
-    def fastest(self) -> list[int]:
-        """The tactics that nothing beats by more than `TIE`."""
-        return sorted(t.tactic for t in self.tactics if t.us <= self.tactics[0].us * TIE)
-
 
 def tune(
     target: str,

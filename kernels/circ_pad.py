@@ -115,21 +115,22 @@ def circ_pad_words_kernel(
     size0, size1, size2, size3, out1, out2, out3, left0, left1, left2, left3, right3,
     reciprocal1, reciprocal2, reciprocal3,
     HOW1: tl.constexpr, HOW2: tl.constexpr, HOW3: tl.constexpr, RANK: tl.constexpr, PAD_OUTER: tl.constexpr,
-    ELEMENT: tl.constexpr, BITS: tl.constexpr, WORD: tl.constexpr, PER_WORD: tl.constexpr, WORDS: tl.constexpr,
-    EDGE: tl.constexpr, BORDERS: tl.constexpr, BLOCK: tl.constexpr,
+    ELEMENT: tl.constexpr, BITS: tl.constexpr, PER_WORD: tl.constexpr, EDGE: tl.constexpr, BORDERS: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
-    # BLOCK groups of WORDS words of PER_WORD elements of BITS bits; indices are in elements unless they say otherwise.
+    # BLOCK groups of two 8-byte words of PER_WORD elements of BITS bits; indices are in elements unless they say
+    # otherwise.
     size, out, left = (size0, size1, size2, size3), (1, out1, out2, out3), (left0, left1, left2, left3)
     reciprocal, how = (0, reciprocal1, reciprocal2, reciprocal3), (0, HOW1, HOW2, HOW3)
-    x_words = x_ptr.to(tl.pointer_type(WORD), bitcast=True)
-    y_words = y_ptr.to(tl.pointer_type(WORD), bitcast=True)
+    x_words = x_ptr.to(tl.pointer_type(tl.uint64), bitcast=True)
+    y_words = y_ptr.to(tl.pointer_type(tl.uint64), bitcast=True)
     x_ptr = x_ptr.to(tl.pointer_type(ELEMENT), bitcast=True)
     y_ptr = y_ptr.to(tl.pointer_type(ELEMENT), bitcast=True)
-    GROUP: tl.constexpr = PER_WORD * WORDS
+    GROUP: tl.constexpr = PER_WORD * 2
     block = tl.program_id(0)
     start = block * (BLOCK * GROUP)
     group = tl.arange(0, BLOCK)[:, None]
-    word = tl.arange(0, WORDS)[None, :]
+    word = tl.arange(0, 2)[None, :]
     # A group is taken for the inside of the row it begins in, or of the next row where it begins in the right padding:
     # then all that comes out wrong is the padding, and what follows it in a group that begins before it.
     row = (start + right3) // out3
@@ -143,18 +144,16 @@ def circ_pad_words_kernel(
     high = tl.load(pointers + 1, mask=(at + 1 >= 0) & (at + 1 < input_words), other=0)
     if input_rest != 0:
         # The input's last word is not all there: read it element by element.
-        last = tl.zeros((1, 1), WORD)
+        last = tl.zeros((1, 1), tl.uint64)
         for k in tl.static_range(PER_WORD - 1):
             at_end = input_words * PER_WORD + k + tl.zeros((1, 1), tl.int32)
             piece = tl.load(x_ptr + at_end, mask=k < input_rest + tl.zeros((1, 1), tl.int32), other=0)
-            last |= (piece.to(WORD) & ((1 << BITS) - 1)) << (k * BITS)
+            last |= (piece.to(tl.uint64) & ((1 << BITS) - 1)) << (k * BITS)
         low = tl.where(at == input_words, last, low)
         high = tl.where(at + 1 == input_words, last, high)
-    if tl.uint32 == WORD:  # two registers side by side: one instruction
-        value = (((high.to(tl.uint64) << 32) | low.to(tl.uint64)) >> shift.to(tl.uint64)).to(tl.uint32)
-    else:  # in two steps, as high << (64 - shift) is undefined where shift is 0
-        value = (low >> shift.to(tl.uint64)) | ((high << (63 - shift).to(tl.uint64)) << 1)
-    targets = y_words + block * (BLOCK * WORDS) + group * WORDS + word
+    # In two steps, as high << (64 - shift) is undefined where shift is 0.
+    value = (low >> shift.to(tl.uint64)) | ((high << (63 - shift).to(tl.uint64)) << 1)
+    targets = y_words + block * (BLOCK * 2) + group * 2 + word
     if block < full_blocks:
         tl.store(targets, value)
     else:
@@ -198,30 +197,21 @@ def _pad_borders(
 
 @dataclass(frozen=True)
 class Tactic:
-    """How to run a program: `block` is the elements that it stores, or with `word` the groups of words.
-
-    `word` and `words` are the bytes in a word of `circ_pad_words_kernel`, and how many share their indices; 0: the
-    other kernel.
-    """
+    """How to run a program: `block` is the elements that it stores, or with `words` the groups of two words."""
 
     block: int
     warps: int
-    word: int = 0
-    words: int = 1
+    words: bool = False
 
 
 TACTICS = {
     1: Tactic(512, 4),
     2: Tactic(1024, 4),
-    3: Tactic(2048, 4),
-    4: Tactic(512, 4, word=4, words=4),
-    5: Tactic(1024, 8, word=4, words=4),
-    6: Tactic(512, 4, word=8, words=2),
-    7: Tactic(256, 4, word=8, words=2),
-    8: Tactic(512, 8, word=8, words=2),
-    9: Tactic(256, 4, word=4, words=4),
-    10: Tactic(1024, 8, word=8, words=2),
+    3: Tactic(512, 4, words=True),
+    4: Tactic(512, 8, words=True),
+    5: Tactic(1024, 8, words=True),
 }
+GROUP_BYTES = 16  # two words
 MAX_EDGE = 32  # elements written one by one at each border between rows
 EDGES_EACH = 4  # of them by each thread at a time
 
@@ -298,9 +288,9 @@ def _edge(last: Axis, group: int) -> int:
 
 
 def _suits(tactic: Tactic, axes: List[Axis], itemsize: int) -> bool:
-    if not tactic.word:
+    if not tactic.words:
         return True
-    last, count, group = axes[0], prod(a.padded_size.most for a in axes), tactic.word * tactic.words // itemsize
+    last, count, group = axes[0], prod(a.padded_size.most for a in axes), GROUP_BYTES // itemsize
     edge = _edge(last, group)
     return (
         itemsize < 4
@@ -316,7 +306,7 @@ def _call(sizes: List[Extent], pads: List[int], itemsize: int, tactic: Tactic) -
     axes, itemsize = _axes(sizes, pads, itemsize)
     if not _suits(tactic, axes, itemsize):
         tactic = Tactic(tactic.block, tactic.warps)
-    group = tactic.word * tactic.words // itemsize if tactic.word else 1
+    group = GROUP_BYTES // itemsize if tactic.words else 1
     block = tactic.block * group
     count, input_count = Extent.of(1), Extent.of(1)
     for axis in axes:
@@ -345,9 +335,9 @@ def _call(sizes: List[Extent], pads: List[int], itemsize: int, tactic: Tactic) -
             arguments |= {f"out{at}": out.value if inner else 0, f"HOW{at}": how, f"reciprocal{at}": reciprocal}
             span = span // max(out.least, 1) + 2
     element = getattr(tl, f"int{8 * itemsize}")
-    if not tactic.word:
+    if not tactic.words:
         return circ_pad_kernel, arguments | {"ELEMENT": element, "WIDE": wide}, count.value, block
-    per_word, edge = tactic.word // itemsize, _edge(axes[0], group)
+    per_word, edge = group // 2, _edge(axes[0], group)
     known = prod(a.size.value for a in axes if isinstance(a.size.value, int))
     whole_words = input_count.value // per_word
     arguments |= {
@@ -357,9 +347,7 @@ def _call(sizes: List[Extent], pads: List[int], itemsize: int, tactic: Tactic) -
         "right3": axes[0].after.value,
         "ELEMENT": element,
         "BITS": 8 * itemsize,
-        "WORD": getattr(tl, f"uint{8 * tactic.word}"),
         "PER_WORD": per_word,
-        "WORDS": tactic.words,
         "EDGE": edge,
         "BORDERS": EDGES_EACH * 32 * tactic.warps // edge,
     }

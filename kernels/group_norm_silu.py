@@ -4,11 +4,13 @@
 
 A group's channels lie side by side. A group of up to REACH elements (channels and pixels, each rounded up to a power of
 two) is held in registers by one program: read once, written once. A larger one is read twice: for its mean and
-variance, by running means and sums of squares per lane (Welford), then to make the outputs. There are then only N *
-groups statistics for a GPU of a hundred multiprocessors, and one kernel has no way to pass them on; so SPLIT programs
-share a group's outputs, each after finding the statistics for itself. The reading that this adds is from L2, as long as
-the groups in flight fit there. Where the pixels are a multiple of a 16-byte vector all accesses are of 16 bytes; for
-dynamic sizes the kernel looks when it runs.
+variance, by running means and sums of squares per lane (Welford), then to make the outputs. The second reading is from
+L2 where the groups in flight fit there: so programs are large, few groups are under way at a time, and hints keep x in
+L2 between its two readings and everything else out. Where there are fewer groups than multiprocessors, SPLIT programs
+share a group's outputs, each after finding the statistics for itself, for one kernel has no way to pass them on.
+
+Where the pixels are a multiple of a 16-byte vector all accesses are of 16 bytes; for dynamic sizes the kernel looks
+when it runs.
 
 Arithmetic is in fp32. Against float64 an output is off by rounding to its type and, before that, by some 1e-6 of a unit
 (of the normalised group) and up to 1e-5 relative, by the exponential.
@@ -145,15 +147,13 @@ class Tactic:
 
 
 TACTICS = {
-    1: Tactic(8, 0),
-    2: Tactic(16, 0),
-    3: Tactic(32, 0),
-    4: Tactic(16, 1, 4096),
-    5: Tactic(16, 2, 4096),
-    6: Tactic(16, 4, 4096),
-    7: Tactic(8, 1, 8192),
-    8: Tactic(8, 2, 8192),
-    9: Tactic(8, 4, 8192),
+    1: Tactic(16, 0),
+    2: Tactic(32, 0),
+    3: Tactic(16, 1, 4096),
+    4: Tactic(16, 2, 4096),
+    5: Tactic(8, 1, 8192),
+    6: Tactic(8, 2, 8192),
+    7: Tactic(8, 4, 8192),
 }
 
 
@@ -165,7 +165,7 @@ def _tactics(channels: int, pixels: int) -> List[int]:
     """Tactics that differ for groups of so many channels and pixels."""
     if not _whole(channels, pixels):
         return [n for n, tactic in TACTICS.items() if tactic.split]
-    sizes = {_arguments(channels, pixels, 4, n)["num_warps"]: n for n in (3, 2, 1)}
+    sizes = {_arguments(channels, pixels, 4, n)["num_warps"]: n for n in (2, 1)}
     return sorted(sizes.values())
 
 

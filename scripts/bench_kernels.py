@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time every recipe on this machine's GPU: against a device copy, PyTorch, torch.compile, and a naive kernel.
 
-Each row is one recipe, size and data type. The library's kernel is compiled for this GPU with static shapes (and with a
-dynamic profile, --dynamic) and timed by aotfactory-launcher, every tactic, the fastest counts; the others run in this
-process. All times are medians, on the GPU alone: between events around a CUDA graph of passes over as many sets of
+Each row is one recipe, size, data type and profile (static shapes, or a dynamic profile around them). The library's
+kernel is compiled for this GPU and timed by aotfactory-launcher, every tactic, the fastest counts; the others run in
+this process. All times are medians, on the GPU alone: between events around a CUDA graph of passes over as many sets of
 tensors as do not fit in L2. Bytes are those of all inputs and outputs, each once; the copy, which the launcher makes in
-the same run, moves as many between as many sets.
+the same run, moves as many between as many sets. Beside small shapes, an empty kernel is launched in the same way.
 
 Rows go into --out as they are made; rows that it has already are left alone (--again does them anew), so a run may be
 cut in slices: --cases rms_norm,softmax --shapes large --minutes 5. Compiling, which needs no quiet GPU, is done for all
@@ -33,7 +33,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from typing import Any
 from bench_cases import BENCHES, PROFILES, SHAPES, Bench
 from bench_render import RIVALS, line, render
 
-from aotfactory import arch, build, bundle, network_builder
+from aotfactory import arch, build, bundle, network_builder, ptx
 from aotfactory.catalog import Catalog
 from aotfactory.compile import Options, compile_network
 from aotfactory.files import replace_file
@@ -232,6 +232,10 @@ def measured(key: Key, bundles: Path, options: argparse.Namespace) -> dict[str, 
         row |= {"bytes": ranking.bytes_moved, "us": best.us, "gb_per_s": best.gb_per_s, "of_copy": best.of_copy}
         row |= {"copy_gb_per_s": ranking.copy_gb_per_s, "input_sets": ranking.input_sets}
         row["tactics"] = [asdict(t) for t in ranking.tactics]
+        if key["shape"] == "small":
+            empty = rank(empty_twin(path_of(key, bundles)), inputs=inputs_of(key), iterations=options.iterations)
+            row["empty_us"] = next(t.us for t in empty.tactics if t.tactic == best.tactic)
+            row["empty_ratio"] = best.us / row["empty_us"]
         if key["profile"] == "static" and options.rivals:
             import bench_rivals
 
@@ -245,6 +249,21 @@ def measured(key: Key, bundles: Path, options: argparse.Namespace) -> dict[str, 
         traceback.print_exc()
         row["error"] = f"{type(error).__name__}: {error}"
     return row
+
+
+def empty_twin(path: Path) -> Path:
+    """A bundle of kernels that do nothing, launched as the given one's: what a launch costs."""
+    made = bundle.read(path)
+    twin = path.with_name(f"empty-{path.name}")
+    bundle.write(replace(made, variants=tuple(replace(v, text=emptied(v.text)) for v in made.variants)), twin)
+    return twin
+
+
+def emptied(text: str) -> str:
+    module = ptx.parse_module(text)
+    (entry,) = module.entries
+    start, end = entry.body_span
+    return module.text[:start] + "\n\tret;\n" + module.text[end:]
 
 
 def inputs_of(key: Key) -> dict[str, Any]:

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench_cases import BENCHES, SHAPES
+from bench_cases import BENCHES, PROFILES, SHAPES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "kernels.md"
 MARKS = "<!-- measured -->", "<!-- end of measured -->"
+TYPES = ("fp32", "fp16", "bf16", "int8")
 RIVALS = {"eager": "PyTorch", "compile": "torch.compile", "naive": "naive Triton"}
 
 
@@ -25,25 +26,31 @@ def line(row: Mapping[str, Any]) -> str:
     return f"{what}: {own}; {', '.join(others) or 'nothing beside'}"
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """Markdown: a row for each measurement, cases in order, with what they run on."""
+def tables(result: Mapping[str, Any]) -> str:
+    """Markdown: a table for each of SHAPES, a row for each measurement, with what they run on."""
     versions = ", ".join(f"{name} {v}" for name, v in result["machine"].items() if name != "gpu")
-    lines = [
-        f"{result['machine']['gpu']}, {result['date']}: {versions}.",
-        "",
-        "| case | sizes | type | profile | µs | GB/s | of copy | PyTorch | compile | naive | tactic | regs | shared |",
-        "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    order = {name: k for k, name in enumerate(BENCHES)}
-    shown = [row for row in result["rows"] if "error" not in row and row["case"] in order]
-    for row in sorted(shown, key=lambda r: (order[r["case"]], SHAPES.index(r["shape"]), r["profile"] != "static")):
+    parts = [f"{result['machine']['gpu']}, {result['date']}: {versions}."]
+    good = [row for row in result["rows"] if "error" not in row and row["case"] in BENCHES]
+    for shape in reversed(SHAPES):
+        if rows := [row for row in good if row["shape"] == shape]:
+            parts += ["", f"### {shape.capitalize()} shapes", "", *table(rows)]
+    return "\n".join(parts)
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    columns = ["case", "sizes", "type", "profile", "µs", "GB/s", "of copy", "PyTorch", "compile", "naive", "empty"]
+    columns += ["tactic", "regs", "spills", "shared"]
+    lines = [f"| {' | '.join(columns)} |", "|---|---|---|---|" + "---:|" * 11]
+    order = list(BENCHES), list(PROFILES), list(TYPES)
+    by = ("case", "profile", "dtype")
+    for row in sorted(rows, key=lambda r: [known.index(r[name]) for name, known in zip(by, order, strict=True)]):
         best = row["tactics"][0]
         sizes = " ".join(f"{name}={n}" for name, n in row["sizes"].items())
-        ratios = [f"{row[f'{r}_ratio']:.2f}" if f"{r}_ratio" in row else "" for r in RIVALS]
+        ratios = [f"{row[f'{r}_ratio']:.2f}" if f"{r}_ratio" in row else "" for r in (*RIVALS, "empty")]
         numbers = [f"{row['us']:.1f}", f"{row['gb_per_s']:.0f}", f"{row['of_copy']:.2f}", *ratios]
-        used = [str(best[name]) for name in ("tactic", "registers", "shared_mem")]
+        used = [str(best[name]) for name in ("tactic", "registers", "spills", "shared_mem")]
         lines.append(f"| {' | '.join([row['case'], sizes, row['dtype'], row['profile'], *numbers, *used])} |")
-    return "\n".join(lines)
+    return lines
 
 
 def render(result: Mapping[str, Any], out: Path) -> None:
@@ -53,7 +60,7 @@ def render(result: Mapping[str, Any], out: Path) -> None:
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     if len(pattern.findall(page)) != 1:
         raise SystemExit(f"{PAGE} needs one pair of {begin} and {end}, between which the table goes")
-    text = f"{begin}\n\n{table(result)}\n\n{end}"
+    text = f"{begin}\n\n{tables(result)}\n\n{end}"
     PAGE.write_text(pattern.sub(lambda match: text, page), "utf-8")
     plot(result, out)
 
@@ -66,7 +73,7 @@ def plot(result: Mapping[str, Any], out: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = [r for r in result["rows"] if r["shape"] == "large" and r["profile"] == "static" and "error" not in r]
-    kinds = [dtype for dtype in ("fp32", "fp16", "bf16", "int8") if any(r["dtype"] == dtype for r in rows)]
+    kinds = [dtype for dtype in TYPES if any(r["dtype"] == dtype for r in rows)]
     if not kinds:
         raise SystemExit(f"{out} has no rows of large static shapes to plot")
     names = [name for name in BENCHES if any(r["case"] == name for r in rows)]
@@ -87,8 +94,8 @@ def plot(result: Mapping[str, Any], out: Path) -> None:
         axis.set_ylim(len(names) - 0.4, -0.6)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncol=len(labels), fontsize="small")
-    figure.suptitle(f"Large shapes on a {result['machine']['gpu']}, {result['date']}")
+    figure.suptitle(f"Large shapes on an {result['machine']['gpu']}, {result['date']}")
     figure.tight_layout(rect=(0, 0.04, 1, 1))
     for suffix in (".png", ".svg"):
-        figure.savefig(out.with_suffix(suffix), dpi=150)
+        figure.savefig(out.with_suffix(suffix), dpi=110)
         print(f"wrote {out.with_suffix(suffix)}")

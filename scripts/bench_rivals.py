@@ -46,6 +46,7 @@ def as_array(tensor: Any) -> Any:
 
 
 def compiled(bench: Bench) -> Callable[..., Any]:
+    torch._dynamo.reset()  # after 8 versions of a function it would run PyTorch's own kernels
     return torch.compile(bench.torch, dynamic=False)
 
 
@@ -58,7 +59,7 @@ def warm(
     rivals: Iterable[str],
 ) -> None:
     """Have the compiled kernels in their caches on disk, for the process that times them."""
-    attributes = _plain(attributes)
+    attributes = plain(attributes)
     data = inputs_of(shapes, dtype)
     like = tensors(bench.torch(**{n: t.clone() for n, t in data.items()}, **attributes))
     for rival in rivals:
@@ -69,7 +70,7 @@ def warm(
     torch.cuda.synchronize()
 
 
-def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Arrays as lists: torch.compile would make tensors of them."""
     return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in attributes.items()}
 
@@ -86,7 +87,7 @@ def time_rivals(
     iterations: int,
 ) -> dict[str, Any]:
     """``NAME_us`` of each rival, or ``NAME_error``; a rival that there is not for this recipe is left out."""
-    attributes = _plain(attributes)
+    attributes = plain(attributes)
     first = inputs_of(shapes, dtype)
     sets = [{n: t.clone() for n, t in first.items()} for _ in range(input_sets)]
     expected = tensors(bench.torch(**{n: t.clone() for n, t in first.items()}, **attributes))

@@ -4,15 +4,29 @@
 from __future__ import annotations
 
 import functools
+import subprocess
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from commands import run  # noqa: F401  (a fixture for all tests)
 
 from aotfactory import tensorrt_api
 from aotfactory.errors import AotError, MissingError
+from aotfactory.run.cmake import SOURCES
 from aotfactory.run.launcher import build_launcher
 from aotfactory.run.runner import build_runner
+
+FAKE_DRIVER = Path(__file__).parent / "cpp" / "fake_cuda.cpp"
+
+
+@pytest.fixture(scope="session")
+def fake_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a libcuda.so.1 made for the tests, whose kernels are C++ on the host."""
+    folder = tmp_path_factory.mktemp("driver")
+    library = folder / "libcuda.so.1"
+    subprocess.run(["c++", "-std=c++17", "-shared", "-fPIC", "-I", SOURCES, "-o", library, FAKE_DRIVER], check=True)
+    return folder
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

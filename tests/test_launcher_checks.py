@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,9 @@ import numpy as np
 import pytest
 
 from aotfactory.errors import CheckError, DefinitionError, MissingError, UsageError
-from aotfactory.run.cmake import SOURCES
 from aotfactory.run.launcher import LaunchResult, Timing, build_launcher, run_launcher
 
 pytestmark = pytest.mark.launcher
-
-FAKE = Path(__file__).parent / "cpp" / "fake_cuda.cpp"
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a libcuda.so.1."""
-    folder = tmp_path_factory.mktemp("driver")
-    library = folder / "libcuda.so.1"
-    subprocess.run(["c++", "-std=c++17", "-shared", "-fPIC", "-I", SOURCES, "-o", library, FAKE], check=True)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +39,8 @@ class Runner:
 
 
 @pytest.fixture
-def run(launcher: Path, driver: Path, tmp_path: Path) -> Runner:
-    return Runner(launcher, driver, tmp_path)
+def run(launcher: Path, fake_driver: Path, tmp_path: Path) -> Runner:
+    return Runner(launcher, fake_driver, tmp_path)
 
 
 def kernel(name: str, **changes: Any) -> dict[str, Any]:

@@ -8,7 +8,6 @@ The interpreter must be on before the kernels are imported, so one other process
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import os
 import re
@@ -21,7 +20,6 @@ from importlib import metadata
 from math import prod
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import ml_dtypes
 import numpy as np
@@ -516,7 +514,7 @@ def test_tactics_that_are_alike_are_offered_once() -> None:
         assert len(found) == tactics
         assert len({(str(v.launch), v.text) for v in found}) == tactics
     small = default_sizes(recipe_of("group_norm_silu"), H=8, W=8)
-    assert all(v.tactic <= 3 for v in variants("group_norm_silu", "sm_90", "fp16", small))
+    assert all(v.tactic <= 2 for v in variants("group_norm_silu", "sm_90", "fp16", small))
 
 
 MISTAKES = [
@@ -547,49 +545,6 @@ def test_a_mask_has_the_sizes_of_the_last_dimensions() -> None:
         network_builder.chain(
             name="m", target="m", plugin_id="aotfactory::masked_softmax", inputs=inputs, attributes={}
         )
-
-
-def bench(name: str) -> Any:
-    """A module of the benchmark's, which lie together in scripts/."""
-    with mock.patch.object(sys, "path", [str(KERNELS.parent / "scripts"), *sys.path]):
-        return importlib.import_module(name)
-
-
-def test_the_benchmark_has_every_recipe_at_shapes_it_takes() -> None:
-    kernels, cases = bench("bench_kernels"), bench("bench_cases")
-    every = Catalog()
-    every.load_all()
-    assert sorted(cases.BENCHES) == sorted(
-        name for name, r in every.recipes.items() if r.plugin.startswith("aotfactory")
-    )
-    for name, case in cases.BENCHES.items():
-        assert tuple(case.sizes) == cases.SHAPES
-        for shape in cases.SHAPES:
-            for profile in ("static", "dynamic"):
-                key = {"recipe": name, "shape": shape, "dtype": "fp16", "profile": profile}
-                _, made = kernels.network_of(key, case)
-                assert bool(made.ranges) is (profile == "dynamic")
-
-
-def test_the_benchmarks_table_goes_between_the_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rendering = bench("bench_render")
-    row = {
-        "recipe": "rope", "shape": "large", "dtype": "fp16", "profile": "static", "sizes": {"B": 4}, "us": 12.34,
-        "gb_per_s": 2900.4, "of_copy": 0.987, "eager_ratio": 3.456, "tactic": 2, "tactics": {"2": {"registers": 32}},
-    }  # fmt: skip
-    result = {"machine": {"gpu": "GPU", "driver": "1"}, "date": "today", "rows": [row, {**row, "error": "no"}]}
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{rendering.MARKS[0]}\nold\n{rendering.MARKS[1]}\nafter\n")
-    monkeypatch.setattr(rendering, "PAGE", page)
-    monkeypatch.setattr(rendering, "plot", lambda *rest: None)
-    rendering.render(result, tmp_path / "kernels.json")
-    text = page.read_text()
-    assert "| rope | B=4 | fp16 | static | 12.3 | 2900 | 0.99 | 3.46 |  |  | 2 | 32 |" in text
-    assert text.count("| rope |") == 1
-    assert "old" not in text
-    assert text.startswith("before\n")
-    assert text.endswith("after\n")
-    assert all((KERNELS.parent / "docs" / "kernels.md").read_text("utf-8").count(mark) == 1 for mark in rendering.MARKS)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark's cases, and the page that it writes. Times are for a GPU; PyTorch is not among the test packages."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from aotfactory import bundle, ptx
+from aotfactory.catalog import Catalog
+
+ROOT = Path(__file__).parent.parent
+
+
+def module(name: str) -> Any:
+    """A module of the benchmark's, which lie together in scripts/."""
+    with mock.patch.object(sys, "path", [str(ROOT / "scripts"), *sys.path]):
+        return importlib.import_module(name)
+
+
+def keys(**only: str) -> list[dict[str, str]]:
+    cases = module("bench_cases")
+    found = [
+        {"case": name, "shape": shape, "dtype": dtype, "profile": profile}
+        for name, case in cases.BENCHES.items()
+        for shape in case.sizes
+        for dtype in case.dtypes
+        for profile in cases.PROFILES
+    ]
+    return [key for key in found if all(key[name] == value for name, value in only.items())]
+
+
+def test_every_recipe_has_a_case_of_each_size() -> None:
+    cases = module("bench_cases")
+    every = Catalog()
+    every.load_all()
+    own = {name for name, recipe in every.recipes.items() if recipe.plugin.startswith("aotfactory::")}
+    assert {name for name, case in cases.BENCHES.items() if tuple(case.sizes) == cases.SHAPES} == own
+    assert {case.recipe for case in cases.BENCHES.values()} == own
+
+
+@pytest.mark.parametrize("key", keys(dtype="fp16"), ids=lambda key: "-".join(key.values()))
+def test_recipes_take_their_cases(key: dict[str, str]) -> None:
+    made = module("bench_kernels").network_of(key)
+    assert bool(made.ranges) is (key["profile"] == "dynamic")
+    opt = {name: r.opt for name, r in made.ranges.items()}
+    shapes = [tuple(d.evaluate(opt) for d in t.shape) for t in made.tensors if t.role == "input"]
+    assert shapes == list(module("bench_kernels").shapes_of(key).values())
+
+
+@pytest.mark.parametrize("key", keys(dtype="fp32", shape="small", profile="static"), ids=lambda key: key["case"])
+def test_pytorch_does_the_same_work(key: dict[str, str]) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    kernels, rivals = module("bench_kernels"), module("bench_rivals")
+    recipe, bench, shapes, dtype, attributes = kernels.rival_of(key)
+    given = rivals.inputs_of(shapes, dtype, "cpu")
+    arrays = [np.array(tensor) for tensor in given.values()]  # some work in place
+    expected = Catalog().find(recipe).reference(*arrays, **attributes)
+    got = rivals.tensors(bench.torch(**given, **rivals.plain(attributes)))
+    for tensor, array in zip(got, expected if isinstance(expected, tuple) else (expected,), strict=False):
+        np.testing.assert_allclose(tensor.double().numpy(), array.astype(np.float64), rtol=1e-4, atol=1e-5)
+
+
+def test_a_bundle_is_compiled_for_a_row(tmp_path: Path) -> None:
+    kernels = module("bench_kernels")
+    key = {"case": "elementwise_add", "shape": "small", "dtype": "fp16", "profile": "static"}
+    assert kernels.prepared(key, tmp_path, ["compile"], "sm_90") is None
+    assert (kernels.path_of(key, tmp_path) / "manifest.json").is_file()
+    twin = bundle.read(kernels.empty_twin(kernels.path_of(key, tmp_path)))
+    (made,) = bundle.read(kernels.path_of(key, tmp_path)).variants
+    assert "st.global" in made.text
+    assert "st.global" not in twin.variants[0].text
+    (before,), (after,) = (ptx.parse_module(v.text).entries for v in (made, twin.variants[0]))
+    assert (after.name, after.parameters, after.directives) == (before.name, before.parameters, before.directives)
+    wrong = {**key, "dtype": "fp8"}
+    assert "elementwise_add small fp8" in kernels.prepared(wrong, tmp_path, [], "sm_90")
+
+
+def test_the_table_goes_between_the_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendering = module("bench_render")
+    tactic = {"tactic": 2, "registers": 32, "spills": 0, "shared_mem": 64, "of_copy": 0.987}
+    row = {
+        "case": "rope", "recipe": "rope", "shape": "large", "dtype": "fp16", "profile": "static", "sizes": {"B": 4},
+        "us": 12.34, "gb_per_s": 2900.4, "of_copy": 0.987, "eager_ratio": 3.456, "tactics": [tactic],
+    }  # fmt: skip
+    result = {"machine": {"gpu": "GPU", "driver": "1"}, "date": "today", "rows": [row, {**row, "error": "no"}]}
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{rendering.MARKS[0]}\nold\n{rendering.MARKS[1]}\nafter\n")
+    monkeypatch.setattr(rendering, "PAGE", page)
+    monkeypatch.setattr(rendering, "plot", lambda *rest: None)
+    rendering.render(result, tmp_path / "kernels.json")
+    text = page.read_text()
+    assert "| rope | B=4 | fp16 | static | 12.3 | 2900 | 0.99 | 3.46 |  |  |  | 2 | 32 | 0 | 64 |" in text
+    assert text.count("| rope |") == 1
+    assert "old" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert all((ROOT / "docs" / "kernels.md").read_text("utf-8").count(mark) == 1 for mark in rendering.MARKS)
+    assert "2: 0.99; PyTorch 3.46x" in rendering.line(row)
