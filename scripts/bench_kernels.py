@@ -92,8 +92,11 @@ def main() -> int:
 def time_all(options: argparse.Namespace, bundles: Path) -> int:
     """Make the rows that --out does not have yet; the exit code."""
     result = json.loads(options.out.read_text()) if options.out.exists() else {"rows": []}
-    result |= {"date": today(), "machine": machine()}
-    done = [row for row in result["rows"] if "error" not in row and not options.again]
+    here = machine()
+    if result["rows"] and result["machine"] != here:
+        raise SystemExit(f"{options.out} has rows of {result['machine']}, and this is {here}: give another --out")
+    result["machine"] = here
+    done = [row for row in result["rows"] if not options.again and complete(row, options)]
     keys = [key for key in wanted(options) if not any(same(row, key) for row in done)]
     deadline = time.monotonic() + 60 * options.minutes
     failed = skipped = 0
@@ -101,7 +104,7 @@ def time_all(options: argparse.Namespace, bundles: Path) -> int:
         if time.monotonic() > deadline:
             skipped += 1
             continue
-        row = measured(key, bundles, options) if problem is None else {**key, "error": problem}
+        row = measured(key, bundles, options) if problem is None else {**key, "date": today(), "error": problem}
         failed += "error" in row
         result["rows"] = [r for r in result["rows"] if not same(r, key)] + [row]
         replace_file(options.out, json.dumps(result, indent=1).encode() + b"\n")
@@ -118,6 +121,10 @@ def wanted(options: argparse.Namespace) -> Iterator[Key]:
             for dtype in (d for d in options.dtypes.split(",") if d in bench.dtypes and shape in bench.sizes):
                 for profile in options.profiles:
                     yield {"case": case, "shape": shape, "dtype": dtype, "profile": profile}
+
+
+def complete(row: Mapping[str, Any], options: argparse.Namespace) -> bool:
+    return "error" not in row and (row["profile"] != "static" or {*options.rivals} <= {*row["rivals"]})
 
 
 def same(row: Mapping[str, Any], key: Key) -> bool:
@@ -225,7 +232,8 @@ def path_of(key: Key, bundles: Path) -> Path:
 def measured(key: Key, bundles: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One row; an error is told in it, and the next rows go on."""
     bench = BENCHES[key["case"]]
-    row: dict[str, Any] = {**key, "recipe": bench.recipe, "sizes": dict(bench.sizes[key["shape"]])}
+    row: dict[str, Any] = {**key, "recipe": bench.recipe, "sizes": dict(bench.sizes[key["shape"]]), "date": today()}
+    row["rivals"] = options.rivals if key["profile"] == "static" else []
     try:
         ranking = rank(path_of(key, bundles), inputs=inputs_of(key), iterations=options.iterations)
         best = ranking.tactics[0]
@@ -236,7 +244,7 @@ def measured(key: Key, bundles: Path, options: argparse.Namespace) -> dict[str, 
             empty = rank(empty_twin(path_of(key, bundles)), inputs=inputs_of(key), iterations=options.iterations)
             row["empty_us"] = next(t.us for t in empty.tactics if t.tactic == best.tactic)
             row["empty_ratio"] = best.us / row["empty_us"]
-        if key["profile"] == "static" and options.rivals:
+        if row["rivals"]:
             import bench_rivals
 
             found = bench_rivals.time_rivals(

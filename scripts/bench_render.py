@@ -29,12 +29,17 @@ def line(row: Mapping[str, Any]) -> str:
 def tables(result: Mapping[str, Any]) -> str:
     """Markdown: a table for each of SHAPES, a row for each measurement, with what they run on."""
     versions = ", ".join(f"{name} {v}" for name, v in result["machine"].items() if name != "gpu")
-    parts = [f"{result['machine']['gpu']}, {result['date']}: {versions}."]
+    parts = [f"{result['machine']['gpu']}, {dates(result)}: {versions}."]
     good = [row for row in result["rows"] if "error" not in row and row["case"] in BENCHES]
     for shape in reversed(SHAPES):
         if rows := [row for row in good if row["shape"] == shape]:
             parts += ["", f"### {shape.capitalize()} shapes", "", *table(rows)]
     return "\n".join(parts)
+
+
+def dates(result: Mapping[str, Any]) -> str:
+    found = sorted({row["date"] for row in result["rows"]})
+    return found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -94,8 +99,9 @@ def plot(result: Mapping[str, Any], out: Path) -> None:
         axis.set_ylim(len(names) - 0.4, -0.6)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncol=len(labels), fontsize="small")
-    figure.suptitle(f"Large shapes on an {result['machine']['gpu']}, {result['date']}")
+    figure.suptitle(f"Large shapes on an {result['machine']['gpu']}, {dates(result)}")
     figure.tight_layout(rect=(0, 0.04, 1, 1))
-    for suffix in (".png", ".svg"):
-        figure.savefig(out.with_suffix(suffix), dpi=110)
+    plt.rcParams["svg.hashsalt"] = "aotfactory"  # the same rows give the same file
+    for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
+        figure.savefig(out.with_suffix(suffix), dpi=110, metadata=metadata)
         print(f"wrote {out.with_suffix(suffix)}")

@@ -82,14 +82,49 @@ def test_a_bundle_is_compiled_for_a_row(tmp_path: Path) -> None:
     assert "elementwise_add small fp8" in kernels.prepared(wrong, tmp_path, [], "sm_90")
 
 
+def test_rows_are_made_once_and_on_one_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = module("bench_kernels")
+    made: list[str] = []
+
+    def measured(key: dict[str, str], *rest: Any) -> dict[str, Any]:
+        made.append(key["dtype"])
+        row = {
+            **key,
+            "rivals": ["eager"],
+            "date": "today",
+            "sizes": {},
+            "us": 1,
+            "gb_per_s": 1,
+            "of_copy": 1,
+            "tactics": [],
+        }
+        return {**row, "error": "no"} if key["dtype"] == "bf16" else row
+
+    monkeypatch.setattr(kernels, "measured", measured)
+    monkeypatch.setattr(kernels, "prepare", lambda keys, *rest: [None for _ in keys])
+    monkeypatch.setattr(kernels, "machine", lambda: {"gpu": "one"})
+    arguments = ["", "--out", str(tmp_path / "rows.json"), "--cases", "rope", "--shapes", "large", "--rivals", "eager"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert kernels.main() == 1
+    assert made == ["fp32", "fp16", "bf16"]
+    assert kernels.main() == 1
+    assert made[3:] == ["bf16"]  # what failed is tried again
+    monkeypatch.setattr(sys, "argv", [*arguments[:-1], "eager,naive"])
+    assert kernels.main() == 1
+    assert made[4:] == ["fp32", "fp16", "bf16"]  # they lack a rival
+    monkeypatch.setattr(kernels, "machine", lambda: {"gpu": "another"})
+    with pytest.raises(SystemExit, match="give another --out"):
+        kernels.main()
+
+
 def test_the_table_goes_between_the_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rendering = module("bench_render")
     tactic = {"tactic": 2, "registers": 32, "spills": 0, "shared_mem": 64, "of_copy": 0.987}
     row = {
         "case": "rope", "recipe": "rope", "shape": "large", "dtype": "fp16", "profile": "static", "sizes": {"B": 4},
-        "us": 12.34, "gb_per_s": 2900.4, "of_copy": 0.987, "eager_ratio": 3.456, "tactics": [tactic],
+        "date": "today", "us": 12.34, "gb_per_s": 2900.4, "of_copy": 0.987, "eager_ratio": 3.456, "tactics": [tactic],
     }  # fmt: skip
-    result = {"machine": {"gpu": "GPU", "driver": "1"}, "date": "today", "rows": [row, {**row, "error": "no"}]}
+    result = {"machine": {"gpu": "GPU", "driver": "1"}, "rows": [row, {**row, "error": "no"}]}
     page = tmp_path / "page.md"
     page.write_text(f"before\n{rendering.MARKS[0]}\nold\n{rendering.MARKS[1]}\nafter\n")
     monkeypatch.setattr(rendering, "PAGE", page)
