@@ -190,10 +190,19 @@ class TestRun:
         np.save(tmp_path / "x.npy", np.zeros((1, 3, 32, 32)))
         done = run(*command, f"x={tmp_path / 'x.npy'}")
         assert (done.code, "input x is float64, the tensor float32" in done.err) == (2, True)
+        np.save(tmp_path / "x.npy", np.zeros((2, 3, 32, 32), np.float32))  # twice the bytes: trtexec would take them
+        done = run(*command, f"x={tmp_path / 'x.npy'}")
+        assert (done.code, "input x is 2x3x32x32, the tensor 1x3x32x32" in done.err) == (2, True)
         done = run(*command, "z=z.npy")
         assert (done.code, "has no input 'z'\n  hint: its inputs: x" in done.err) == (2, True)
         done = run(*command, "x=nowhere.npy")
         assert (done.code, "nowhere.npy cannot be read" in done.err) == (2, True)
+
+    def test_trtexec_without_what_it_cuts(self, run: Run, programs):
+        made = programs("non_zero")
+        done = run("run", str(made.plan), "--executor", "trtexec", "--trtexec", str(made.trtexec))
+        assert (done.code, done.out) == (0, "  number: int64 scalar\n")
+        assert "indices is left out" in done.err
 
 
 def test_names_of_onnx_tensors_make_files_of_the_directory(tmp_path):
