@@ -12,7 +12,7 @@ import numpy as np
 
 from aotfactory import data, dtypes, provenance
 from aotfactory.data import Array
-from aotfactory.errors import DefinitionError, UsageError
+from aotfactory.errors import UsageError
 from aotfactory.network import Network, Profile, Shape
 from aotfactory.recipe import Tolerance
 from aotfactory.run.runner import RunnerOptions, RunnerResult, run_runner
@@ -50,12 +50,8 @@ class PlanFile:
             DefinitionError: The record is damaged.
         """
         record = provenance.verified(path)
-        try:
+        with provenance.taking_apart(path):
             return cls._of(path, record)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            where = str(provenance.record_path(path))
-            problem = f"{type(error).__name__}: {error}"
-            raise DefinitionError(f"damaged record: {problem}", where=where, hint="bake the plan again") from error
 
     @classmethod
     def _of(cls, path: Path, record: Mapping[str, Any]) -> PlanFile:

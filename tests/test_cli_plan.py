@@ -288,6 +288,15 @@ def test_a_plan_of_another_record(run: Run, programs, command):
     assert "is not the plan of this record" in done.err
 
 
+def test_inspect_a_damaged_record(run: Run, programs):
+    made = programs("circ_pad")
+    beside = made.plan.with_name("circ_pad.plan.json")
+    beside.write_text(json.dumps({k: v for k, v in made.record.items() if k != "gpu"}))
+    done = run("inspect", str(made.plan))
+    assert (done.code, done.out) == (4, "")
+    assert f"{beside}: damaged record: KeyError: 'gpu'\n  hint: bake the plan again" in done.err
+
+
 def test_inputs_of_the_profile(programs):
     plan = PlanFile.read(programs("circ_pad_dynamic").plan)
     assert plan.make_inputs({}, {})["x"].shape == (2, 3, 32, 32)

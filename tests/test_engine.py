@@ -467,9 +467,26 @@ def test_bundle_that_is_another_since(tensorrt, tmp_path):
     assert "no longer the bundle" in provenance.problems(path)[0]
 
 
+def test_the_bundle_is_found_from_any_directory(tensorrt, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bundles.write(sample("circ_pad").bundle, Path("here/circ_pad.aot"))
+    path = bake(Path("here/circ_pad.aot"), options=PlanOptions(arch=SM_90)).path.resolve()
+    bundles.write(sample("circ_pad_dynamic").bundle, Path("elsewhere/here/circ_pad.aot"))
+    monkeypatch.chdir("elsewhere")
+    assert provenance.problems(path) == []
+    bundles.write(sample("circ_pad_dynamic").bundle, tmp_path / "here" / "circ_pad.aot")
+    assert "no longer the bundle" in provenance.problems(path)[0]
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "message"),
-    [(None, UsageError, "has no record"), ("{", DefinitionError, "damaged record"), ("[]", DefinitionError, "schema")],
+    [
+        (None, UsageError, "has no record"),
+        ("{", DefinitionError, "damaged record"),
+        ("[]", DefinitionError, "schema"),
+        ('{"schema": "aotfactory.plan/1"}', DefinitionError, "damaged record: KeyError: 'plan'"),
+        ('{"schema": "aotfactory.plan/1", "plan": 3}', DefinitionError, "damaged record: TypeError"),
+    ],
 )
 def test_unreadable_record(tmp_path, content, kind, message):
     plan = tmp_path / "x.plan"
@@ -477,6 +494,14 @@ def test_unreadable_record(tmp_path, content, kind, message):
     if content is not None:
         provenance.record_path(plan).write_text(content)
     with pytest.raises(kind, match=message):
+        provenance.problems(plan)
+
+
+def test_record_that_cannot_be_read(tmp_path):
+    plan = tmp_path / "x.plan"
+    plan.write_bytes(b"plan")
+    provenance.record_path(plan).mkdir()
+    with pytest.raises(UsageError, match=r"cannot read .*x\.plan\.json: Is a directory"):
         provenance.problems(plan)
 
 
