@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ from aotfactory.engine import Plan, build_plan
 from aotfactory.errors import AotError, CheckError, DefinitionError, MissingError, UsageError
 from aotfactory.network import Profile
 from aotfactory.plan_options import PlanOptions, require_supported
+from aotfactory.plugin_answers import PluginAnswers
 from aotfactory.symbolic import Constant
 from aotfactory.targets import Request
 
@@ -291,16 +293,30 @@ def test_foreign_timing_cache_is_replaced(tensorrt, tmp_path, content):
     assert b'"here"' in path.read_bytes()
 
 
-def test_progress_is_told_and_can_interrupt(tensorrt):
+def test_progress_is_told(tensorrt):
     told = []
     build_plan(sample("inplace_add").bundle, sha256="0", options=PlanOptions(arch=SM_90), progress=told.append)
     assert told == ["Building Engine", "Building Engine 1/2", "Building Engine 2/2"]
 
-    def interrupt(text):
-        raise KeyboardInterrupt
 
+@pytest.mark.parametrize("where", ["progress", "plugin"])
+def test_ctrl_c_anywhere_in_the_build(tensorrt, monkeypatch, where):
+    """TensorRT loses what is raised in a callback of its own, and Python raises wherever it is."""
+    told = []
+
+    def interrupted(*args):
+        signal.raise_signal(signal.SIGINT)
+        return genuine(*args)
+
+    genuine = PluginAnswers.aot_impl if where == "plugin" else told.append
+    if where == "plugin":
+        monkeypatch.setattr(PluginAnswers, "aot_impl", interrupted)
+    progress = told.append if where == "plugin" else interrupted
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        build_plan(sample("inplace_add").bundle, sha256="0", options=PlanOptions(arch=SM_90), progress=interrupt)
+        build_plan(sample("inplace_add").bundle, sha256="0", options=PlanOptions(arch=SM_90), progress=progress)
+    assert told[-1] == "Building Engine 1/2"  # where it was stopped
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_builder_that_is_not_there():
