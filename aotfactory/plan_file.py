@@ -98,9 +98,9 @@ class PlanFile:
         """
         self._require_no_python()
         # TensorRT asks for consent to the machine code that such a plan brings. Its record says that it was asked for.
-        return run_runner(
-            self.path, options=replace(options, host_code=options.host_code or self.brings_runtime), **arguments
-        )
+        host_code = options.host_code or self.brings_runtime
+        changed = [name for name in self.inputs if any(t.aliases == name for t in self.network.tensors)]
+        return run_runner(self.path, options=replace(options, host_code=host_code, in_place=changed), **arguments)
 
     def in_trtexec(
         self,
