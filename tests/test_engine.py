@@ -403,11 +403,46 @@ def test_users_model_that_changed(tensorrt, tmp_path):
         plan_of(between, model=path)
 
 
+@pytest.mark.parametrize("names", [("/pad/circ_pad", "/pad/circ_pad"), ("", "")], ids=["paths", "none"])
+def test_users_model_whose_nodes_have_such_names(tensorrt, tmp_path, names):
+    path = chain_model(tmp_path / "model.onnx", [2, 3, 8, 8])
+    model = onnx.load(path)
+    for node, name in zip(model.graph.node, names, strict=True):
+        node.name = name
+    onnx.save(model, path)
+    assert len(plan_of(compiled(str(path), Request()), model=path).kernels) == 2
+
+
+def test_users_model_with_functions(tensorrt, tmp_path):
+    path = chain_model(tmp_path / "model.onnx", [2, 3, 8, 8])
+    model = onnx.load(path)
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("own", 1)]
+    body = onnx.helper.make_function("own", "Twice", ["x"], ["y"], model.graph.node, opsets)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Twice", ["x"], ["y"], domain="own")], "m", model.graph.input, model.graph.output
+    )
+    onnx.save(onnx.helper.make_model(graph, functions=[body], opset_imports=opsets), path)
+    assert len(plan_of(compiled(str(path), Request()), model=path).kernels) == 2
+
+
+def test_users_weights_stay_where_they_are(tensorrt, tmp_path):
+    """TensorRT's parser reads them itself; with them, a model may be larger than what it can be given at once."""
+    path = chain_model(tmp_path / "model.onnx", [2, 3, 8, 8])
+    model = onnx.load(path)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(9, np.float32), "w"))
+    onnx.save(model, path, save_as_external_data=True, location="weights", size_threshold=0)
+    item = compiled(str(path), Request())
+    (tmp_path / "weights").unlink()
+    assert len(plan_of(item, model=path).kernels) == 2
+
+
 def test_users_model_that_moved(tensorrt, tmp_path):
     path = chain_model(tmp_path / "model.onnx", [2, 3, 8, 8])
     item = compiled(str(path), Request())
     moved = path.rename(tmp_path / "moved.onnx")
-    with pytest.raises(UsageError, match=r"model\.onnx cannot be read(.|\n)*say where the model is: --model PATH"):
+    with pytest.raises(
+        UsageError, match=r"cannot read .*model\.onnx: No such file(.|\n)*say where the model is: --model PATH"
+    ):
         plan_of(item)
     record = bake(item.path, options=PlanOptions(arch=SM_90, model=moved), out=tmp_path).record
     assert record["model"] == {"path": str(moved), "sha256": hashlib.sha256(moved.read_bytes()).hexdigest()}
