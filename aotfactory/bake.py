@@ -55,9 +55,10 @@ def bake(
     catalog = Catalog(plugins)
     if options.jit:
         catalog.load_all()
+    path = (out or directory.parent) / f"{bundle.network.name}.plan"
+    provenance.require_writable(path)
     sha256 = hashlib.sha256((directory / bundles.MANIFEST).read_bytes()).hexdigest()
     plan = build_plan(bundle, sha256=sha256, options=options, progress=progress)
-    path = (out or directory.parent) / f"{bundle.network.name}.plan"
     record = provenance.make_record(
         plan, path=path, bundle=bundle, bundle_path=directory, options=options, tensorrt=tensorrt_api.load().version
     )

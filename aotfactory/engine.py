@@ -239,7 +239,10 @@ class _Build:
 
     def _write_cache(self, path: Path | None) -> None:
         if path is not None:
-            replace_file(path, bytes(memoryview(self.config.get_timing_cache().serialize())))
+            try:
+                replace_file(path, bytes(memoryview(self.config.get_timing_cache().serialize())))
+            except OSError as error:  # the plan is there all the same
+                self.logger.warnings.append(f"the timing cache {path} was not written: {error.strerror}")
 
     def _failed(self, what: str) -> AotError:
         said = "".join(f"\n  {text}" for text in (self.logger.errors or self.logger.warnings)[-8:])

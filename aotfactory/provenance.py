@@ -7,6 +7,7 @@ import ctypes
 import hashlib
 import json
 import platform
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -121,6 +122,20 @@ def write(plan: Plan, record: Mapping[str, Any], path: Path) -> None:
     _replace(record_path(path), _text(record))
 
 
+def require_writable(path: Path) -> None:
+    """Make the directory of a plan that is going to be built: a build may take long.
+
+    Raises:
+        UsageError: The plan could not be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 def add_checks(path: Path, checks: Iterable[Check]) -> None:
     """Add what was checked of a plan to its record.
 
@@ -231,9 +246,13 @@ def _replace(path: Path, data: bytes) -> None:
     try:
         replace_file(path, data)
     except OSError as error:
-        raise UsageError(
-            f"cannot write {path}: {error.strerror}", hint="choose a directory that can be written: bake --out"
-        ) from error
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"cannot write {path}: {error.strerror}", hint="choose a directory that can be written: bake --out"
+    )
 
 
 def _text(record: Mapping[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from plan_in_python import execute
 from tensorrt.plugin import _lib
 from test_trtexec import case, check_outputs
 
+from aotfactory import bake as baking
 from aotfactory import bundle as bundles
 from aotfactory import data, engine, provenance, tensorrt_api
 from aotfactory.bake import bake
@@ -291,6 +293,20 @@ def test_foreign_timing_cache_is_replaced(tensorrt, tmp_path, content):
     plan = plan_of(sample("circ_pad"), timing_cache=tmp_path)
     assert "was not accepted" in plan.messages[0]
     assert b'"here"' in path.read_bytes()
+
+
+def test_timing_cache_that_cannot_be_written_costs_no_plan(tensorrt, tmp_path):
+    (tmp_path / "file").write_text("no directory")
+    plan = plan_of(sample("circ_pad"), timing_cache=tmp_path / "file")
+    assert plan.kernels
+    assert re.fullmatch(r"the timing cache .*/file/\w+\.timing was not written: .+", plan.messages[-1])
+
+
+def test_a_directory_that_cannot_be_written_is_told_before_the_build(tensorrt, tmp_path, monkeypatch):
+    monkeypatch.setattr(baking, "build_plan", lambda *arguments, **options: pytest.fail("it was built"))
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(UsageError, match=r"cannot write .*file/circ_pad\.plan: (.|\n)*bake --out"):
+        bake(sample("circ_pad").path, options=PlanOptions(arch=SM_90), out=tmp_path / "file")
 
 
 def test_progress_is_told(tensorrt):
