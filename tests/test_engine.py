@@ -461,6 +461,7 @@ def test_users_model_that_moved(tensorrt, tmp_path):
     ):
         plan_of(item)
     record = bake(item.path, options=PlanOptions(arch=SM_90, model=moved), out=tmp_path).record
+    assert record["options"]["mode"] == "onnx"
     assert record["model"] == {"path": str(moved), "sha256": hashlib.sha256(moved.read_bytes()).hexdigest()}
     assert record["inputs"] == {"x": {"min": (2, 3, 8, 8), "opt": (2, 3, 8, 8), "max": (2, 3, 8, 8)}}
     assert record["outputs"] == ["y"]
