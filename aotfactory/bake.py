@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from aotfactory import provenance, tensorrt_api
 from aotfactory.bundle import Bundle
 from aotfactory.catalog import Catalog
 from aotfactory.engine import Plan, build_plan
+from aotfactory.engine_network import uses_model
 from aotfactory.plan_options import PlanOptions
 
 
@@ -55,9 +56,12 @@ def bake(
     catalog = Catalog(plugins)
     if options.jit:
         catalog.load_all()
+    if uses_model(bundle.network, options):
+        options = replace(options, mode="onnx")  # the only way to build it
+    path = (out or directory.parent) / f"{bundle.network.name}.plan"
+    provenance.require_writable(path)
     sha256 = hashlib.sha256((directory / bundles.MANIFEST).read_bytes()).hexdigest()
     plan = build_plan(bundle, sha256=sha256, options=options, progress=progress)
-    path = (out or directory.parent) / f"{bundle.network.name}.plan"
     record = provenance.make_record(
         plan, path=path, bundle=bundle, bundle_path=directory, options=options, tensorrt=tensorrt_api.load().version
     )

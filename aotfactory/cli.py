@@ -107,7 +107,11 @@ def inspect(
         return
     from aotfactory import report
 
-    show(lambda console: report.print_bundle(console, found) if found else report.print_record(console, record))
+    if found:
+        show(lambda console: report.print_bundle(console, found))
+    else:
+        with provenance.taking_apart(path):
+            show(lambda console: report.print_record(console, record))
 
 
 app.command(short_help="Build a TensorRT plan from a bundle.")(cli_bake.bake)

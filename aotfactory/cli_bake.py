@@ -125,7 +125,7 @@ def plan_for(report_path: Path, archs: int, shapes: Request, progress: Any) -> B
 
     if tensorrt_api.load().kind != "full" or tensorrt_api.cuda_device_count() == 0:
         return None
-    onnx = bundles.read(report_path).network.target.endswith(".onnx")
+    onnx = bundles.read(report_path).network.target.endswith(".onnx")  # which may leave shapes open
     out = report_path.parent / native_arch().name if archs > 1 else report_path.parent
-    options = PlanOptions(mode="onnx", shapes=shapes) if onnx else PlanOptions()
+    options = PlanOptions(shapes=shapes) if onnx else PlanOptions()
     return baking.bake(report_path, options=options, out=out, progress=progress)

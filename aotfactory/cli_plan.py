@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aotfactory.errors import UsageError
-from aotfactory.terminal import Format, print_json, show
+from aotfactory.terminal import Format, print_json, say, show
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,6 +87,7 @@ def run(
 ) -> bool:
     """Run and print; whether every check passed."""
     from aotfactory.plan_file import PlanFile
+    from aotfactory.run.trtexec import cut_outputs
     from aotfactory.run.trtexec_report import trtexec_report
     from aotfactory.trials import require_executors
 
@@ -100,6 +101,8 @@ def run(
     else:
         done = plan.in_trtexec(tools.for_trtexec(), inputs=plan.make_inputs(inputs, given, seed=seed))
         report, outputs, failures = trtexec_report(done, output_dir), done.outputs, []
+        for name in cut_outputs(plan.network):
+            say(f"{name} is left out: trtexec writes no output whole whose shape depends on data; the runner does")
     if format is Format.json:
         print_json(report)
     else:

@@ -16,7 +16,7 @@ from aotfactory import tensorrt_api
 from aotfactory.arch import PORTABLE, Arch, native_arch
 from aotfactory.bundle import Bundle, Variant
 from aotfactory.bundled_kernels import bundled_kernels
-from aotfactory.engine_log import make_logger, make_monitor
+from aotfactory.engine_log import interruptible, make_logger, make_monitor
 from aotfactory.engine_network import add_calls, parse_model, trt_dtype, uses_model
 from aotfactory.errors import AotError, CheckError, MissingError, UsageError
 from aotfactory.files import replace_file
@@ -166,9 +166,8 @@ class _Build:
         self._read_cache(cache)
         monitor = make_monitor(self.trt, self.progress)
         self.config.progress_monitor = monitor
-        plan = self.builder.build_serialized_network(self.definition, self.config)
-        if monitor.interrupted:
-            raise KeyboardInterrupt
+        with interruptible(monitor):
+            plan = self.builder.build_serialized_network(self.definition, self.config)
         if plan is None:
             raise self._failed("TensorRT could not build the plan")
         self._write_cache(cache)
@@ -240,8 +239,12 @@ class _Build:
 
     def _write_cache(self, path: Path | None) -> None:
         if path is not None:
-            replace_file(path, bytes(memoryview(self.config.get_timing_cache().serialize())))
+            try:
+                replace_file(path, bytes(memoryview(self.config.get_timing_cache().serialize())))
+            except OSError as error:  # the plan is there all the same
+                self.logger.warnings.append(f"the timing cache {path} was not written: {error.strerror}")
 
     def _failed(self, what: str) -> AotError:
-        said = "".join(f"\n  {text}" for text in self.logger.errors[-8:])
-        return CheckError(f"{what}{said}", hint="TensorRT's own messages are above; --verbose shows all of them")
+        said = "".join(f"\n  {text}" for text in (self.logger.errors or self.logger.warnings)[-8:])
+        hint = "these are TensorRT's own words" if said else "TensorRT did not say why"
+        return CheckError(f"{what}{said}", hint=hint)

@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
-def make_logger(trt: Any, *, verbose: bool = False) -> Any:
-    """An `ILogger` that keeps errors and warnings in its lists `errors` and `warnings`.
-
-    Args:
-        verbose: Also print every message on stderr.
-    """
+def make_logger(trt: Any) -> Any:
+    """An `ILogger` that keeps errors and warnings in its lists `errors` and `warnings`."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]  # the base class is only known at run time
         def __init__(self) -> None:
@@ -26,14 +24,12 @@ def make_logger(trt: Any, *, verbose: bool = False) -> Any:
                 self.errors.append(msg)
             elif severity == trt.ILogger.WARNING:
                 self.warnings.append(msg)
-            if verbose:
-                print(f"TensorRT {severity.name}: {msg}", file=sys.stderr)
 
     return Logger()
 
 
 def make_monitor(trt: Any, progress: Callable[[str], None]) -> Any:
-    """An `IProgressMonitor` that tells `progress` of each phase. Ctrl-C stops the build and sets `interrupted`."""
+    """An `IProgressMonitor` that tells `progress` of each phase, and stops the build once `interrupted` is set."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -43,20 +39,39 @@ def make_monitor(trt: Any, progress: Callable[[str], None]) -> Any:
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self._steps[phase_name] = num_steps
-            self._tell(phase_name)
+            progress(phase_name)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            self._tell(f"{phase_name} {step + 1}/{self._steps.get(phase_name, 0)}")
+            progress(f"{phase_name} {step + 1}/{self._steps.get(phase_name, 0)}")
             return not self.interrupted
 
         def phase_finish(self, phase_name: str) -> None:
             self._steps.pop(phase_name, None)
 
-        def _tell(self, text: str) -> None:
-            # What is raised here would be lost in TensorRT; it is asked to stop at the next step instead.
-            try:
-                progress(text)
-            except KeyboardInterrupt:
-                self.interrupted = True
-
     return Monitor()
+
+
+@contextmanager
+def interruptible(monitor: Any) -> Iterator[None]:
+    """Have Ctrl-C stop the build at its next step.
+
+    Python would raise in whatever callback it is, and TensorRT prints and loses what a callback raises.
+
+    Raises:
+        KeyboardInterrupt: After the build, if it was interrupted.
+    """
+
+    def interrupt(*args: object) -> None:
+        monitor.interrupted = True
+
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's affair
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+        if monitor.interrupted:
+            raise KeyboardInterrupt

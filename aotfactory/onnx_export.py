@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 from aotfactory import dtypes
 from aotfactory.errors import UsageError
 from aotfactory.network import Network, Profile
-from aotfactory.onnx_network import symbol
+from aotfactory.onnx_network import read_model, symbol
 from aotfactory.symbolic import Constant, Expr, Symbol
 from aotfactory.targets import Request, check_names, profile_of
 
@@ -78,26 +78,21 @@ def mark(path: Path, network: Network, shapes: Request, *, aot: bool) -> tuple[A
         UsageError: The file cannot be read, is another model than the bundle's, or an input has an open dimension that
             nothing fixes.
     """
-    try:
-        model = onnx.load(path)
-    except Exception as error:
-        raise UsageError(
-            f"{path} cannot be read as an ONNX model: {error}", hint="say where the model is: --model PATH"
-        ) from error
-    plugins = {call.name: call for call in network.calls}
-    operators = {call.plugin.split("::")[1]: call.plugin.split("::")[0] for call in network.calls}
+    model = read_model(path, hint="say where the model is: --model PATH")
+    calls = {call.outputs: call.plugin.split("::") for call in network.calls}
     found = 0
-    for index, node in enumerate(model.graph.node):
-        if (node.name or f"{node.op_type}_{index}") in plugins and node.op_type in operators:
+    for node in model.graph.node:
+        namespace, operator = calls.get(tuple(node.output), ("", ""))
+        if operator and node.op_type == operator:
             kept = [a for a in node.attribute if a.name not in ("aot", "plugin_namespace")]
             del node.attribute[:]
             node.attribute.extend(kept)
-            for name, value in _which(operators[node.op_type], aot).items():
+            for name, value in _which(namespace, aot).items():
                 node.attribute.append(onnx.helper.make_attribute(name, value))
             found += 1
-    if found != len(plugins):
+    if found != len(calls):
         raise UsageError(
-            f"{path} has {found} of the {len(plugins)} plugin nodes that the bundle was compiled for",
+            f"{path} has {found} of the {len(calls)} plugin nodes that the bundle was compiled for",
             hint="it is another model, or was changed: compile the bundle again",
         )
     constants = {i.name for i in model.graph.initializer}

@@ -59,7 +59,7 @@ def load(path: Path, catalog: Catalog, request: Request) -> Network:
         raise UsageError("--attr does not apply to an ONNX file", hint="the attributes are those of its nodes")
     if request.dtype:
         raise UsageError("--dtype does not apply to an ONNX file", hint="the data types are those of its inputs")
-    model = _read(path)
+    model = read_model(path)
     catalog.load_all()
     initializers = {i.name for i in model.graph.initializer}
     inputs = [i for i in model.graph.input if i.name not in initializers]
@@ -74,11 +74,19 @@ def load(path: Path, catalog: Catalog, request: Request) -> Network:
     return _covered(path, model, builder)
 
 
-def _read(path: Path) -> onnx.ModelProto:
+def read_model(path: Path, *, hint: str = "TARGET is a path to a .onnx file") -> onnx.ModelProto:
+    """A model without its external data, its functions inlined.
+
+    Args:
+        hint: What to do where there is no such file.
+
+    Raises:
+        UsageError: It cannot be read, or is no model.
+    """
     try:
         model = onnx.load(path, load_external_data=False)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint="TARGET is a path to a .onnx file") from error
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint=hint) from error
     except Exception as error:
         raise UsageError(f"{path} is not an ONNX model: {error}") from error
     if not model.HasField("graph"):

@@ -12,7 +12,7 @@ import numpy as np
 
 from aotfactory import data, dtypes, provenance
 from aotfactory.data import Array
-from aotfactory.errors import DefinitionError, UsageError
+from aotfactory.errors import UsageError
 from aotfactory.network import Network, Profile, Shape
 from aotfactory.recipe import Tolerance
 from aotfactory.run.runner import RunnerOptions, RunnerResult, run_runner
@@ -50,12 +50,8 @@ class PlanFile:
             DefinitionError: The record is damaged.
         """
         record = provenance.verified(path)
-        try:
+        with provenance.taking_apart(path):
             return cls._of(path, record)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            where = str(provenance.record_path(path))
-            problem = f"{type(error).__name__}: {error}"
-            raise DefinitionError(f"damaged record: {problem}", where=where, hint="bake the plan again") from error
 
     @classmethod
     def _of(cls, path: Path, record: Mapping[str, Any]) -> PlanFile:
@@ -102,9 +98,9 @@ class PlanFile:
         """
         self._require_no_python()
         # TensorRT asks for consent to the machine code that such a plan brings. Its record says that it was asked for.
-        return run_runner(
-            self.path, options=replace(options, host_code=options.host_code or self.brings_runtime), **arguments
-        )
+        host_code = options.host_code or self.brings_runtime
+        changed = [name for name in self.inputs if any(t.aliases == name for t in self.network.tensors)]
+        return run_runner(self.path, options=replace(options, host_code=host_code, in_place=changed), **arguments)
 
     def in_trtexec(
         self,

@@ -7,7 +7,9 @@ import ctypes
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -47,7 +49,7 @@ def make_record(
         "name": bundle.network.name,
         "target": bundle.network.target,
         "plan": {"path": path.name, "sha256": plan.sha256, "bytes": len(plan.data)},
-        "bundle": {"path": str(bundle_path), "sha256": hashlib.sha256(manifest).hexdigest()},
+        "bundle": {"path": str(bundle_path.resolve()), "sha256": hashlib.sha256(manifest).hexdigest()},
         "versions": {
             "tensorrt": tensorrt,
             "aotfactory": version("aotfactory"),
@@ -120,6 +122,20 @@ def write(plan: Plan, record: Mapping[str, Any], path: Path) -> None:
     _replace(record_path(path), _text(record))
 
 
+def require_writable(path: Path) -> None:
+    """Make the directory of a plan that is going to be built: a build may take long.
+
+    Raises:
+        UsageError: The plan could not be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 def add_checks(path: Path, checks: Iterable[Check]) -> None:
     """Add what was checked of a plan to its record.
 
@@ -127,10 +143,12 @@ def add_checks(path: Path, checks: Iterable[Check]) -> None:
     machine has seen of this plan still holds.
 
     Raises:
-        UsageError: The record cannot be written.
+        UsageError: The record cannot be read or written.
+        DefinitionError: It is damaged.
     """
     record = read(path)
-    kept = {(check["name"], check["subject"]): check for check in record["checks"]}
+    with taking_apart(path):
+        kept = {(check["name"], check["subject"]): check for check in record["checks"]}
     for check in checks:
         if check.status != "skipped" or (check.name, check.subject) not in kept:
             kept[check.name, check.subject] = asdict(check)
@@ -151,11 +169,27 @@ def read(path: Path) -> dict[str, Any]:
         record = json.loads(beside.read_bytes())
     except FileNotFoundError as error:
         raise UsageError(f"{path} has no record {beside.name}", hint="aotfactory bake writes one") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {beside}: {error.strerror}", hint="it is the plan's record") from error
     except ValueError as error:
         raise DefinitionError(f"damaged record: {error}", where=str(beside), hint="bake the plan again") from error
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise DefinitionError(f"the record's schema is not {SCHEMA}", where=str(beside), hint="bake the plan again")
     return record
+
+
+@contextmanager
+def taking_apart(path: Path) -> Iterator[None]:
+    """Use the record of this plan: what it lacks, or has otherwise than expected, is damage.
+
+    Raises:
+        DefinitionError: It is damaged.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        problem = f"damaged record: {type(error).__name__}: {error}"
+        raise DefinitionError(problem, where=str(record_path(path)), hint="bake the plan again") from error
 
 
 def verified(path: Path) -> dict[str, Any]:
@@ -184,12 +218,14 @@ def problems(path: Path) -> list[str]:
     if not path.is_file():
         raise UsageError(f"no such plan: {path}")
     record = read(path)
+    with taking_apart(path):
+        plan, bundle = record["plan"]["sha256"], record["bundle"]["sha256"]
+        manifest = Path(record["bundle"]["path"]) / MANIFEST
     found = []
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != record["plan"]["sha256"]:
+    if digest != plan:
         found.append(f"{path.name} is not the plan of this record: its SHA-256 is {digest}")
-    manifest = Path(record["bundle"]["path"]) / MANIFEST
-    if manifest.is_file() and hashlib.sha256(manifest.read_bytes()).hexdigest() != record["bundle"]["sha256"]:
+    if manifest.is_file() and hashlib.sha256(manifest.read_bytes()).hexdigest() != bundle:
         found.append(f"{manifest.parent} is no longer the bundle that the plan was built from")
     return found
 
@@ -210,9 +246,13 @@ def _replace(path: Path, data: bytes) -> None:
     try:
         replace_file(path, data)
     except OSError as error:
-        raise UsageError(
-            f"cannot write {path}: {error.strerror}", hint="choose a directory that can be written: bake --out"
-        ) from error
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"cannot write {path}: {error.strerror}", hint="choose a directory that can be written: bake --out"
+    )
 
 
 def _text(record: Mapping[str, Any]) -> bytes:

@@ -93,7 +93,7 @@ class TestBake:
         model.rename(model.with_name("moved.onnx"))
         done = run("bake", "engines/model.aot", "--shape", "2x3x8x8")
         assert done.code == 2
-        assert "model.onnx cannot be read" in done.err
+        assert "cannot read model.onnx: No such file" in done.err
         assert "hint: say where the model is: --model PATH" in done.err
         assert run("bake", "engines/model.aot", "--shape", "2x3x8x8", "--model", "moved.onnx").code == 0
 
@@ -190,10 +190,19 @@ class TestRun:
         np.save(tmp_path / "x.npy", np.zeros((1, 3, 32, 32)))
         done = run(*command, f"x={tmp_path / 'x.npy'}")
         assert (done.code, "input x is float64, the tensor float32" in done.err) == (2, True)
+        np.save(tmp_path / "x.npy", np.zeros((2, 3, 32, 32), np.float32))  # twice the bytes: trtexec would take them
+        done = run(*command, f"x={tmp_path / 'x.npy'}")
+        assert (done.code, "input x is 2x3x32x32, the tensor 1x3x32x32" in done.err) == (2, True)
         done = run(*command, "z=z.npy")
         assert (done.code, "has no input 'z'\n  hint: its inputs: x" in done.err) == (2, True)
         done = run(*command, "x=nowhere.npy")
         assert (done.code, "nowhere.npy cannot be read" in done.err) == (2, True)
+
+    def test_trtexec_without_what_it_cuts(self, run: Run, programs):
+        made = programs("non_zero")
+        done = run("run", str(made.plan), "--executor", "trtexec", "--trtexec", str(made.trtexec))
+        assert (done.code, done.out) == (0, "  number: int64 scalar\n")
+        assert "indices is left out" in done.err
 
 
 def test_names_of_onnx_tensors_make_files_of_the_directory(tmp_path):
@@ -277,6 +286,15 @@ def test_a_plan_of_another_record(run: Run, programs, command):
     done = run(command, str(made.plan))
     assert (done.code, done.out) == (1, "")
     assert "is not the plan of this record" in done.err
+
+
+def test_inspect_a_damaged_record(run: Run, programs):
+    made = programs("circ_pad")
+    beside = made.plan.with_name("circ_pad.plan.json")
+    beside.write_text(json.dumps({k: v for k, v in made.record.items() if k != "gpu"}))
+    done = run("inspect", str(made.plan))
+    assert (done.code, done.out) == (4, "")
+    assert f"{beside}: damaged record: KeyError: 'gpu'\n  hint: bake the plan again" in done.err
 
 
 def test_inputs_of_the_profile(programs):

@@ -7,6 +7,8 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +24,7 @@ from plan_in_python import execute
 from tensorrt.plugin import _lib
 from test_trtexec import case, check_outputs
 
+from aotfactory import bake as baking
 from aotfactory import bundle as bundles
 from aotfactory import data, engine, provenance, tensorrt_api
 from aotfactory.bake import bake
@@ -32,6 +35,7 @@ from aotfactory.engine import Plan, build_plan
 from aotfactory.errors import AotError, CheckError, DefinitionError, MissingError, UsageError
 from aotfactory.network import Profile
 from aotfactory.plan_options import PlanOptions, require_supported
+from aotfactory.plugin_answers import PluginAnswers
 from aotfactory.symbolic import Constant
 from aotfactory.targets import Request
 
@@ -291,16 +295,44 @@ def test_foreign_timing_cache_is_replaced(tensorrt, tmp_path, content):
     assert b'"here"' in path.read_bytes()
 
 
-def test_progress_is_told_and_can_interrupt(tensorrt):
+def test_timing_cache_that_cannot_be_written_costs_no_plan(tensorrt, tmp_path):
+    (tmp_path / "file").write_text("no directory")
+    plan = plan_of(sample("circ_pad"), timing_cache=tmp_path / "file")
+    assert plan.kernels
+    assert re.fullmatch(r"the timing cache .*/file/\w+\.timing was not written: .+", plan.messages[-1])
+
+
+def test_a_directory_that_cannot_be_written_is_told_before_the_build(tensorrt, tmp_path, monkeypatch):
+    monkeypatch.setattr(baking, "build_plan", lambda *arguments, **options: pytest.fail("it was built"))
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(UsageError, match=r"cannot write .*file/circ_pad\.plan: (.|\n)*bake --out"):
+        bake(sample("circ_pad").path, options=PlanOptions(arch=SM_90), out=tmp_path / "file")
+
+
+def test_progress_is_told(tensorrt):
     told = []
     build_plan(sample("inplace_add").bundle, sha256="0", options=PlanOptions(arch=SM_90), progress=told.append)
     assert told == ["Building Engine", "Building Engine 1/2", "Building Engine 2/2"]
 
-    def interrupt(text):
-        raise KeyboardInterrupt
 
+@pytest.mark.parametrize("where", ["progress", "plugin"])
+def test_ctrl_c_anywhere_in_the_build(tensorrt, monkeypatch, where):
+    """TensorRT loses what is raised in a callback of its own, and Python raises wherever it is."""
+    told = []
+
+    def interrupted(*args):
+        signal.raise_signal(signal.SIGINT)
+        return genuine(*args)
+
+    genuine = PluginAnswers.aot_impl if where == "plugin" else told.append
+    if where == "plugin":
+        monkeypatch.setattr(PluginAnswers, "aot_impl", interrupted)
+    progress = told.append if where == "plugin" else interrupted
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        build_plan(sample("inplace_add").bundle, sha256="0", options=PlanOptions(arch=SM_90), progress=interrupt)
+        build_plan(sample("inplace_add").bundle, sha256="0", options=PlanOptions(arch=SM_90), progress=progress)
+    assert told[-1] == "Building Engine 1/2"  # where it was stopped
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_builder_that_is_not_there():
@@ -387,13 +419,49 @@ def test_users_model_that_changed(tensorrt, tmp_path):
         plan_of(between, model=path)
 
 
+@pytest.mark.parametrize("names", [("/pad/circ_pad", "/pad/circ_pad"), ("", "")], ids=["paths", "none"])
+def test_users_model_whose_nodes_have_such_names(tensorrt, tmp_path, names):
+    path = chain_model(tmp_path / "model.onnx", [2, 3, 8, 8])
+    model = onnx.load(path)
+    for node, name in zip(model.graph.node, names, strict=True):
+        node.name = name
+    onnx.save(model, path)
+    assert len(plan_of(compiled(str(path), Request()), model=path).kernels) == 2
+
+
+def test_users_model_with_functions(tensorrt, tmp_path):
+    path = chain_model(tmp_path / "model.onnx", [2, 3, 8, 8])
+    model = onnx.load(path)
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("own", 1)]
+    body = onnx.helper.make_function("own", "Twice", ["x"], ["y"], model.graph.node, opsets)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Twice", ["x"], ["y"], domain="own")], "m", model.graph.input, model.graph.output
+    )
+    onnx.save(onnx.helper.make_model(graph, functions=[body], opset_imports=opsets), path)
+    assert len(plan_of(compiled(str(path), Request()), model=path).kernels) == 2
+
+
+def test_users_weights_stay_where_they_are(tensorrt, tmp_path):
+    """TensorRT's parser reads them itself; with them, a model may be larger than what it can be given at once."""
+    path = chain_model(tmp_path / "model.onnx", [2, 3, 8, 8])
+    model = onnx.load(path)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(9, np.float32), "w"))
+    onnx.save(model, path, save_as_external_data=True, location="weights", size_threshold=0)
+    item = compiled(str(path), Request())
+    (tmp_path / "weights").unlink()
+    assert len(plan_of(item, model=path).kernels) == 2
+
+
 def test_users_model_that_moved(tensorrt, tmp_path):
     path = chain_model(tmp_path / "model.onnx", [2, 3, 8, 8])
     item = compiled(str(path), Request())
     moved = path.rename(tmp_path / "moved.onnx")
-    with pytest.raises(UsageError, match=r"model\.onnx cannot be read(.|\n)*say where the model is: --model PATH"):
+    with pytest.raises(
+        UsageError, match=r"cannot read .*model\.onnx: No such file(.|\n)*say where the model is: --model PATH"
+    ):
         plan_of(item)
     record = bake(item.path, options=PlanOptions(arch=SM_90, model=moved), out=tmp_path).record
+    assert record["options"]["mode"] == "onnx"
     assert record["model"] == {"path": str(moved), "sha256": hashlib.sha256(moved.read_bytes()).hexdigest()}
     assert record["inputs"] == {"x": {"min": (2, 3, 8, 8), "opt": (2, 3, 8, 8), "max": (2, 3, 8, 8)}}
     assert record["outputs"] == ["y"]
@@ -467,9 +535,26 @@ def test_bundle_that_is_another_since(tensorrt, tmp_path):
     assert "no longer the bundle" in provenance.problems(path)[0]
 
 
+def test_the_bundle_is_found_from_any_directory(tensorrt, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bundles.write(sample("circ_pad").bundle, Path("here/circ_pad.aot"))
+    path = bake(Path("here/circ_pad.aot"), options=PlanOptions(arch=SM_90)).path.resolve()
+    bundles.write(sample("circ_pad_dynamic").bundle, Path("elsewhere/here/circ_pad.aot"))
+    monkeypatch.chdir("elsewhere")
+    assert provenance.problems(path) == []
+    bundles.write(sample("circ_pad_dynamic").bundle, tmp_path / "here" / "circ_pad.aot")
+    assert "no longer the bundle" in provenance.problems(path)[0]
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "message"),
-    [(None, UsageError, "has no record"), ("{", DefinitionError, "damaged record"), ("[]", DefinitionError, "schema")],
+    [
+        (None, UsageError, "has no record"),
+        ("{", DefinitionError, "damaged record"),
+        ("[]", DefinitionError, "schema"),
+        ('{"schema": "aotfactory.plan/1"}', DefinitionError, "damaged record: KeyError: 'plan'"),
+        ('{"schema": "aotfactory.plan/1", "plan": 3}', DefinitionError, "damaged record: TypeError"),
+    ],
 )
 def test_unreadable_record(tmp_path, content, kind, message):
     plan = tmp_path / "x.plan"
@@ -477,6 +562,14 @@ def test_unreadable_record(tmp_path, content, kind, message):
     if content is not None:
         provenance.record_path(plan).write_text(content)
     with pytest.raises(kind, match=message):
+        provenance.problems(plan)
+
+
+def test_record_that_cannot_be_read(tmp_path):
+    plan = tmp_path / "x.plan"
+    plan.write_bytes(b"plan")
+    provenance.record_path(plan).mkdir()
+    with pytest.raises(UsageError, match=r"cannot read .*x\.plan\.json: Is a directory"):
         provenance.problems(plan)
 
 

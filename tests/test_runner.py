@@ -17,6 +17,7 @@ from test_trtexec import case, check_outputs
 from aotfactory import checks, tensorrt_api
 from aotfactory.bake import bake
 from aotfactory.errors import CheckError, DefinitionError, MissingError, UsageError
+from aotfactory.plan_file import PlanFile
 from aotfactory.plan_options import PlanOptions
 from aotfactory.run.launcher import Timing
 from aotfactory.run.runner import RunnerOptions, build_runner, run_runner
@@ -213,9 +214,9 @@ def check_run(result, references):
 @pytest.mark.parametrize("name", SHAPES)
 def test_plans_run_without_python(runner, name, point, tmp_path):
     _, inputs, references = case(name, point)
-    path = bake(sample(name, portable=True).path, options=PlanOptions(), out=tmp_path).path
+    plan = PlanFile.read(bake(sample(name, portable=True).path, options=PlanOptions(), out=tmp_path).path)
     options = RunnerOptions(program=runner, timing=Timing(iterations=5, repeat=2, graph=True))
-    check_run(run_runner(path, inputs=inputs, options=options), references)
+    check_run(plan.in_runner(options, inputs=inputs), references)
 
 
 @pytest.mark.runner
@@ -225,8 +226,8 @@ def test_plans_run_without_python(runner, name, point, tmp_path):
 def test_version_compatible_plans_run_in_the_lean_runtime(runner, name, tmp_path):
     _, inputs, references = case(name)
     options = PlanOptions(version_compatible=True, exclude_lean_runtime=True)
-    path = bake(sample(name, portable=True).path, options=options, out=tmp_path).path
-    check_run(run_runner(path, inputs=inputs, options=RunnerOptions(program=runner, lean=True)), references)
+    plan = PlanFile.read(bake(sample(name, portable=True).path, options=options, out=tmp_path).path)
+    check_run(plan.in_runner(RunnerOptions(program=runner, lean=True), inputs=inputs), references)
 
 
 @pytest.mark.tensorrt

@@ -76,7 +76,9 @@ def statuses(found: dict[str, Check]) -> dict[str, str]:
 def test_a_right_plan_passes(programs, name, at):
     found = run(made := programs(name))
     assert statuses(found) == ALL_PASSED, found
-    assert {found[n].detail for n in ("trtexec", "runner")} == {f"against the reference, at {at}"}
+    assert found["runner"].detail == f"against the reference, at {at}"
+    cut = "; without indices: trtexec writes no output whole whose shape depends on data" if "zero" in name else ""
+    assert found["trtexec"].detail == found["runner"].detail + cut
     assert {c["name"]: c["status"] for c in made.record["checks"]} == ALL_PASSED
 
 

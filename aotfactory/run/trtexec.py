@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""trtexec as an executor: runs a plan in a process without Python, and compares its outputs with references."""
+"""trtexec as an executor: runs a plan in a process without Python, and has it compare outputs with references."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aotfactory import data, dtypes
+from aotfactory import dtypes
 from aotfactory.errors import CheckError, MissingError, UsageError
 from aotfactory.files import replace_file
 from aotfactory.network import Network, Tensor
@@ -23,7 +23,7 @@ from aotfactory.recipe import Tolerance
 from aotfactory.run import trtexec_output
 from aotfactory.run.process import run_command
 from aotfactory.run.trtexec_output import Performance, Verdict
-from aotfactory.symbolic import SizeTensor
+from aotfactory.symbolic import Constant, SizeTensor
 
 Array = npt.NDArray[Any]
 ROOTS = ("/usr/src/tensorrt", "/opt/tensorrt", "/usr/local/tensorrt")
@@ -58,7 +58,7 @@ class TrtexecResult:
     """What trtexec did.
 
     Attributes:
-        outputs: By name, exact (from its raw files).
+        outputs: By name, exact (from its raw files); without those of `cut_outputs`.
         times: Of each inference, in milliseconds.
         layers: Times of each layer, with `profile`.
         compared: Whether trtexec itself compared the outputs with the references, and they were right.
@@ -107,7 +107,7 @@ def run_trtexec(
     inputs: Mapping[str, Array],
     references: Mapping[str, Array] | None = None,
     tolerance: Tolerance | None = None,
-    version: tuple[int, int] = (11, 0),
+    version: tuple[int, int] = (11, 1),
     options: TrtexecOptions | None = None,
     log: Path | None = None,
 ) -> TrtexecResult:
@@ -116,7 +116,7 @@ def run_trtexec(
     Args:
         network: Of the bundle that the plan was built from: the tensors' types.
         inputs: One array for each network input; their shapes are those of the run.
-        references: Outputs to compare with, by name. trtexec 11 then compares too.
+        references: Outputs to compare with, by name. trtexec 11.1 and later then compare too.
         tolerance: Of the comparison that trtexec makes; none: ours alone decides.
         version: Of trtexec's TensorRT, major and minor.
         log: Where to keep its output; by default beside the plan.
@@ -124,7 +124,7 @@ def run_trtexec(
     Raises:
         MissingError: No trtexec, or a tensor has a name that it cannot be told.
         UsageError: An input or reference is not of the tensor's type, or missing; the log cannot be written.
-        CheckError: trtexec crashed, took too long, refused the plan or failed; the log is kept.
+        CheckError: trtexec crashed, refused the plan or failed, and the log is kept; or it took too long.
     """
     options = options or TrtexecOptions()
     program = find_trtexec(options.program, options.root)
@@ -137,9 +137,9 @@ def run_trtexec(
         command.append("--loadInputs=" + _files(names, inputs, directory, "input"))
         if dynamic := [t for t in names if any(d.symbols for d in t.shape)]:
             command.append("--shapes=" + ",".join(f"{t.name}:{_shape(inputs[t.name])}" for t in dynamic))
-        compare = bool(references) and version >= (11, 0) and not in_place
+        compare = bool(references) and version >= (11, 1) and not in_place
         if references and compare:
-            known = [t for t in network.tensors if t.name in references and _comparable(t)]
+            known = [t for t in _whole_outputs(network) if t.name in references and _comparable(t)]
             command += _comparison(known, references, tolerance, directory)
             compare = any(argument.startswith("--loadRefOutputs") for argument in command)
         command += ["--dumpRawBindingsToFile", "--exportTimes=times.json", *_timing(options, in_place, version)]
@@ -151,7 +151,7 @@ def run_trtexec(
         return TrtexecResult(
             verdict=said,
             performance=trtexec_output.performance(text),
-            outputs={t.name: _raw_output(directory, t) for t in network.tensors if t.role == "output"},
+            outputs={t.name: _raw_output(directory, t) for t in _whole_outputs(network)},
             times=trtexec_output.exported_times(times) if times.is_file() else [],
             layers=trtexec_output.exported_profile(profile)[1] if profile.is_file() else [],
             compared=compare,
@@ -160,22 +160,28 @@ def run_trtexec(
         )
 
 
-def compare(result: TrtexecResult, references: Mapping[str, Array], tolerances: Mapping[str, Tolerance]) -> list[str]:
-    """Our own comparison, exact where an output has no tolerance: what is wrong, output by output."""
-    found = []
-    for name, expected in references.items():
-        wrong = data.mismatch(result.outputs[name], expected, tolerances.get(name, Tolerance()))
-        if wrong:
-            found.append(f"{name}: {wrong}")
-    return found
+def cut_outputs(network: Network) -> list[str]:
+    """The outputs that trtexec does not write whole.
+
+    It sizes a raw file before the run, when an extent that depends on data is still -1, and writes an element or two.
+    """
+    return [t.name for t in network.tensors if t.role == "output" and any(isinstance(d, SizeTensor) for d in t.shape)]
+
+
+def _whole_outputs(network: Network) -> list[Tensor]:
+    cut = cut_outputs(network)
+    return [t for t in network.tensors if t.role == "output" and t.name not in cut]
 
 
 def _timing(options: TrtexecOptions, in_place: bool, version: tuple[int, int]) -> list[str]:
     numbers = {"iterations": options.iterations, "duration": options.duration, "warmUp": options.warmup}
-    if in_place:  # CUDA graphs cost one more inference before the first
-        numbers = {"iterations": 1, "duration": 0, "warmUp": 0}
+    if in_place:  # since 11.1 there is one inference before those that are counted, for accuracy
+        numbers = {"iterations": 0 if version >= (11, 1) else 1, "duration": 0, "warmUp": 0}
     arguments = [f"--{name}={value}" for name, value in numbers.items() if value is not None]
-    return [*arguments, "--noCudaGraph"] if in_place and version >= (11, 0) else arguments
+    if in_place and version >= (11, 0):  # CUDA graphs cost one more before the first
+        arguments.append("--noCudaGraph")
+    # 11.0 leaves transfers out, and then writes raw files of what was never copied back.
+    return [*arguments, "--includeDataTransfers"] if version == (11, 0) else arguments
 
 
 def _comparison(
@@ -203,11 +209,12 @@ def _files(tensors: Sequence[Tensor], arrays: Mapping[str, Array], directory: Pa
             if kind == "input":
                 raise UsageError(f"{kind} {tensor.name} is {array.dtype}, the tensor {element}", hint="convert it")
             array = array.astype(element)
+        known = [d.value if isinstance(d, Constant) else None for d in tensor.shape]
+        if len(known) != array.ndim or any(n not in (d, None) for d, n in zip(array.shape, known, strict=True)):
+            wanted = "x".join(str(d) for d in tensor.shape)
+            raise UsageError(f"{kind} {tensor.name} is {_shape(array)}, the tensor {wanted}", hint="give such an array")
         path = directory / f"{kind}{index}.bin"
         path.write_bytes(np.ascontiguousarray(array).tobytes())
-        size = int(np.prod(array.shape, dtype=np.int64)) * element.itemsize
-        if path.stat().st_size != size:
-            raise UsageError(f"{path} has {path.stat().st_size} bytes instead of {size}")
         parts.append(f"{tensor.name}:{path}")
     return ",".join(parts)
 
@@ -217,7 +224,7 @@ def _run(command: Sequence[str], directory: Path, timeout: float, log: Path) -> 
     try:
         code, stdout, stderr = run_command(["env", f"--chdir={directory}", *command], timeout=timeout)
     except CheckError as error:
-        raise CheckError(f"trtexec did not finish in {timeout:g} s", hint="give it more: --timeout") from error
+        raise CheckError(f"trtexec did not finish in {timeout:g} s", hint="is something else using the GPU?") from error
     text = stdout + stderr
     try:
         replace_file(log, text.encode())
@@ -252,8 +259,8 @@ def _judge(text: str, log: Path, plan: Path) -> Verdict:
 
 
 def _raw_output(directory: Path, tensor: Tensor) -> Array:
-    """An output from ``NAME.output.1.3.34.34.Float.raw``; of an output that depends on data the dims are what came."""
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", tensor.name)
+    """An output from ``NAME.output.1.3.34.34.FP32.raw``."""
+    safe = re.sub(r"[^A-Za-z0-9._,-]", "_", tensor.name)
     found = sorted(p for p in directory.iterdir() if p.name.startswith(f"{safe}.output.") and p.suffix == ".raw")
     if len(found) != 1:
         raise CheckError(f"trtexec wrote {len(found)} raw files of output {tensor.name}", hint="is it 10.9 or later?")
@@ -262,9 +269,9 @@ def _raw_output(directory: Path, tensor: Tensor) -> Array:
     element = dtypes.find(tensor.dtype).array
     content = found[0].read_bytes()
     size = int(np.prod(shape, dtype=np.int64)) * element.itemsize
-    if len(shape) != len(tensor.shape) or len(content) < size:
+    if len(shape) != len(tensor.shape) or len(content) != size:
         raise CheckError(f"trtexec's raw file {found[0].name} has {len(content)} bytes, not {size}")
-    return np.frombuffer(content[:size], element).reshape(shape)
+    return np.frombuffer(content, element).reshape(shape)
 
 
 def _shape(array: Array) -> str:
@@ -272,7 +279,5 @@ def _shape(array: Array) -> str:
 
 
 def _comparable(tensor: Tensor) -> bool:
-    """Whether trtexec's own comparison knows the type, and the reference is as large as the tensor's buffer."""
-    return tensor.dtype in ("fp32", "fp16", "int8", "int32") and not any(
-        isinstance(d, SizeTensor) for d in tensor.shape
-    )
+    """Whether trtexec's own comparison knows the type."""
+    return tensor.dtype in ("fp32", "fp16", "int8", "int32")

@@ -138,13 +138,12 @@ class ExportedTensor:
     """One output of ``--exportOutput``: values as text has them, six digits or so.
 
     Attributes:
-        values: None where the output's shape depends on data: there trtexec writes text instead of numbers.
+        shape: Where it depends on data, what came of it: trtexec writes that as text before the values.
     """
 
     name: str
     shape: tuple[int, ...]
-    values: tuple[float, ...] | None
-    note: str = ""
+    values: tuple[float, ...]
 
 
 def exported_outputs(path: Path) -> list[ExportedTensor]:
@@ -153,14 +152,14 @@ def exported_outputs(path: Path) -> list[ExportedTensor]:
     found = []
     pattern = r'"name" : "(.*?)"\s*, "dimensions" : "(.*?)"\s*, "values" : \[(.*?)\]\s*\}'
     for name, dimensions, content in re.findall(pattern, text, re.DOTALL):
+        if final := re.match(r"\s*Final shape is (.*) reported by the output allocator\.", content):
+            dimensions, content = final[1], content[final.end() :]
         shape = tuple(int(n) for n in re.findall(r"-?\d+", dimensions))
-        items = [item.strip() for item in content.split(",") if item.strip()]
         try:
-            values = tuple(float(item) for item in items)
-        except ValueError:
-            found.append(ExportedTensor(name=name, shape=shape, values=None, note=content.strip()))
-        else:
-            found.append(ExportedTensor(name=name, shape=shape, values=values))
+            values = tuple(float(item) for item in content.split(",") if item.strip())
+        except ValueError as error:
+            raise CheckError(f"trtexec's exported output {name} cannot be read: {error}", where=str(path)) from error
+        found.append(ExportedTensor(name=name, shape=shape, values=values))
     if not found and text.strip() != "[\n]":
         raise CheckError("trtexec's exported outputs cannot be read", where=str(path))
     return found

@@ -25,7 +25,7 @@ Api::Api() {
     if (library == nullptr) {
         const char* reason = dlerror();
         throw Error(Exit::missing, std::string("no CUDA driver on this machine (") + (reason != nullptr ? reason : "?") +
-                                       "); install NVIDIA's driver, or use --dry-run");
+                                       "); install NVIDIA's driver (--dry-run of a bundle needs none)");
     }
 #define AOT_FIND(name, ...) find(library, #name, name);
     AOT_CUDA_FUNCTIONS(AOT_FIND)

@@ -138,7 +138,7 @@ class Network(Double, real="INetworkDefinition"):
             layer = PluginLayer(inputs, plugin, len(self._layers))
         except RefusedError:
             raise
-        except Exception as error:  # as the bindings do
+        except BaseException as error:  # as the bindings do
             print(f"[ERROR] Exception thrown from get_output_data_types() {error}", file=sys.stderr)
             return None
         self._layers.append(layer)
@@ -202,7 +202,7 @@ class Builder(Double, real="Builder"):
             return HostMemory(MAGIC + json.dumps(self._build(network, config)).encode())
         except (BuildError, RefusedError) as error:
             self._logger.log(trt.ILogger.ERROR, str(error))
-        except Exception as error:  # as the bindings do: printed, and lost
+        except BaseException as error:  # as the bindings do: printed, and lost
             print(f"[ERROR] Exception thrown from a plugin: {error}", file=sys.stderr)
             self._logger.log(trt.ILogger.ERROR, "the plugin failed")
         return None

@@ -60,9 +60,12 @@ def finish(passed: bool) -> int:
 def export(outputs: dict[str, np.ndarray]) -> None:
     for name, array in outputs.items():
         dtype = next(t["dtype"] for t in SPEC["outputs"] if t["name"] == name)
-        dims = ".".join(str(n) for n in array.shape)
-        padding = b"\xaa" * 8 if SPEC.get("dds") == name else b""
-        Path(f"{name}.output.{dims}.{NAMES[dtype]}.raw").write_bytes(array.tobytes() + padding)
+        shape, content = array.shape, array.tobytes()
+        if SPEC.get("dds") == name:  # sized before the run, when the extent is -1
+            shape, content = (-1, *shape[1:]), content[: array.itemsize * array.shape[-1]]
+        if 110000 <= SPEC["version"] < 110100 and "--includeDataTransfers" not in sys.argv:
+            content = bytes(len(content))  # never copied back
+        Path(f"{name}.output.{'.'.join(map(str, shape))}.{NAMES[dtype]}.raw").write_bytes(content)
     Path("times.json").write_text(
         '[\n  { "startEnqMs" : 1.5, "endEnqMs" : 1.6, "computeMs" : 0.25, "latencyMs" : 0.25 }\n]\n'
     )
@@ -73,13 +76,20 @@ def export(outputs: dict[str, np.ndarray]) -> None:
         )
 
 
+def inferences(options: dict[str, str]) -> int:
+    """How often it runs the plan, if not for some seconds."""
+    graph = SPEC["version"] >= 110000 and "--noCudaGraph" not in options
+    return int(options.get("--iterations", 10)) + graph + (SPEC["version"] >= 110100)  # which is for accuracy
+
+
 def main() -> int:
     options = dict(a.split("=", 1) if "=" in a else (a, "") for a in sys.argv[2:])
-    new = SPEC["version"] >= 110000
     known = {"--loadEngine", "--loadInputs", "--shapes", "--dumpRawBindingsToFile", "--exportTimes", "--iterations"}
     known |= {"--duration", "--warmUp", "--dumpProfile", "--exportProfile", "--versionCompatible"}
-    if new:
-        known |= {"--noCudaGraph", "--loadRefOutputs", "--accuracyAlgorithm", "--atol", "--rtol", "--accuracyThreshold"}
+    if SPEC["version"] >= 110000:
+        known |= {"--noCudaGraph", "--includeDataTransfers"}
+    if SPEC["version"] >= 110100:
+        known |= {"--loadRefOutputs", "--accuracyAlgorithm", "--atol", "--rtol", "--accuracyThreshold"}
     print(f"&&&& RUNNING TensorRT.trtexec [TensorRT v{SPEC['version']}] [b106] # {' '.join(sys.argv[2:])}")
     if unknown := options.keys() - known:
         say(f"Unknown option: {unknown.pop()}", "E")
@@ -102,7 +112,10 @@ def main() -> int:
     shapes = {n: [int(d) for d in s.split("x")] for n, s in pairs(options.get("--shapes", "")).items()}
     arrays = [load(files[t["name"]], t["dtype"], shapes.get(t["name"], t["shape"])) for t in SPEC["inputs"]]
     if "compute" in SPEC:
-        results = compute(SPEC["compute"], arrays[0], SPEC.get("spoil", ""))
+        x = arrays[0]
+        for _ in range(inferences(options) if SPEC.get("in_place") else 1):
+            results = compute(SPEC["compute"], x, SPEC.get("spoil", ""))
+            x = next(iter(results.values()))
     else:
         results = {t["name"]: np.load(t["file"]) for t in SPEC["outputs"]}
     if SPEC.get("add_to_first"):  # the outputs depend on what was loaded

@@ -73,5 +73,7 @@ def make(name: str, folder: Path, **options: Any) -> Programs:
         program.with_name(f"{program.name}.json").write_text(json.dumps(spec))
         program.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name(script)} {program}.json "$@"\n')
         program.chmod(0o755)
-    made.set(made.trtexec, dds="indices" if "non_zero" in name else "")
+    in_place = any(t.aliases for t in made.network.tensors)
+    made.set(made.runner, in_place=in_place)
+    made.set(made.trtexec, dds="indices" if "non_zero" in name else "", in_place=in_place)
     return made

@@ -79,6 +79,7 @@ const char* aliased_input([[maybe_unused]] const nvinfer1::ICudaEngine& engine, 
 }  // namespace
 
 void Logger::log(Severity severity, const char* message) noexcept {
+    const std::lock_guard<std::mutex> lock(mutex_);
     if (severity <= Severity::kWARNING) {
         std::cerr << "TensorRT: " << message << '\n';
     }
@@ -88,6 +89,7 @@ void Logger::log(Severity severity, const char* message) noexcept {
 }
 
 std::string Logger::errors() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
     std::string text;
     for (const auto& error : errors_) {
         text += (text.empty() ? "" : "; ") + error;
@@ -141,6 +143,8 @@ Plan::Plan(const std::string& data, const std::string& library, bool lean, bool 
         tensors_.push_back({name, engine_->getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT,
                             dtype_of(engine_->getTensorDataType(name), name), aliased == nullptr ? "" : aliased, {}});
     }
+    // An output may share its memory with an input, whose memory must be there first.
+    std::stable_partition(tensors_.begin(), tensors_.end(), [](const PlanTensor& tensor) { return tensor.input; });
 }
 
 Plan::~Plan() {

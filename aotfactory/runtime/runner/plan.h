@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -15,13 +16,14 @@
 
 namespace aot {
 
-// Keeps TensorRT's errors and warnings; prints them too, on stderr.
+// Keeps TensorRT's errors, and prints them and its warnings on stderr. TensorRT calls it from any of its threads.
 class Logger : public nvinfer1::ILogger {
 public:
     void log(Severity severity, const char* message) noexcept override;
     std::string errors() const;  // all of them, "; " between
 
 private:
+    mutable std::mutex mutex_;
     std::vector<std::string> errors_;
 };
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
 
 #include "error.h"
 
@@ -35,7 +34,7 @@ void* GuardedAllocator::reallocateOutputAsync(char const*, void*, std::uint64_t 
         if (!buffer_ || buffer_->bytes() < size) {
             buffer_ = std::make_unique<Buffer>(session_, size, guard_);
         }
-        if (guard_ != 0) {
+        if (fill_) {
             buffer_->fill(poison_);
             buffer_->fill_guards(guard_pattern_);
         }
@@ -50,9 +49,11 @@ void GuardedAllocator::notifyShape(char const*, nvinfer1::Dims const& dims) noex
     shape_.assign(dims.d, dims.d + std::max(dims.nbDims, 0));
 }
 
-PlanRun::PlanRun(const cuda::Session& session, Plan& plan, std::map<std::string, Bytes> inputs, std::size_t guard)
-    : session_(session), plan_(plan), inputs_(std::move(inputs)), guard_(guard) {
+PlanRun::PlanRun(const cuda::Session& session, Plan& plan, std::map<std::string, Bytes> inputs, std::set<std::string> changed,
+                 std::size_t guard)
+    : session_(session), plan_(plan), inputs_(std::move(inputs)), changed_(std::move(changed)), guard_(guard) {
     for (const auto& tensor : plan_.tensors()) {
+        changed_.insert(tensor.aliases);
         const char* name = tensor.name.c_str();
         bool known = true;
         if (!tensor.aliases.empty()) {
@@ -117,6 +118,9 @@ std::vector<PlanOutput> PlanRun::pass(unsigned char poison, unsigned char guard,
     }
     enqueue();
     session_.synchronize("the plan");
+    for (auto& [name, allocator] : allocators_) {
+        allocator->rest();
+    }
     std::vector<PlanOutput> outputs;
     for (const auto& tensor : plan_.tensors()) {
         if (tensor.input) {
@@ -153,12 +157,8 @@ std::vector<Check> PlanRun::check() {
     constexpr unsigned char poison[] = {0xA5, 0x5A}, guard[] = {0xC3, 0x3C};
     std::vector<Check> checks = {{"launch", "plan", "passed", ""}};
     first_ = pass(poison[0], guard[0], checks);
-    std::set<std::string> shared;
-    for (const auto& tensor : plan_.tensors()) {
-        shared.insert(tensor.aliases);
-    }
     for (const auto& [name, data] : inputs_) {
-        if (shared.count(name) == 0) {
+        if (changed_.count(name) == 0) {
             Bytes now(data.size());
             buffers_.at(name).download(0, now.size(), now.data());
             checks.push_back({"input", name, now == data ? "passed" : "failed", now == data ? "" : "the plan wrote to it"});

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,9 @@ public:
                                 cudaStream_t stream) override;
     void notifyShape(char const* name, nvinfer1::Dims const& dims) noexcept override;
 
-    void prepare(unsigned char poison, unsigned char guard) { poison_ = poison, guard_pattern_ = guard; }
+    // The next inference is over this poison, and those after `rest` over nothing: filling would be part of their time.
+    void prepare(unsigned char poison, unsigned char guard) { poison_ = poison, guard_pattern_ = guard, fill_ = guard_ != 0; }
+    void rest() { fill_ = false; }
     Buffer* buffer() { return buffer_.get(); }
     const Shape& shape() const { return shape_; }
     const std::string& error() const { return error_; }
@@ -31,6 +34,7 @@ private:
     const cuda::Session& session_;
     std::size_t guard_;
     unsigned char poison_ = 0, guard_pattern_ = 0;
+    bool fill_ = false;
     std::unique_ptr<Buffer> buffer_;
     Shape shape_;
     std::string error_;
@@ -45,8 +49,10 @@ struct PlanOutput {
 
 class PlanRun {
 public:
-    // `inputs`: each input's bytes. `guard`: bytes around each tensor, 0 for compute-sanitizer.
-    PlanRun(const cuda::Session& session, Plan& plan, std::map<std::string, Bytes> inputs, std::size_t guard);
+    // `inputs`: each input's bytes. `changed`: inputs that the plan may write to, besides those that TensorRT says share
+    // their memory with an output. `guard`: bytes around each tensor, 0 for compute-sanitizer.
+    PlanRun(const cuda::Session& session, Plan& plan, std::map<std::string, Bytes> inputs, std::set<std::string> changed,
+            std::size_t guard);
 
     // Two passes over different poison. Checks: launch, guard, input, written, repeatable (see execute.h).
     std::vector<Check> check();
@@ -64,6 +70,7 @@ private:
     const cuda::Session& session_;
     Plan& plan_;
     std::map<std::string, Bytes> inputs_;
+    std::set<std::string> changed_;
     std::size_t guard_;
     std::map<std::string, Buffer> buffers_;  // by the name of the tensor that owns them
     std::map<std::string, std::unique_ptr<GuardedAllocator>> allocators_;

@@ -21,7 +21,7 @@ using namespace aot;
 
 struct Options {
     std::string plan, library, output_dir;
-    std::vector<std::string> inputs, shapes;
+    std::vector<std::string> inputs, shapes, in_place;
     ProfileEnd end = ProfileEnd::opt;
     std::uint64_t seed = 0;
     int device = 0;
@@ -118,7 +118,8 @@ Exit run(const Options& options) {
                                      {"dtype", info(tensor.dtype).name}, {"shape", tensor.shape},
                                      {"aliases", tensor.aliases.empty() ? Json() : Json(tensor.aliases)}});
     }
-    PlanRun runs(session, plan, make_inputs(plan, options, files, report), options.tight ? 0 : guard_bytes);
+    PlanRun runs(session, plan, make_inputs(plan, options, files, report), {options.in_place.begin(), options.in_place.end()},
+                 options.tight ? 0 : guard_bytes);
     const auto checks = runs.check();
     report["checks"] = checks_json(checks);
     for (const auto& output : runs.outputs()) {
@@ -159,6 +160,7 @@ int main(int argc, char** argv) {
     app.add_flag("--host-code", options.host_code, "allow the plan to bring its own lean runtime, which is machine code");
     app.add_option("--input", options.inputs, "NAME=FILE.npy: an input's data; seeded random data otherwise")->allow_extra_args(false);
     app.add_option("--shape", options.shapes, "NAME=1x3x32x32: an input's shape; the profile's otherwise")->allow_extra_args(false);
+    app.add_option("--in-place", options.in_place, "NAME: an input that the plan may change")->allow_extra_args(false);
     const std::map<std::string, ProfileEnd> ends = {{"min", ProfileEnd::min}, {"opt", ProfileEnd::opt}, {"max", ProfileEnd::max}};
     app.add_option("--at", options.end, "which of the profile's shapes")->transform(CLI::CheckedTransformer(ends));
     app.add_option("--seed", options.seed, "of the random data");
