@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import launcher_bundles
 import numpy as np
 import pytest
 
@@ -36,6 +37,20 @@ def test_dry_run_evaluates_without_a_gpu(bundle):
     assert report["runs"][0]["launches"][0]["grid"] == [1, 1, 1]
     text = _run("run", bundle, "--dry-run", "--tactic", "2")
     assert "circ_pad.portable.fp32-fp32.t2: grid 1 x 1 x 1" in text.stdout
+
+
+@pytest.mark.launcher
+def test_json_names_the_files_that_are_kept(tmp_path, fake_driver, monkeypatch, run):
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(fake_driver))
+    bundle = launcher_bundles.write(tmp_path / "sample.aot", launcher_bundles.manifest())
+    kept = tmp_path / "outputs"
+    for options, file in (((), None), (("--output-dir", str(kept)), str(kept / "y.npy"))):
+        done = run("run", str(bundle), "--format", "json", *options)
+        assert done.code == 0, done.err
+        (output,) = json.loads(done.out)["runs"][0]["outputs"]
+        assert (output["name"], output["shape"], output["file"]) == ("y", [100, 8], file)
+    assert np.load(kept / "y.npy").shape == (100, 8)
+    assert "y: float32 100x8" in run("run", str(bundle)).out
 
 
 @pytest.mark.launcher

@@ -553,7 +553,7 @@ class TestCatalog:
         monkeypatch.syspath_prepend(tmp_path)
         catalog = Catalog()
         found = catalog.find("from_a_package")
-        assert found is not None
+        assert found is not None, catalog.problems
         assert found.plugin == good.id
         assert good.path.stem in catalog.sources
         (problem,) = catalog.problems  # one package's mistake does not stop the others
