@@ -42,7 +42,9 @@ def test_dry_run_evaluates_without_a_gpu(bundle):
 @pytest.mark.launcher
 def test_json_names_the_files_that_are_kept(tmp_path, fake_driver, monkeypatch, run):
     monkeypatch.setenv("LD_LIBRARY_PATH", str(fake_driver))
-    bundle = launcher_bundles.write(tmp_path / "sample.aot", launcher_bundles.manifest())
+    copy = launcher_bundles.variant()
+    named = {**copy, "ptx": f"{copy['id']}.{copy['sha256'][:8]}.ptx"}
+    bundle = launcher_bundles.write(tmp_path / "sample.aot", launcher_bundles.manifest(named))
     kept = tmp_path / "outputs"
     for options, file in (((), None), (("--output-dir", str(kept)), str(kept / "y.npy"))):
         done = run("run", str(bundle), "--format", "json", *options)
