@@ -12,13 +12,19 @@ from collections.abc import Mapping, Sequence
 from aotfactory.errors import CheckError
 
 
+class OutOfTimeError(CheckError):
+    """A program ran longer than it may; `output` is what it had said by then."""
+
+    output = ""
+
+
 def run_command(
     command: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None
 ) -> tuple[int, str, str]:
     """Echoes and runs a command: its exit code, stdout and stderr. Its whole process group ends with this call.
 
     Raises:
-        CheckError: It ran longer than `timeout` seconds.
+        OutOfTimeError: It ran longer than `timeout` seconds.
     """
     print("+", " ".join(command), file=sys.stderr, flush=True)
     process = subprocess.Popen(
@@ -28,9 +34,15 @@ def run_command(
     try:
         stdout, stderr = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        raise CheckError(f"stopped after {timeout:g} s: {' '.join(command)}") from None
-    finally:  # the time ran out, or Ctrl-C: compilers and the like must not live on
+        error = OutOfTimeError(f"stopped after {timeout:g} s: {' '.join(command)}")
+        error.output = "".join(_end(process))
+        raise error from None
+    finally:  # Ctrl-C: compilers and the like must not live on
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            _end(process)
     return process.returncode, stdout, stderr
+
+
+def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
+    os.killpg(process.pid, signal.SIGKILL)
+    return process.communicate()

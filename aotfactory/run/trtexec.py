@@ -21,7 +21,7 @@ from aotfactory.files import replace_file
 from aotfactory.network import Network, Tensor
 from aotfactory.recipe import Tolerance
 from aotfactory.run import trtexec_output
-from aotfactory.run.process import run_command
+from aotfactory.run.process import OutOfTimeError, run_command
 from aotfactory.run.trtexec_output import Performance, Verdict
 from aotfactory.symbolic import Constant, SizeTensor
 
@@ -124,7 +124,7 @@ def run_trtexec(
     Raises:
         MissingError: No trtexec, or a tensor has a name that it cannot be told.
         UsageError: An input or reference is not of the tensor's type, or missing; the log cannot be written.
-        CheckError: trtexec crashed, refused the plan or failed, and the log is kept; or it took too long.
+        CheckError: trtexec crashed, refused the plan, failed or took too long; the log is kept.
     """
     options = options or TrtexecOptions()
     program = find_trtexec(options.program, options.root)
@@ -223,18 +223,25 @@ def _run(command: Sequence[str], directory: Path, timeout: float, log: Path) -> 
     # trtexec writes raw files into its working directory, so it runs in ours, by way of `env --chdir` and no shell.
     try:
         code, stdout, stderr = run_command(["env", f"--chdir={directory}", *command], timeout=timeout)
-    except CheckError as error:
-        raise CheckError(f"trtexec did not finish in {timeout:g} s", hint="is something else using the GPU?") from error
+    except OutOfTimeError as error:
+        _keep(error.output, log)
+        raise CheckError(
+            f"trtexec did not finish in {timeout:g} s", where=str(log), hint="is something else using the GPU?"
+        ) from error
     text = stdout + stderr
+    _keep(text, log)
+    if code < 0:
+        raise CheckError(f"trtexec died of signal {-code}", where=str(log), hint="the log has its last words")
+    return text
+
+
+def _keep(text: str, log: Path) -> None:
     try:
         replace_file(log, text.encode())
     except OSError as error:
         raise UsageError(
             f"cannot write {log}: {error.strerror}", hint="trtexec's output is kept beside the plan"
         ) from error
-    if code < 0:
-        raise CheckError(f"trtexec died of signal {-code}", where=str(log), hint="the log has its last words")
-    return text
 
 
 def _judge(text: str, log: Path, plan: Path) -> Verdict:

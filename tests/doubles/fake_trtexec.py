@@ -90,7 +90,7 @@ def main() -> int:
         known |= {"--noCudaGraph", "--includeDataTransfers"}
     if SPEC["version"] >= 110100:
         known |= {"--loadRefOutputs", "--accuracyAlgorithm", "--atol", "--rtol", "--accuracyThreshold"}
-    print(f"&&&& RUNNING TensorRT.trtexec [TensorRT v{SPEC['version']}] [b106] # {' '.join(sys.argv[2:])}")
+    print(f"&&&& RUNNING TensorRT.trtexec [TensorRT v{SPEC['version']}] [b106] # {' '.join(sys.argv[2:])}", flush=True)
     if unknown := options.keys() - known:
         say(f"Unknown option: {unknown.pop()}", "E")
         return finish(False)
