@@ -197,6 +197,14 @@ def driver_version() -> int | None:
     return version.value
 
 
+def gpu_name() -> str | None:
+    """Name of GPU 0, as the CUDA driver gives it; None without a driver or GPU."""
+    libcuda, device, text = _libcuda(), ctypes.c_int(), ctypes.create_string_buffer(256)
+    if libcuda is None or libcuda.cuInit(0) or libcuda.cuDeviceGet(ctypes.byref(device), 0):
+        return None
+    return None if libcuda.cuDeviceGetName(text, len(text), device) else text.value.decode(errors="replace")
+
+
 def _libcuda() -> ctypes.CDLL | None:
     try:
         return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")

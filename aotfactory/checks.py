@@ -22,8 +22,7 @@ INT32, INT64 = 2**31 - 1, 2**63 - 1
 GRID_LIMITS = {"grid_x": 2**31 - 1, "grid_y": 65535, "grid_z": 65535}
 BLOCK_LIMITS = {"block_x": 1024, "block_y": 1024, "block_z": 64}
 MAX_THREADS = 1024
-"""Limits of CUDA (CUDA C++ Programming Guide, "Compute Capabilities"); shared memory in bytes, without opt-in, which
-TensorRT's launcher of AOT kernels is not known to do."""
+"""Limits of CUDA (CUDA C++ Programming Guide, "Compute Capabilities")."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,6 @@ def run(
         inputs=inputs,
         shapes=_shapes(path, shape),
         output_dir=output_dir,
-        save_outputs=output_dir is not None or format is Format.text,  # JSON names files: none that are gone by then
         tactic=tactic,
         seed=seed,
         dry_run=dry_run,

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import platform
@@ -15,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from aotfactory.arch import driver_version
+from aotfactory.arch import driver_version, gpu_name
 from aotfactory.bundle import MANIFEST, Bundle, network_from_json, network_to_json
 from aotfactory.checks import Check
 from aotfactory.engine import Plan
@@ -228,18 +227,6 @@ def problems(path: Path) -> list[str]:
     if manifest.is_file() and hashlib.sha256(manifest.read_bytes()).hexdigest() != bundle:
         found.append(f"{manifest.parent} is no longer the bundle that the plan was built from")
     return found
-
-
-def gpu_name() -> str | None:
-    """Name of GPU 0, as the CUDA driver gives it; None without a driver or GPU."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return None
-    device, text = ctypes.c_int(), ctypes.create_string_buffer(256)
-    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0) or driver.cuDeviceGetName(text, 256, device):
-        return None
-    return text.value.decode(errors="replace")
 
 
 def _replace(path: Path, data: bytes) -> None:

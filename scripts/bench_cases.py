@@ -42,6 +42,16 @@ class Bench:
     floor: str = "inputs and outputs once"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What one row asks of everyone: a case with its input shapes, data type and attributes (arrays as lists)."""
+
+    bench: Bench
+    shapes: Mapping[str, tuple[int, ...]]
+    dtype: str
+    attributes: Mapping[str, Any]
+
+
 def _rows(name: str = "D", other: tuple[str, ...] = ("B", "S")) -> dict[str, dict[str, int]]:
     """Rows of 1024, 4096 and 8192 elements: 2^16, 2^22 and 2^26 elements."""
     first, second = other

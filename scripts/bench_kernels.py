@@ -27,7 +27,6 @@ import json
 import multiprocessing
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,8 +37,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench_cases import BENCHES, PROFILES, SHAPES, Bench
+from bench_cases import BENCHES, PROFILES, SHAPES, Bench, Work
 from bench_render import RIVALS, line, render
+from gpu_check import gpu
 
 from aotfactory import arch, build, bundle, network_builder, ptx
 from aotfactory.catalog import Catalog
@@ -136,10 +136,8 @@ def today() -> str:
 
 
 def machine() -> dict[str, str]:
-    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    gpu, driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0].split(", ")
     versions = {name: version(name) for name in ("torch", "triton")}
-    return {"gpu": gpu, "driver": driver, "python": platform.python_version(), **versions}
+    return {**gpu(), "python": platform.python_version(), **versions}
 
 
 def network_of(key: Key) -> Network:
@@ -200,7 +198,7 @@ def prepared(key: Key, bundles: Path, rivals: list[str], only_for: str) -> str |
         if key["profile"] == "static" and rivals and not only_for:
             import bench_rivals  # takes PyTorch, which the other steps do without
 
-            bench_rivals.warm(*rival_of(key), rivals)
+            bench_rivals.warm(work_of(key), rivals)
     except Exception as error:
         traceback.print_exc()
         return f"{' '.join(key.values())}: {type(error).__name__}: {error}"
@@ -216,10 +214,12 @@ def compile_bundle(key: Key, path: Path, architecture: str) -> None:
     bundle.write(bundle.Bundle(network=made, variants=variants, versions=build.versions()), path)
 
 
-def rival_of(key: Key) -> tuple[str, Bench, dict[str, tuple[int, ...]], str, dict[str, Any]]:
-    """Recipe, case, input shapes, data type and attributes."""
+def work_of(key: Key) -> Work:
     bench = BENCHES[key["case"]]
-    return bench.recipe, bench, shapes_of(key), key["dtype"], {**recipe_of(bench).attributes, **bench.attributes}
+    attributes = {**recipe_of(bench).attributes, **bench.attributes}
+    # Arrays as lists: torch.compile would make tensors of them.
+    plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in attributes.items()}
+    return Work(bench=bench, shapes=shapes_of(key), dtype=key["dtype"], attributes=plain)
 
 
 def path_of(key: Key, bundles: Path) -> Path:
@@ -248,7 +248,7 @@ def measured(key: Key, bundles: Path, options: argparse.Namespace) -> dict[str, 
             import bench_rivals
 
             found = bench_rivals.time_rivals(
-                *rival_of(key), rivals=options.rivals, input_sets=ranking.input_sets, iterations=options.iterations
+                work_of(key), options.rivals, input_sets=ranking.input_sets, iterations=options.iterations
             )
             row |= found | {
                 f"{n.removesuffix('_us')}_ratio": v / best.us for n, v in found.items() if n.endswith("_us")

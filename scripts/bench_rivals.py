@@ -13,7 +13,7 @@ from typing import Any
 import ml_dtypes
 import naive_kernels
 import torch
-from bench_cases import Bench
+from bench_cases import Bench, Work
 
 TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "int8": torch.int8}
 LOOSE = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1, "int8": 0}
@@ -50,59 +50,36 @@ def compiled(bench: Bench) -> Callable[..., Any]:
     return torch.compile(bench.torch, dynamic=False)
 
 
-def warm(
-    recipe: str,
-    bench: Bench,
-    shapes: Mapping[str, tuple[int, ...]],
-    dtype: str,
-    attributes: Mapping[str, Any],
-    rivals: Iterable[str],
-) -> None:
+def warm(work: Work, rivals: Iterable[str]) -> None:
     """Have the compiled kernels in their caches on disk, for the process that times them."""
-    attributes = plain(attributes)
-    data = inputs_of(shapes, dtype)
-    like = tensors(bench.torch(**{n: t.clone() for n, t in data.items()}, **attributes))
+    data = inputs_of(work.shapes, work.dtype)
+    expected = eager(work, data)
     for rival in rivals:
-        if rival == "naive" or (rival == "compile" and bench.compiled):
-            call = _calls(rival, recipe, bench, [data], attributes, like)[0]
-            if call is not None:
-                call()
+        if rival != "eager" and (calls := _calls(rival, work, [data], expected)):
+            calls[0]()
     torch.cuda.synchronize()
 
 
-def plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrays as lists: torch.compile would make tensors of them."""
-    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in attributes.items()}
+def eager(work: Work, data: Mapping[str, Any]) -> list[Any]:
+    """PyTorch's outputs, of copies: some work in place."""
+    return tensors(work.bench.torch(**{n: t.clone() for n, t in data.items()}, **work.attributes))
 
 
-def time_rivals(
-    recipe: str,
-    bench: Bench,
-    shapes: Mapping[str, tuple[int, ...]],
-    dtype: str,
-    attributes: Mapping[str, Any],
-    *,
-    rivals: Iterable[str],
-    input_sets: int,
-    iterations: int,
-) -> dict[str, Any]:
+def time_rivals(work: Work, rivals: Iterable[str], *, input_sets: int, iterations: int) -> dict[str, Any]:
     """``NAME_us`` of each rival, or ``NAME_error``; a rival that there is not for this recipe is left out."""
-    attributes = plain(attributes)
-    first = inputs_of(shapes, dtype)
+    first = inputs_of(work.shapes, work.dtype)
     sets = [{n: t.clone() for n, t in first.items()} for _ in range(input_sets)]
-    expected = tensors(bench.torch(**{n: t.clone() for n, t in first.items()}, **attributes))
+    expected = eager(work, first)
     found: dict[str, Any] = {}
     for rival in rivals:
-        if rival == "compile" and not bench.compiled:
-            continue
         try:
-            calls = _calls(rival, recipe, bench, sets, attributes, expected)
-            if calls[0] is None:
+            calls = _calls(rival, work, sets, expected)
+            if not calls:
                 continue
-            if recipe == "non_zero":  # PyTorch's waits for the GPU itself, which a graph cannot hold
+            if work.bench.recipe == "non_zero":  # PyTorch's waits for the GPU itself, which a graph cannot hold
                 found[f"{rival}_us"] = timed_alone(calls, iterations)
             else:
-                check(calls[0](), expected, dtype)
+                check(calls[0](), expected, work.dtype)
                 found[f"{rival}_us"] = timed(calls, iterations)
         except Exception as error:
             found[f"{rival}_error"] = f"{type(error).__name__}: {error}"[:300]
@@ -113,18 +90,15 @@ def time_rivals(
     return found
 
 
-def _calls(
-    rival: str,
-    recipe: str,
-    bench: Bench,
-    sets: list[dict[str, Any]],
-    attributes: Mapping[str, Any],
-    expected: list[Any],
-) -> list[Any]:
+def _calls(rival: str, work: Work, sets: list[dict[str, Any]], expected: list[Any]) -> list[Any]:
+    """A call for each set of inputs; none where the rival does not do this work."""
     if rival == "naive":
-        return [naive_kernels.launcher(recipe, given, attributes, expected) for given in sets]
-    work = compiled(bench) if rival == "compile" else bench.torch
-    return [partial(work, **given, **attributes) for given in sets]
+        calls = [naive_kernels.launcher(work.bench.recipe, s, work.attributes, expected) for s in sets]
+        return [call for call in calls if call is not None]
+    if rival == "compile" and not work.bench.compiled:
+        return []
+    function = compiled(work.bench) if rival == "compile" else work.bench.torch
+    return [partial(function, **given, **work.attributes) for given in sets]
 
 
 def tensors(result: Any) -> list[Any]:

@@ -184,13 +184,18 @@ def host_overhead(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"bundle": f"{path.parent.name} {path.name}", **timing["host"]}
 
 
-def machine() -> dict[str, str]:
+def gpu() -> dict[str, str]:
+    """Name and driver of GPU 0."""
     query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    gpu, driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0].split(", ")
+    name, driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0].split(", ")
+    return {"gpu": name, "driver": driver}
+
+
+def machine() -> dict[str, str]:
     tensorrt = tensorrt_api.load()
     kind = f"{tensorrt.version} ({tensorrt.kind})"
     versions = build.versions()
-    return {"gpu": gpu, "driver": driver, "python": sys.version.split()[0], **versions, "tensorrt": kind}
+    return {**gpu(), "python": sys.version.split()[0], **versions, "tensorrt": kind}
 
 
 def markdown(result: dict[str, Any]) -> str:

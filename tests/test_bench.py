@@ -58,11 +58,11 @@ def test_recipes_take_their_cases(key: dict[str, str]) -> None:
 def test_pytorch_does_the_same_work(key: dict[str, str]) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     kernels, rivals = module("bench_kernels"), module("bench_rivals")
-    recipe, bench, shapes, dtype, attributes = kernels.rival_of(key)
-    given = rivals.inputs_of(shapes, dtype, "cpu")
+    work = kernels.work_of(key)
+    given = rivals.inputs_of(work.shapes, work.dtype, "cpu")
     arrays = [np.array(tensor) for tensor in given.values()]  # some work in place
-    expected = Catalog().find(recipe).reference(*arrays, **attributes)
-    got = rivals.tensors(bench.torch(**given, **rivals.plain(attributes)))
+    expected = Catalog().find(work.bench.recipe).reference(*arrays, **work.attributes)
+    got = rivals.eager(work, given)
     for tensor, array in zip(got, expected if isinstance(expected, tuple) else (expected,), strict=False):
         np.testing.assert_allclose(tensor.double().numpy(), array.astype(np.float64), rtol=1e-4, atol=1e-5)
 

@@ -185,6 +185,10 @@ def run_launcher(
             command=command,
             messages=stderr,
         )
+        if output_dir is None:  # these files are gone with the scratch directory
+            outputs = (item for run in report["runs"] for item in run.get("outputs", []))
+            for item in (item for item in (*report["inputs"], *outputs) if "file" in item):
+                item["file"] = None
     if check and not result.passed:
         failures = [f"tactic {run.tactic}: {text}" for run in result.runs for text in run.failures]
         raise CheckError("; ".join(failures), where=os.fspath(bundle))

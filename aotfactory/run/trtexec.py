@@ -129,13 +129,13 @@ def run_trtexec(
     options = options or TrtexecOptions()
     program = find_trtexec(options.program, options.root)
     log = log or plan.with_suffix(".trtexec.log")
-    names = [t for t in network.tensors if t.role == "input"]
+    read = [t for t in network.tensors if t.role == "input"]
     in_place = any(t.aliases for t in network.tensors)
     with tempfile.TemporaryDirectory(prefix="aotfactory-trtexec-") as scratch:
         directory = Path(scratch)
         command = [str(program.resolve()), f"--loadEngine={plan.resolve()}"]
-        command.append("--loadInputs=" + _files(names, inputs, directory, "input"))
-        if dynamic := [t for t in names if any(d.symbols for d in t.shape)]:
+        command.append("--loadInputs=" + _files(read, inputs, directory, "input"))
+        if dynamic := [t for t in read if any(d.symbols for d in t.shape)]:
             command.append("--shapes=" + ",".join(f"{t.name}:{_shape(inputs[t.name])}" for t in dynamic))
         compare = bool(references) and version >= (11, 1) and not in_place
         if references and compare:

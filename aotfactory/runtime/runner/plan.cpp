@@ -67,7 +67,7 @@ std::string default_library(bool lean) {
     return name;
 }
 
-// The input that an output shares its memory with; TensorRT has no such outputs before 10.15.
+// The input that an output shares its memory with; TensorRT does not tell before 10.15.
 const char* aliased_input([[maybe_unused]] const nvinfer1::ICudaEngine& engine, [[maybe_unused]] const char* name) {
 #if NV_TENSORRT_MAJOR > 10 || NV_TENSORRT_MINOR >= 15
     return engine.getAliasedInputTensor(name);
