@@ -12,9 +12,9 @@ shifted by the padding, so loads are narrow and served by L1. The time then goes
   row number is a compare (rows longer than the block), one multiplication (dynamic extents: the reciprocal arrives as
   an extra argument), or a division by a constant, which is a multiplication too. On sm_90 an element takes 21
   instructions where extents are static, and about 35 where they are not.
-* That is too much for int8. `circ_pad_words_kernel` computes indices once for 16 bytes and puts each output word
-  together from two aligned input words, about 5 instructions per byte. The padding comes out wrong and is written again
-  after a barrier, element by element: 16 to 32 elements for each row.
+* That is too much for int8. `circ_pad_words_kernel` computes indices once for a word of 8 bytes, and puts it together
+  from two aligned words of the input. Words that hold padding come out wrong; after a barrier, each is put together
+  element by element and written again.
 """
 
 from dataclasses import dataclass
@@ -116,88 +116,102 @@ def circ_pad_words_kernel(
     reciprocal1, reciprocal2, reciprocal3,
     HOW1: tl.constexpr, HOW2: tl.constexpr, HOW3: tl.constexpr, RANK: tl.constexpr, PAD_OUTER: tl.constexpr,
     ELEMENT: tl.constexpr, BITS: tl.constexpr, PER_WORD: tl.constexpr, EDGE: tl.constexpr, BORDERS: tl.constexpr,
-    BLOCK: tl.constexpr,
+    PARTIAL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    # BLOCK groups of two 8-byte words of PER_WORD elements of BITS bits; indices are in elements unless they say
-    # otherwise.
+    # BLOCK words of 8 bytes, of PER_WORD elements of BITS bits; indices are in elements unless they say otherwise.
     size, out, left = (size0, size1, size2, size3), (1, out1, out2, out3), (left0, left1, left2, left3)
     reciprocal, how = (0, reciprocal1, reciprocal2, reciprocal3), (0, HOW1, HOW2, HOW3)
     x_words = x_ptr.to(tl.pointer_type(tl.uint64), bitcast=True)
     y_words = y_ptr.to(tl.pointer_type(tl.uint64), bitcast=True)
     x_ptr = x_ptr.to(tl.pointer_type(ELEMENT), bitcast=True)
     y_ptr = y_ptr.to(tl.pointer_type(ELEMENT), bitcast=True)
-    GROUP: tl.constexpr = PER_WORD * 2
     block = tl.program_id(0)
-    start = block * (BLOCK * GROUP)
-    group = tl.arange(0, BLOCK)[:, None]
-    word = tl.arange(0, 2)[None, :]
-    # A group is taken for the inside of the row it begins in, or of the next row where it begins in the right padding:
-    # then all that comes out wrong is the padding, and what follows it in a group that begins before it.
+    start = block * (BLOCK * PER_WORD)
+    word = tl.arange(0, BLOCK)
+    # A word is taken for the inside of the row it begins in, or of the next row where it begins in the right padding:
+    # then all that comes out wrong is words that hold padding.
     row = (start + right3) // out3
-    step, column = _split(start + right3 - row * out3 + group * GROUP, out3, reciprocal3, HOW3)
+    step, column = _split(start + right3 - row * out3 + word * PER_WORD, out3, reciprocal3, HOW3)
     found = _input_row(row, step, size, out, left, reciprocal, how, RANK, PAD_OUTER)
     source = found * size3 + (column - right3 - left3)
     shift = (source & (PER_WORD - 1)) * BITS
-    at = (source & -PER_WORD) // PER_WORD + word
-    pointers = x_words + at
-    low = tl.load(pointers, mask=(at >= 0) & (at < input_words), other=0)
-    high = tl.load(pointers + 1, mask=(at + 1 >= 0) & (at + 1 < input_words), other=0)
+    at = (source & -PER_WORD) // PER_WORD
+    low = tl.load(x_words + at, mask=(at >= 0) & (at < input_words), other=0)
+    high = tl.load(x_words + at + 1, mask=(at + 1 >= 0) & (at + 1 < input_words), other=0)
     if input_rest != 0:
         # The input's last word is not all there: read it element by element.
-        last = tl.zeros((1, 1), tl.uint64)
+        last = tl.zeros((1,), tl.uint64)
         for k in tl.static_range(PER_WORD - 1):
-            at_end = input_words * PER_WORD + k + tl.zeros((1, 1), tl.int32)
-            piece = tl.load(x_ptr + at_end, mask=k < input_rest + tl.zeros((1, 1), tl.int32), other=0)
+            at_end = input_words * PER_WORD + k + tl.zeros((1,), tl.int32)
+            piece = tl.load(x_ptr + at_end, mask=k < input_rest + tl.zeros((1,), tl.int32), other=0)
             last |= (piece.to(tl.uint64) & ((1 << BITS) - 1)) << (k * BITS)
         low = tl.where(at == input_words, last, low)
         high = tl.where(at + 1 == input_words, last, high)
     # In two steps, as high << (64 - shift) is undefined where shift is 0.
     value = (low >> shift.to(tl.uint64)) | ((high << (63 - shift).to(tl.uint64)) << 1)
-    targets = y_words + block * (BLOCK * 2) + group * 2 + word
     if block < full_blocks:
-        tl.store(targets, value)
+        tl.store(y_words + block * BLOCK + word, value)
     else:
-        tl.store(targets, value, mask=group < tail)
+        tl.store(y_words + block * BLOCK + word, value, mask=word < tail)
 
     # Now what came out wrong, over what was just stored: the barrier orders the two stores, and no other program
-    # writes to this block.
+    # writes to this block. (Left out of the first store, these words would leave parts of sectors, which is slower.)
     tl.debug_barrier()
+    end = tl.minimum(start + BLOCK * PER_WORD, count)
     _pad_borders(
-        x_ptr, y_ptr, start, tl.minimum(start + BLOCK * GROUP, count), count, size, out, left, right3, reciprocal, how,
-        RANK, PAD_OUTER, GROUP, EDGE, BORDERS,
+        x_ptr, y_words, start, end, count, size, out, left, right3, reciprocal, how,
+        RANK, PAD_OUTER, BITS, PER_WORD, EDGE, BORDERS,
     )  # fmt: skip
+    if PARTIAL:  # noqa: SIM102  (it is a constant; what follows is decided at run time)
+        if end == count:
+            _last_word(x_ptr, y_ptr, count, size, out, left, reciprocal, how, RANK, PAD_OUTER, PER_WORD)
 
 
 @triton.jit
 def _pad_borders(
-    x_ptr, y_ptr, start, end, count, size, out, left, right3, reciprocal, how, RANK: tl.constexpr,
-    PAD_OUTER: tl.constexpr, GROUP: tl.constexpr, EDGE: tl.constexpr, BORDERS: tl.constexpr,
+    x_ptr, y_words, start, end, count, size, out, left, right3, reciprocal, how, RANK: tl.constexpr,
+    PAD_OUTER: tl.constexpr, BITS: tl.constexpr, PER_WORD: tl.constexpr, EDGE: tl.constexpr, BORDERS: tl.constexpr,
 ):  # fmt: skip
-    # Of the elements from start to end: the padding between rows, and the rest of a group that begins before it.
+    # The words that hold padding, up to EDGE at each border between rows, of the elements from start to end.
     row = start // out[3]
-    last_border = (end - 1) // out[3] + 1
-    for first in range(row, last_border + 1, BORDERS):
-        steps = first - row + tl.arange(0, BORDERS)
+    borders = (end - 1) // out[3] + 1 - row
+    for first in range(0, borders + 1, BORDERS):
+        steps = first + tl.arange(0, BORDERS)
         border = (row + steps) * out[3]
-        below = _input_row(row, steps, size, out, left, reciprocal, how, RANK, PAD_OUTER)
-        above = _input_row(row, tl.maximum(steps - 1, 0), size, out, left, reciprocal, how, RANK, PAD_OUTER)
-        begin = border - right3
-        stop = tl.maximum(border + left[3], (begin + GROUP - 1) & -GROUP)
-        stop = tl.where(row + steps <= last_border, tl.minimum(stop, end), 0)
-        # The tensor's last group, if it is not full, was not stored at all.
-        begin = tl.where(border == count, tl.minimum(begin, count & -GROUP), begin)
-        i = begin[:, None] + tl.arange(0, EDGE)[None, :]
-        inside = (i >= start) & (i < stop[:, None])
-        column = i - border[:, None]
-        found = tl.where(column < 0, above[:, None], below[:, None])
-        column = tl.where(column < 0, column + out[3], column)
-        source = found * size[3] + _wrap(column - left[3], size[3])
-        tl.store(y_ptr + i, tl.load(x_ptr + source, mask=inside), mask=inside)
+        above = _input_row(row, tl.maximum(steps - 1, 0), size, out, left, reciprocal, how, RANK, PAD_OUTER) * size[3]
+        below = _input_row(row, steps, size, out, left, reciprocal, how, RANK, PAD_OUTER) * size[3]
+        begin = (border - right3) & -PER_WORD
+        stop = tl.where(steps <= borders, tl.minimum(border + left[3], end), 0)
+        word = begin[:, None] + tl.arange(0, EDGE)[None, :] * PER_WORD
+        inside = (word >= start) & (word < stop[:, None])
+        value = tl.zeros((BORDERS, EDGE), tl.uint64)
+        for k in tl.static_range(PER_WORD):
+            # Four runs of the input: the row above, its beginning as padding, the end of the row below, that row.
+            i = word + k - border[:, None]
+            run = tl.where(i < left[3], (below + (size[3] - left[3]))[:, None], (below - left[3])[:, None])
+            run = tl.where(i < 0, (above + right3)[:, None], run)
+            run = tl.where(i < -right3, (above + (size[3] + right3))[:, None], run)
+            piece = tl.load(x_ptr + run + i, mask=inside & (word + k < count), other=0)
+            value |= (piece.to(tl.uint64) & ((1 << BITS) - 1)) << (k * BITS)
+        tl.store(y_words + word // PER_WORD, value, mask=inside & (word + PER_WORD <= count))
+
+
+@triton.jit
+def _last_word(
+    x_ptr, y_ptr, count, size, out, left, reciprocal, how, RANK: tl.constexpr, PAD_OUTER: tl.constexpr,
+    PER_WORD: tl.constexpr,
+):  # fmt: skip
+    # The output's last word, if it is not whole.
+    i = (count & -PER_WORD) + tl.arange(0, PER_WORD)
+    row = (count - 1) // out[3]
+    found = _input_row(row, i * 0, size, out, left, reciprocal, how, RANK, PAD_OUTER)
+    source = found * size[3] + _wrap(i - row * out[3] - left[3], size[3])
+    tl.store(y_ptr + i, tl.load(x_ptr + source, mask=i < count), mask=i < count)
 
 
 @dataclass(frozen=True)
 class Tactic:
-    """How to run a program: `block` is the elements that it stores, or with `words` the groups of two words."""
+    """What a program stores, elements or with `words` words of 8 bytes, and its warps."""
 
     block: int
     warps: int
@@ -208,12 +222,10 @@ TACTICS = {
     1: Tactic(512, 4),
     2: Tactic(1024, 4),
     3: Tactic(512, 4, words=True),
-    4: Tactic(512, 8, words=True),
-    5: Tactic(1024, 8, words=True),
+    4: Tactic(1024, 4, words=True),
 }
-GROUP_BYTES = 16  # two words
-MAX_EDGE = 32  # elements written one by one at each border between rows
-EDGES_EACH = 4  # of them by each thread at a time
+WORD_BYTES = 8
+MAX_EDGE = 4  # words written twice at each border between rows
 
 
 @dataclass(frozen=True)
@@ -282,22 +294,23 @@ def _how(size: Extent, span: int) -> int:
     return MULTIPLY.value if exact and size.least > 1 and not isinstance(size.value, int) else DIVIDE.value
 
 
-def _edge(last: Axis, group: int) -> int:
-    """Elements at a border between rows that `circ_pad_words_kernel` writes one by one, as a power of two."""
-    return triton.next_power_of_2(max(last.before.most + last.after.most, group - 1))
+def _edge(last: Axis, per_word: int) -> int:
+    """Words, as a power of two, that may hold padding at a border between rows."""
+    padding = last.before.most + last.after.most
+    return triton.next_power_of_2((padding + per_word - 2) // per_word + 1)
 
 
 def _suits(tactic: Tactic, axes: List[Axis], itemsize: int) -> bool:
     if not tactic.words:
         return True
-    last, count, group = axes[0], prod(a.padded_size.most for a in axes), GROUP_BYTES // itemsize
-    edge = _edge(last, group)
+    last, count, per_word = axes[0], prod(a.padded_size.most for a in axes), WORD_BYTES // itemsize
     return (
         itemsize < 4
         and isinstance(last.before.value, int)
-        and edge <= MAX_EDGE
-        and last.padded_size.least >= max(edge, group)
-        and count + tactic.block * group + MAX_EDGE <= MAX_NARROW
+        and _edge(last, per_word) <= MAX_EDGE
+        # So that what these words hold on either side of the padding is of one row.
+        and last.size.least >= per_word
+        and count + (tactic.block + MAX_EDGE) * per_word <= MAX_NARROW
     )
 
 
@@ -306,8 +319,9 @@ def _call(sizes: List[Extent], pads: List[int], itemsize: int, tactic: Tactic) -
     axes, itemsize = _axes(sizes, pads, itemsize)
     if not _suits(tactic, axes, itemsize):
         tactic = Tactic(tactic.block, tactic.warps)
-    group = GROUP_BYTES // itemsize if tactic.words else 1
-    block = tactic.block * group
+    per_word = WORD_BYTES // itemsize
+    unit = per_word if tactic.words else 1
+    block = tactic.block * unit
     count, input_count = Extent.of(1), Extent.of(1)
     for axis in axes:
         count, input_count = axis.padded_size * count, axis.size * input_count
@@ -316,7 +330,7 @@ def _call(sizes: List[Extent], pads: List[int], itemsize: int, tactic: Tactic) -
         raise UsageError("a dimension of more than 2^31 elements", hint="split the tensor")
     arguments: dict = {
         "full_blocks": count.value // block,
-        "tail": (count.value - count.value // block * block) // group,
+        "tail": (count.value - count.value // block * block) // unit,
         "RANK": len(axes),
         "PAD_OUTER": axes[-1].padded,
         "BLOCK": tactic.block,
@@ -337,8 +351,9 @@ def _call(sizes: List[Extent], pads: List[int], itemsize: int, tactic: Tactic) -
     element = getattr(tl, f"int{8 * itemsize}")
     if not tactic.words:
         return circ_pad_kernel, arguments | {"ELEMENT": element, "WIDE": wide}, count.value, block
-    per_word, edge = group // 2, _edge(axes[0], group)
+    edge = _edge(axes[0], per_word)
     known = prod(a.size.value for a in axes if isinstance(a.size.value, int))
+    known_count = prod(a.padded_size.value for a in axes if isinstance(a.padded_size.value, int))
     whole_words = input_count.value // per_word
     arguments |= {
         "count": count.value,
@@ -349,7 +364,8 @@ def _call(sizes: List[Extent], pads: List[int], itemsize: int, tactic: Tactic) -
         "BITS": 8 * itemsize,
         "PER_WORD": per_word,
         "EDGE": edge,
-        "BORDERS": EDGES_EACH * 32 * tactic.warps // edge,
+        "BORDERS": 32 * tactic.warps // edge,
+        "PARTIAL": known_count % per_word > 0,
     }
     return circ_pad_words_kernel, arguments, count.value, block
 

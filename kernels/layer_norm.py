@@ -80,7 +80,7 @@ def _long_row(x_ptr, weight_ptr, bias_ptr, y_ptr, cols, eps, BLOCK: tl.constexpr
 @triton.jit
 def layer_norm_kernel(
     x_ptr, weight_ptr, bias_ptr, rows, cols, y_ptr, eps,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, VECTOR: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
     if cols % VECTOR == 0:
         # Written so, the compiler sees that rows begin at 16-byte boundaries.
@@ -89,11 +89,10 @@ def layer_norm_kernel(
             _whole_rows(x_ptr, weight_ptr, bias_ptr, y_ptr, rows, aligned, eps, ROWS, BLOCK)
         else:
             _long_row(x_ptr, weight_ptr, bias_ptr, y_ptr, aligned, eps, BLOCK)
+    elif STEP == 0:
+        _whole_rows(x_ptr, weight_ptr, bias_ptr, y_ptr, rows, cols, eps, ROWS, BLOCK)
     else:
-        if WHOLE:
-            _whole_rows(x_ptr, weight_ptr, bias_ptr, y_ptr, rows, cols, eps, ROWS, BLOCK)
-        else:
-            _long_row(x_ptr, weight_ptr, bias_ptr, y_ptr, cols, eps, BLOCK)
+        _long_row(x_ptr, weight_ptr, bias_ptr, y_ptr, cols, eps, STEP)
 
 
 @trtp.register("aotfactory::layer_norm")
@@ -118,7 +117,7 @@ def layer_norm_desc(x: trtp.TensorDesc, weight: trtp.TensorDesc, bias: trtp.Tens
 def layer_norm_autotune(
     x: trtp.TensorDesc, weight: trtp.TensorDesc, bias: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(", ".join([TYPES] * 4), "LINEAR", _row_tiles.tactics(*_row_tiles.length(x)))]
+    return [trtp.AutoTuneCombination(", ".join([TYPES] * 4), "LINEAR", _row_tiles.tactics(x))]
 
 
 @trtp.aot_impl("aotfactory::layer_norm")
@@ -132,7 +131,8 @@ def layer_norm_aot(
 ) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _row_tiles.arguments(*_row_tiles.length(x), 16 // dtypes.of_trt(x.dtype).itemsize, tactic)
+    # Not static, even if it is: here, narrow rows are faster in steps.
+    arguments = _row_tiles.arguments(_row_tiles.length(x)[0], False, 16 // dtypes.of_trt(x.dtype).itemsize, tactic)
     grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
     tensors = {"x_ptr": x, "weight_ptr": weight, "bias_ptr": bias, "y_ptr": outputs[0]}
     return aot_kernel(layer_norm_kernel, **tensors, rows=rows, cols=cols, eps=eps, grid=grid, **arguments)
@@ -154,7 +154,7 @@ def layer_norm_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, weight, bias, y = (torch.as_tensor(t, device="cuda") for t in (x, weight, bias, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, cols % 8 == 0, 16 // x.element_size(), tactic)
+        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, False, 16 // x.element_size(), tactic)
         grid = (max(triton.cdiv(rows, arguments["ROWS"]), 1),)
         layer_norm_kernel[grid](x, weight, bias, rows, cols, y, eps, **arguments)
 

@@ -108,7 +108,7 @@ def _long_row(x_ptr, y_ptr, scale_ptr, cols, TO: tl.constexpr, BLOCK: tl.constex
 @triton.jit
 def per_token_quant_kernel(
     x_ptr, rows, cols, y_ptr, scale_ptr, TO: tl.constexpr,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, VECTOR: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
     if TO == FP8:
         y_ptr = y_ptr.to(tl.pointer_type(tl.uint8), bitcast=True)
@@ -119,11 +119,10 @@ def per_token_quant_kernel(
             _whole_rows(x_ptr, y_ptr, scale_ptr, rows, aligned, TO, ROWS, BLOCK)
         else:
             _long_row(x_ptr, y_ptr, scale_ptr, aligned, TO, BLOCK)
+    elif STEP == 0:
+        _whole_rows(x_ptr, y_ptr, scale_ptr, rows, cols, TO, ROWS, BLOCK)
     else:
-        if WHOLE:
-            _whole_rows(x_ptr, y_ptr, scale_ptr, rows, cols, TO, ROWS, BLOCK)
-        else:
-            _long_row(x_ptr, y_ptr, scale_ptr, cols, TO, BLOCK)
+        _long_row(x_ptr, y_ptr, scale_ptr, cols, TO, STEP)
 
 
 def _fp8() -> int:
@@ -166,7 +165,7 @@ def per_token_quant_fp8_desc(x: trtp.TensorDesc) -> Tuple[trtp.TensorDesc, trtp.
 
 
 def _tactics(x: trtp.TensorDesc) -> List[int]:
-    return _row_tiles.tactics(*_row_tiles.length(x, VECTOR))
+    return _row_tiles.tactics(x)
 
 
 @trtp.autotune("aotfactory::per_token_quant_int8")
@@ -186,7 +185,7 @@ def per_token_quant_fp8_autotune(
 def _aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc], tactic: int, to: int) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _row_tiles.arguments(*_row_tiles.length(x, VECTOR), VECTOR, tactic)
+    arguments = _row_tiles.arguments(*_row_tiles.length(x), VECTOR, tactic)
     grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
     tensors = {"x_ptr": x, "y_ptr": outputs[0], "scale_ptr": outputs[1]}
     return aot_kernel(per_token_quant_kernel, **tensors, rows=rows, cols=cols, TO=to, grid=grid, **arguments)
@@ -213,7 +212,7 @@ def _jit(x: trtp.Tensor, outputs: Tuple[trtp.Tensor, trtp.Tensor], stream: int, 
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, y, scale = (torch.as_tensor(t, device="cuda") for t in (x, *outputs))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, cols % VECTOR == 0, VECTOR, tactic)
+        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, True, VECTOR, tactic)
         grid = (max(triton.cdiv(rows, arguments["ROWS"]), 1),)
         per_token_quant_kernel[grid](x, rows, cols, y, scale, TO=to, **arguments)
 

@@ -42,11 +42,11 @@ def _whole_rows(
     col = tl.arange(0, BLOCK)
     mask = (row < rows)[:, None] & (col < cols)[None, :]
     at = row[:, None] * cols + col[None, :]
-    weight = tl.load(weight_ptr + col, mask=col < cols, other=0).to(tl.float32)
     x = _load_rows(x_ptr, residual_ptr, at, mask, ADD)
     if ADD:
         tl.store(residual_ptr + at, x.to(residual_ptr.dtype.element_ty), mask=mask)
     scale = tl.rsqrt(tl.sum(x * x, 1) / cols + eps)
+    weight = tl.load(weight_ptr + col, mask=col < cols, other=0).to(tl.float32)
     tl.store(y_ptr + at, (x * scale[:, None] * weight[None, :]).to(y_ptr.dtype.element_ty), mask=mask)
 
 
@@ -71,7 +71,7 @@ def _long_row(x_ptr, residual_ptr, weight_ptr, y_ptr, cols, eps, ADD: tl.constex
 @triton.jit
 def _rows(
     x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, ADD: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
-    WHOLE: tl.constexpr, VECTOR: tl.constexpr,
+    WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
     if cols % VECTOR == 0:
         # Written so, the compiler sees that rows begin at 16-byte boundaries.
@@ -80,28 +80,27 @@ def _rows(
             _whole_rows(x_ptr, residual_ptr, weight_ptr, y_ptr, rows, aligned, eps, ADD, ROWS, BLOCK)
         else:
             _long_row(x_ptr, residual_ptr, weight_ptr, y_ptr, aligned, eps, ADD, BLOCK)
+    elif STEP == 0:
+        _whole_rows(x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, ADD, ROWS, BLOCK)
     else:
-        if WHOLE:
-            _whole_rows(x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, ADD, ROWS, BLOCK)
-        else:
-            _long_row(x_ptr, residual_ptr, weight_ptr, y_ptr, cols, eps, ADD, BLOCK)
+        _long_row(x_ptr, residual_ptr, weight_ptr, y_ptr, cols, eps, ADD, STEP)
 
 
 @triton.jit
 def rms_norm_kernel(
     x_ptr, weight_ptr, rows, cols, y_ptr, eps,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, VECTOR: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
-    _rows(x_ptr, x_ptr, weight_ptr, y_ptr, rows, cols, eps, False, ROWS, BLOCK, WHOLE, VECTOR)
+    _rows(x_ptr, x_ptr, weight_ptr, y_ptr, rows, cols, eps, False, ROWS, BLOCK, WHOLE, STEP, VECTOR)
 
 
 @triton.jit
 def rms_norm_add_kernel(
     x_ptr, residual_ptr, weight_ptr, rows, cols, y_ptr, sum_ptr, eps,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, VECTOR: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
     # sum_ptr is the residual's buffer: going through the input pointer alone is right whatever a runtime passes for it.
-    _rows(x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, True, ROWS, BLOCK, WHOLE, VECTOR)
+    _rows(x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, True, ROWS, BLOCK, WHOLE, STEP, VECTOR)
 
 
 def _check(x: trtp.TensorDesc, weight: trtp.TensorDesc) -> None:
@@ -147,7 +146,7 @@ def rms_norm_add_desc(
 def rms_norm_autotune(
     x: trtp.TensorDesc, weight: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(", ".join([TYPES] * 3), "LINEAR", _row_tiles.tactics(*_row_tiles.length(x)))]
+    return [trtp.AutoTuneCombination(", ".join([TYPES] * 3), "LINEAR", _row_tiles.tactics(x))]
 
 
 @trtp.autotune("aotfactory::rms_norm_add")
@@ -157,7 +156,7 @@ def rms_norm_add_autotune(
     weight: trtp.TensorDesc,
     outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc],
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(", ".join([TYPES] * 5), "LINEAR", _row_tiles.tactics(*_row_tiles.length(x)))]
+    return [trtp.AutoTuneCombination(", ".join([TYPES] * 5), "LINEAR", _row_tiles.tactics(x))]
 
 
 @trtp.aot_impl("aotfactory::rms_norm")
@@ -199,7 +198,7 @@ def rms_norm_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, weight, y = (torch.as_tensor(t, device="cuda") for t in (x, weight, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, cols % 8 == 0, 16 // x.element_size(), tactic)
+        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, True, 16 // x.element_size(), tactic)
         rms_norm_kernel[(max(triton.cdiv(rows, arguments["ROWS"]), 1),)](x, weight, rows, cols, y, eps, **arguments)
 
 
@@ -219,7 +218,7 @@ def rms_norm_add_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, residual, weight, y = (torch.as_tensor(t, device="cuda") for t in (x, residual, weight, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, cols % 8 == 0, 16 // x.element_size(), tactic)
+        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, True, 16 // x.element_size(), tactic)
         grid = (max(triton.cdiv(rows, arguments["ROWS"]), 1),)
         rms_norm_add_kernel[grid](x, residual, weight, rows, cols, y, residual, eps, **arguments)
 

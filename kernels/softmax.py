@@ -35,7 +35,8 @@ LOWEST = tl.constexpr(-3.4028234663852886e38)
 def _load(x_ptr, mask_ptr, at, mask_at, inside, MASKED: tl.constexpr):
     x = tl.load(x_ptr + at, mask=inside, other=float("-inf")).to(tl.float32)
     if MASKED:
-        x += tl.load(mask_ptr + mask_at, mask=inside, other=0).to(tl.float32)
+        # The mask is read again for every head: x is not to drive it out of L2.
+        x += tl.load(mask_ptr + mask_at, mask=inside, other=0, eviction_policy="evict_last").to(tl.float32)
     return x
 
 
@@ -78,7 +79,7 @@ def _long_row(x_ptr, mask_ptr, y_ptr, mask_rows, cols, MASKED: tl.constexpr, BLO
 @triton.jit
 def _softmax(
     x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED: tl.constexpr,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, VECTOR: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
     if cols % VECTOR == 0:
         # Written so, the compiler sees that rows begin at 16-byte boundaries.
@@ -87,27 +88,26 @@ def _softmax(
             _whole_rows(x_ptr, mask_ptr, y_ptr, rows, mask_rows, aligned, MASKED, ROWS, BLOCK)
         else:
             _long_row(x_ptr, mask_ptr, y_ptr, mask_rows, aligned, MASKED, BLOCK)
+    elif STEP == 0:
+        _whole_rows(x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED, ROWS, BLOCK)
     else:
-        if WHOLE:
-            _whole_rows(x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED, ROWS, BLOCK)
-        else:
-            _long_row(x_ptr, mask_ptr, y_ptr, mask_rows, cols, MASKED, BLOCK)
+        _long_row(x_ptr, mask_ptr, y_ptr, mask_rows, cols, MASKED, STEP)
 
 
 @triton.jit
 def softmax_kernel(
     x_ptr, rows, cols, y_ptr,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, VECTOR: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
-    _softmax(x_ptr, x_ptr, y_ptr, rows, 1, cols, False, ROWS, BLOCK, WHOLE, VECTOR)
+    _softmax(x_ptr, x_ptr, y_ptr, rows, 1, cols, False, ROWS, BLOCK, WHOLE, STEP, VECTOR)
 
 
 @triton.jit
 def masked_softmax_kernel(
     x_ptr, mask_ptr, rows, mask_rows, cols, y_ptr,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, VECTOR: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
-    _softmax(x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, True, ROWS, BLOCK, WHOLE, VECTOR)
+    _softmax(x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, True, ROWS, BLOCK, WHOLE, STEP, VECTOR)
 
 
 @trtp.register("aotfactory::softmax")
@@ -144,14 +144,14 @@ def masked_softmax_desc(x: trtp.TensorDesc, mask: trtp.TensorDesc) -> trtp.Tenso
 
 @trtp.autotune("aotfactory::softmax")
 def softmax_autotune(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}", "LINEAR", _row_tiles.tactics(*_row_tiles.length(x)))]
+    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}", "LINEAR", _row_tiles.tactics(x))]
 
 
 @trtp.autotune("aotfactory::masked_softmax")
 def masked_softmax_autotune(
     x: trtp.TensorDesc, mask: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}, {TYPES}", "LINEAR", _row_tiles.tactics(*_row_tiles.length(x)))]
+    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}, {TYPES}", "LINEAR", _row_tiles.tactics(x))]
 
 
 @trtp.aot_impl("aotfactory::softmax")
@@ -186,7 +186,7 @@ def softmax_jit(x: trtp.Tensor, outputs: Tuple[trtp.Tensor], stream: int, tactic
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, y = torch.as_tensor(x, device="cuda"), torch.as_tensor(outputs[0], device="cuda")
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, cols % 8 == 0, 16 // x.element_size(), tactic)
+        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, True, 16 // x.element_size(), tactic)
         softmax_kernel[(max(triton.cdiv(rows, arguments["ROWS"]), 1),)](x, rows, cols, y, **arguments)
 
 
@@ -200,7 +200,7 @@ def masked_softmax_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, mask, y = (torch.as_tensor(t, device="cuda") for t in (x, mask, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, cols % 8 == 0, 16 // x.element_size(), tactic)
+        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, True, 16 // x.element_size(), tactic)
         grid = (max(triton.cdiv(rows, arguments["ROWS"]), 1),)
         masked_softmax_kernel[grid](x, mask, rows, mask.numel() // cols, cols, y, **arguments)
 
