@@ -167,10 +167,10 @@ PADDED = {"small": _images(1, 3, 32), "middle": _images(8, 64, 64), "large": _im
 
 
 def _circ_pad(sizes: Mapping[str, Mapping[str, int]], pads: int | tuple[int, ...]) -> Bench:
-    """In dynamic profiles every dimension, from 16 on: what the tactics for narrow types need."""
+    """In dynamic profiles every dimension, from 8 on: what the tactics for narrow types need."""
     attributes = {"pads": np.array(pads if isinstance(pads, tuple) else (pads,) * 4, np.int32)}
     types = ("fp32", "fp16", "bf16", "int8")
-    return Bench(recipe="circ_pad", sizes=sizes, torch=circ_pad, dtypes=types, least=16, attributes=attributes)
+    return Bench(recipe="circ_pad", sizes=sizes, torch=circ_pad, dtypes=types, least=8, attributes=attributes)
 
 
 BENCHES: dict[str, Bench] = {

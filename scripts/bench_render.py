@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -58,14 +59,35 @@ def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def profiled(result: Mapping[str, Any]) -> str:
+    """Markdown: what `profile_kernels.py` found of each case's fastest tactic."""
+    units = ("dram", "l2", "l1", "issue", "occupancy")
+    columns = ["case", "type", "tactic", "µs", "DRAM", "L2", "L1", "issue", "occupancy", "MB read", "MB written"]
+    lines = [f"| {' | '.join(columns)} |", "|---|---|" + "---:|" * 9]
+    fastest: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    for row in sorted(result["rows"], key=lambda r: r["us"]):
+        fastest.setdefault((row["case"], row["shape"], row["dtype"], row["profile"]), row)
+    for (case, _, dtype, _), row in sorted(fastest.items()):
+        numbers = [f"{row['us']:.1f}", *(f"{row[f'{unit}_pct']:.0f}" for unit in units)]
+        numbers += [f"{row[f'{name}_mb']:.0f}" for name in ("read", "written")]
+        lines.append(f"| {' | '.join([case, dtype, str(row['tactic']), *numbers])} |")
+    versions = ", ".join(f"{name} {v}" for name, v in result["machine"].items() if name != "gpu")
+    title = f"### By Nsight Compute\n\n{result['machine']['gpu']}, {result['date']}: {versions}. One launch, L2 flushed"
+    text = f"{title} before; DRAM, L2, L1, the schedulers (issue) and their occupancy in percent of their peak."
+    return "\n".join([text, "", *lines])
+
+
 def render(result: Mapping[str, Any], out: Path) -> None:
-    """The plot beside `out`, and the table into docs/kernels.md."""
+    """The plot beside `out`, and the tables, with those of profiles.json beside it, into docs/kernels.md."""
     page = PAGE.read_text("utf-8")
     begin, end = MARKS
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     if len(pattern.findall(page)) != 1:
         raise SystemExit(f"{PAGE} needs one pair of {begin} and {end}, between which the table goes")
-    text = f"{begin}\n\n{tables(result)}\n\n{end}"
+    parts = [begin, tables(result)]
+    if (profiles := out.with_name("profiles.json")).exists():
+        parts.append(profiled(json.loads(profiles.read_text())))
+    text = "\n\n".join([*parts, end])
     PAGE.write_text(pattern.sub(lambda match: text, page), "utf-8")
     plot(result, out)
 

@@ -3,7 +3,7 @@
 """What limits a kernel: Nsight Compute's counters of rows of bench_kernels.py, each tactic once.
 
 Prints how busy memory, L2, L1 and the schedulers are, in percent of their peak, and the bytes of DRAM traffic. Clocks
-are left as they are. Takes a GPU, PyTorch and ncu on the PATH:
+are left as they are. `bench_kernels.py --render` shows the result. Takes a GPU, PyTorch and ncu on the PATH:
 
     python scripts/profile_kernels.py --cases grid_sample --shapes large --dtypes fp16
 """

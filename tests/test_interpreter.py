@@ -352,6 +352,8 @@ NARROW = {
     "tl.where(x == x, 1.0, 0.0)": "np.where(np.isnan(a), 0.0, 1.0)",
     "(x.to(tl.float32) * 1.7)": "(x.astype(f) * np.float32(1.7)).astype(np.float32)",
     "(i + n * 0)": "np.arange(a.size).reshape(a.shape)",
+    "tl.maximum(x, 0.5)": "np.fmax(a, 0.5)",
+    "tl.minimum(x.to(tl.float32), 0.5)": "np.fmin(a, 0.5)",
     "tl.abs(x)": "abs(a)",
     "tl.sqrt(tl.abs(x.to(tl.float32)))": "np.sqrt(abs(a))",
 }

@@ -431,7 +431,7 @@ def accesses(text: str) -> set[str]:
 WIDE = {"v4.b32", "v2.b64"}
 # What is narrow by nature: a channel's weight and bias, a row's scale, an int8 vector of half the input's bytes.
 NARROW = {
-    "group_norm_silu": {"ld.b16"},
+    "group_norm_silu": {"ld.b16", "ld.b32"},  # the latter of two channels
     "per_token_quant_int8": {"st.b32", "st.v2.b32"},
     "per_token_quant_fp8": {"st.b32", "st.v2.b32"},
 }

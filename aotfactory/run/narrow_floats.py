@@ -4,7 +4,8 @@ digits off instead of rounding, and gets denormals wrong.
 
 That it has no bf16 is in Triton's documentation ("Debugging Triton"). But a kernel that adds in bf16 is right on a GPU
 and must not be called wrong here. Each operation is rounded to the nearest number of the type, as a GPU does;
-conversion to fp8 saturates, as Triton has the GPU do.
+conversion to fp8 saturates, as Triton has the GPU do. Of a number and NaN, a GPU's maximum and minimum are the number;
+the interpreter's were NaN up to Triton 3.6 at least, for every type.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ NEAREST = interpreter._ir.ROUNDING_MODE.RTNE
 
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
-    """Make the interpreter's operations on these types compute with the numbers, not the bits."""
+    """Make the interpreter's operations on these types compute with the numbers, not the bits; and see above."""
     builder = interpreter.InterpreterBuilder
-    names = ("binary_op", "unary_op", "ternary_op", "create_fma", "create_dot", "cast_impl", "create_fp_to_fp")
+    names = ["binary_op", "unary_op", "ternary_op", "create_fma", "create_dot", "create_maxnumf", "create_minnumf"]
+    names += ["cast_impl", "create_fp_to_fp"]
     originals = {name: getattr(builder, name) for name in names}
 
     def elementwise(name: str) -> Callable[..., Any]:
@@ -73,6 +75,8 @@ def exact_arithmetic() -> Iterator[None]:
     for name in names[-2:]:
         setattr(builder, name, conversion(name))
     builder.create_fma, builder.create_dot = fma, dot
+    builder.create_maxnumf = lambda self, a, b: self.binary_op(a, b, np.fmax)
+    builder.create_minnumf = lambda self, a, b: self.binary_op(a, b, np.fmin)
     try:
         yield
     finally:
