@@ -27,6 +27,7 @@ from aotfactory.recipe import Input, Recipe, Tolerance
 import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
 
 TYPES = "FP32|FP16|BF16"
+AHEAD = tl.constexpr(2048)  # elements up to which a row's weights are loaded with it, not after it: registers are few
 
 
 @triton.jit
@@ -37,12 +38,16 @@ def _whole_rows(x_ptr, weight_ptr, bias_ptr, y_ptr, rows, cols, eps, ROWS: tl.co
     inside = (row < rows)[:, None] & real[None, :]
     at = row[:, None] * cols + col[None, :]
     x = tl.load(x_ptr + at, mask=inside, other=0).to(tl.float32)
+    if BLOCK <= AHEAD:
+        weight = tl.load(weight_ptr + col, mask=real).to(tl.float32)
+        bias = tl.load(bias_ptr + col, mask=real).to(tl.float32)
     # Each element is divided first: the sum of large ones could leave fp32's range where their mean does not.
     mean = tl.sum(x * (1.0 / cols), 1)
     x = tl.where(real[None, :], x - mean[:, None], 0)
     scale = tl.rsqrt(tl.sum(x * x, 1) / cols + eps)
-    weight = tl.load(weight_ptr + col, mask=real).to(tl.float32)
-    bias = tl.load(bias_ptr + col, mask=real).to(tl.float32)
+    if BLOCK > AHEAD:
+        weight = tl.load(weight_ptr + col, mask=real).to(tl.float32)
+        bias = tl.load(bias_ptr + col, mask=real).to(tl.float32)
     y = x * scale[:, None] * weight[None, :] + bias[None, :]
     tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=inside)
 

@@ -24,6 +24,7 @@ from aotfactory.recipe import Input, Recipe, Tolerance
 import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
 
 TYPES = "FP32|FP16|BF16"
+AHEAD = tl.constexpr(8192)  # elements up to which a row's weights are loaded with it, not after it: registers are few
 
 
 @triton.jit
@@ -42,11 +43,14 @@ def _whole_rows(
     col = tl.arange(0, BLOCK)
     mask = (row < rows)[:, None] & (col < cols)[None, :]
     at = row[:, None] * cols + col[None, :]
+    if BLOCK <= AHEAD:
+        weight = tl.load(weight_ptr + col, mask=col < cols, other=0).to(tl.float32)
     x = _load_rows(x_ptr, residual_ptr, at, mask, ADD)
     if ADD:
         tl.store(residual_ptr + at, x.to(residual_ptr.dtype.element_ty), mask=mask)
     scale = tl.rsqrt(tl.sum(x * x, 1) / cols + eps)
-    weight = tl.load(weight_ptr + col, mask=col < cols, other=0).to(tl.float32)
+    if BLOCK > AHEAD:
+        weight = tl.load(weight_ptr + col, mask=col < cols, other=0).to(tl.float32)
     tl.store(y_ptr + at, (x * scale[:, None] * weight[None, :]).to(y_ptr.dtype.element_ty), mask=mask)
 
 
