@@ -145,7 +145,7 @@ def group_norm_silu_kernel(
     LANES: tl.constexpr, NARROW: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
     # CHANNELS of a group; SPLIT programs share a group; 0: one program holds it in registers. Narrow accesses take more
-    # registers, so there steps are smaller, by NARROW: 1 where the kernel has no other way.
+    # registers, so there steps are smaller, by NARROW.
     if pixels % VECTOR == 0:
         # Written so, the compiler sees that channels begin at 16-byte boundaries.
         aligned = pixels // VECTOR * VECTOR
@@ -213,7 +213,7 @@ def _arguments(channels: int, pixels: int, static: bool, itemsize: int, tactic: 
         "SPLIT": split,
         "DEPTH": chosen.per_thread // vector,
         "LANES": 32 * chosen.warps * vector,
-        "NARROW": 1 if static else 8,
+        "NARROW": 2 if static else 8,
         "VECTOR": vector,
         "num_warps": min(needed, chosen.warps) if split == 0 else chosen.warps,
     }

@@ -60,7 +60,7 @@ class Tactic:
     warps: int
 
 
-TACTICS = {1: Tactic(512, 4), 2: Tactic(1024, 4), 3: Tactic(4096, 8)}
+TACTICS = {1: Tactic(512, 4), 2: Tactic(1024, 4)}
 
 
 def _tile(longest: int, tactic: int) -> Tuple[int, int]:

@@ -182,6 +182,10 @@ BENCHES: dict[str, Bench] = {
         sizes={"small": _images(2, 1280, 8), "middle": _images(2, 640, 32), "large": _images(16, 320, 64)},
         torch=group_norm_silu,
     ),
+    "group_norm_silu-128": Bench(
+        recipe="group_norm_silu", sizes={"large": _images(2, 512, 128)}, torch=group_norm_silu
+    ),
+    "group_norm_silu-31": Bench(recipe="group_norm_silu", sizes={"large": _images(16, 640, 31)}, torch=group_norm_silu),
     "group_norm_silu-huge": Bench(
         recipe="group_norm_silu", sizes={"large": {"N": 1, "C": 128, "H": 512, "W": 512}}, torch=group_norm_silu
     ),
