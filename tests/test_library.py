@@ -430,7 +430,7 @@ def accesses(text: str) -> set[str]:
 
 WIDE = {"v4.b32", "v2.b64"}
 # Tactics of 8 bytes a thread, which an H100 is faster with where elements are independent.
-EIGHT_BYTES = dict.fromkeys(("silu_and_mul", "gelu_tanh_bias", "rope"), {"ld.v2.b32", "st.v2.b32"})
+EIGHT_BYTES = {name: {"ld.v2.b32", "st.v2.b32"} for name in ("silu_and_mul", "gelu_tanh_bias", "rope")}
 # And what is narrow by nature: a channel's weight and bias, a row's scale, an int8 vector of half the input's bytes.
 NARROW = {
     **EIGHT_BYTES,
