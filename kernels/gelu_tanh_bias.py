@@ -4,7 +4,8 @@
 
 A program takes a tile of rows and columns, so that no element needs a division to find its row, and reads the bias
 once for all rows of the tile; a row longer than the tile is shared by programs. Where a row's length is a multiple of a
-16-byte vector all accesses are of 16 bytes; for dynamic lengths the kernel looks when it runs.
+16-byte vector all accesses are of 16 bytes or, by the tactic of few elements a thread, of 8; for dynamic lengths the
+kernel looks when it runs.
 
 tanh is written with one exponential: (1 + tanh(u)) / 2 = 1 / (1 + exp(-2 u)), which keeps the relative accuracy of
 large negative inputs. Arithmetic is in fp32. Against float64 an output is off by rounding to its type and, before that,

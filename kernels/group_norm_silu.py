@@ -34,7 +34,7 @@ import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which 
 
 TYPES = "FP32|FP16|BF16"
 REACH = 16384  # elements of a group that a program holds in registers
-MAX_WARPS = 16  # of it, which leaves a thread the 128 registers that 32 elements and narrow accesses can take
+MAX_WARPS = 16  # of such a program: a thread has the 128 registers that 32 elements and narrow accesses can take
 
 
 @triton.jit

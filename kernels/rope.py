@@ -4,7 +4,7 @@
 
 A program takes a tile of heads, several positions where heads are few or short: both halves of a head are read once and
 written once, and the tables, which all heads and batches share, come from L1 and L2. Where half a head is a multiple of
-a 16-byte vector all accesses are of 16 bytes.
+a 16-byte vector all accesses are of 16 bytes or, by the tactic of few elements a thread, of 8.
 
 Arithmetic is in fp32. Against float64 an output is off by rounding to its type and, before that, by 1e-7 of the larger
 of its two products.

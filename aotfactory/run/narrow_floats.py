@@ -31,7 +31,7 @@ NEAREST = interpreter._ir.ROUNDING_MODE.RTNE
 
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
-    """Make the interpreter's operations on these types compute with the numbers, not the bits; and see above."""
+    """Make the interpreter compute with the numbers of these types, not the bits, and with NaN as a GPU does."""
     builder = interpreter.InterpreterBuilder
     names = ["binary_op", "unary_op", "ternary_op", "create_fma", "create_dot", "create_maxnumf", "create_minnumf"]
     names += ["cast_impl", "create_fp_to_fp"]
