@@ -3,8 +3,8 @@
 """SiLU of the first half of the last dimension, times the second half (the gate of SwiGLU).
 
 A program takes a tile of rows and columns, so that no element needs a division to find its row; a row longer than the
-tile is shared by programs. Where a half is a multiple of a 16-byte vector all accesses are of 16 bytes or, by the tactic
-of few elements a thread, of 8; for dynamic lengths the kernel looks when it runs.
+tile is shared by programs. Where a half is a multiple of a 16-byte vector all accesses are of 16 bytes or, by the
+tactic of few elements a thread, of 8; for dynamic lengths the kernel looks when it runs.
 
 Arithmetic is in fp32. Against float64 an output is off by rounding to its type and, before that, by up to 1e-5 relative
 (a power of two makes the exponential); below -88, where exp(-x) leaves fp32's range, it is 0.
