@@ -88,14 +88,16 @@ def render(result: Mapping[str, Any], out: Path) -> None:
     if (profiles := out.with_name("profiles.json")).exists():
         parts.append(profiled(json.loads(profiles.read_text())))
     text = "\n\n".join([*parts, end])
-    PAGE.write_text(pattern.sub(lambda match: text, page), "utf-8")
     plot(result, out)
+    PAGE.write_text(pattern.sub(lambda match: text, page), "utf-8")
 
 
 def plot(result: Mapping[str, Any], out: Path) -> None:
     """Bars for the large static shapes: fraction of the copy's speed, ours and the rivals'."""
-    import matplotlib
-
+    try:
+        import matplotlib
+    except ImportError:
+        raise SystemExit("the plot takes matplotlib: python -m pip install matplotlib") from None
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
