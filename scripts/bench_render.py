@@ -84,11 +84,11 @@ def render(result: Mapping[str, Any], out: Path) -> None:
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     if len(pattern.findall(page)) != 1:
         raise SystemExit(f"{PAGE} needs one pair of {begin} and {end}, between which the table goes")
+    plot(result, out)
     parts = [begin, tables(result)]
     if (profiles := out.with_name("profiles.json")).exists():
         parts.append(profiled(json.loads(profiles.read_text())))
     text = "\n\n".join([*parts, end])
-    plot(result, out)
     PAGE.write_text(pattern.sub(lambda match: text, page), "utf-8")
 
 

@@ -145,3 +145,14 @@ def test_the_table_goes_between_the_marks(tmp_path: Path, monkeypatch: pytest.Mo
     assert text.endswith("after\n")
     assert all((ROOT / "docs" / "kernels.md").read_text("utf-8").count(mark) == 1 for mark in rendering.MARKS)
     assert "2: 0.99; PyTorch 3.46x" in rendering.line(row)
+
+
+def test_without_matplotlib_the_page_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendering = module("bench_render")
+    page = tmp_path / "page.md"
+    page.write_text("\n".join(rendering.MARKS))
+    monkeypatch.setattr(rendering, "PAGE", page)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(SystemExit, match="pip install matplotlib"):
+        rendering.render({"machine": {"gpu": "GPU"}, "rows": []}, tmp_path / "kernels.json")
+    assert page.read_text() == "\n".join(rendering.MARKS)
