@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Validate every recipe on this machine's GPU: data types, tactics, static and dynamic shapes, compute-sanitizer.
 
+Shapes are small, static and dynamic from 1 on; and full, the recipe's own and down to half of them, where kernels take
+other ways: long rows, large groups, words of narrow types.
+
 Writes results.json and results.md, and exits with 1 if anything is wrong.
 """
 
@@ -36,11 +39,12 @@ LARGEST = 2**18
 """Elements of an input: enough for many blocks of every tactic, and quick under compute-sanitizer."""
 
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
+SHAPES = ("static", "dynamic", "full")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-    """One bundle: a recipe at a data type, with static or dynamic shapes."""
+    """One bundle: a recipe at a data type, with shapes of one of SHAPES."""
 
     recipe: str
     dtype: str
@@ -64,7 +68,7 @@ def main() -> int:
         Case(recipe=name, dtype=dtype, shapes=shapes, out=options.out)
         for name in names
         for dtype in catalog.recipes[name].dtypes
-        for shapes in ("static", "dynamic")
+        for shapes in SHAPES
     ]
     rows = check_all(cases, options.jobs, started + options.minutes * 60)
     result = {
@@ -115,17 +119,10 @@ def check(case: Case) -> dict[str, Any]:
 
 
 def compile_case(case: Case) -> Path:
-    """A bundle for this GPU; the dynamic one lets every dimension that may go from 1 to twice the static extent."""
+    """A bundle for this GPU."""
     recipe = Catalog().find(case.recipe)
     assert recipe is not None
-    extents = small_extents(recipe)
-    low, opt, high = {}, {}, {}
-    for item in recipe.inputs:
-        names = item.dims or ("",) * len(item.shape)
-        opt[item.name] = tuple(extents.get(d, n) for d, n in zip(names, item.shape, strict=True))
-        free = [d in extents and case.shapes == "dynamic" for d in names]
-        low[item.name] = tuple(1 if f else n for f, n in zip(free, opt[item.name], strict=True))
-        high[item.name] = tuple(2 * n if f else n for f, n in zip(free, opt[item.name], strict=True))
+    low, opt, high = profile(recipe, case.shapes)
     request = Request(dtype={None: case.dtype}, min_shape=low, opt_shape=opt, max_shape=high)
     report = build.build_bundle(
         case.recipe,
@@ -139,10 +136,30 @@ def compile_case(case: Case) -> Path:
     return report.path
 
 
-def small_extents(recipe: Recipe) -> dict[str, int]:
-    """Extents of the dimensions that may vary: the recipe's own, halved until no input exceeds LARGEST elements."""
+def profile(recipe: Recipe, shapes: str) -> tuple[dict[str, tuple[int, ...]], ...]:
+    """The smallest, usual and largest shape of each input: see above."""
+    extents = full_extents(recipe) if shapes == "full" else small_extents(recipe)
+    low, opt, high = {}, {}, {}
+    for item in recipe.inputs:
+        names = item.dims or ("",) * len(item.shape)
+        opt[item.name] = tuple(extents.get(d, n) for d, n in zip(names, item.shape, strict=True))
+        free = [d in extents and shapes != "static" for d in names]
+        least = [-(-n // 2) if shapes == "full" else 1 for n in opt[item.name]]
+        most = [n if shapes == "full" else 2 * n for n in opt[item.name]]
+        low[item.name] = tuple(a if f else n for f, a, n in zip(free, least, opt[item.name], strict=True))
+        high[item.name] = tuple(b if f else n for f, b, n in zip(free, most, opt[item.name], strict=True))
+    return low, opt, high
+
+
+def full_extents(recipe: Recipe) -> dict[str, int]:
+    """Extents of the dimensions that may vary: the recipe's own."""
     varying = {d for item in recipe.inputs for d in item.dims if d in (recipe.dynamic or item.dims)}
-    extents = {d: n for i in recipe.inputs for d, n in zip(i.dims, i.shape, strict=True) if d in varying}
+    return {d: n for i in recipe.inputs for d, n in zip(i.dims, i.shape, strict=True) if d in varying}
+
+
+def small_extents(recipe: Recipe) -> dict[str, int]:
+    """The recipe's own extents, halved until no input exceeds LARGEST elements."""
+    extents = full_extents(recipe)
 
     def largest() -> int:
         shapes = ([extents.get(d, n) for d, n in zip(i.dims, i.shape, strict=True)] for i in recipe.inputs if i.dims)

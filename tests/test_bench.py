@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark's cases, and the page that it writes. Times are for a GPU; PyTorch is not among the test packages."""
+"""The benchmark's cases, the page that it writes, and the GPU check's shapes.
+
+Times are for a GPU; PyTorch is not among the test packages.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ import numpy as np
 import pytest
 
 from aotfactory import bundle, ptx
+from aotfactory.arch import parse_archs
+from aotfactory.build import build_bundle
 from aotfactory.catalog import Catalog
+from aotfactory.compile import Options
+from aotfactory.targets import Request
 
 ROOT = Path(__file__).parent.parent
 
@@ -156,3 +163,27 @@ def test_without_matplotlib_the_page_stays(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(SystemExit, match="pip install matplotlib"):
         rendering.render({"machine": {"gpu": "GPU"}, "rows": []}, tmp_path / "kernels.json")
     assert page.read_text() == "\n".join(rendering.MARKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "count"), [("group_norm_silu", "fp16", 8), ("circ_pad", "int8", 4), ("layer_norm", "fp32", 3)]
+)
+def test_the_gpu_check_runs_every_tactic(name: str, dtype: str, count: int, tmp_path: Path) -> None:
+    """Also with dynamic shapes, where kernels have a way for lengths that are no vectors."""
+    checks = module("gpu_check")
+    recipe = Catalog().find(name)
+    seen, dynamic = set(), set()
+    for shapes in checks.SHAPES:
+        low, opt, high = checks.profile(recipe, shapes)
+        report = build_bundle(
+            name,
+            request=Request(dtype={None: dtype}, min_shape=low, opt_shape=opt, max_shape=high),
+            options=Options(archs=parse_archs("sm_90")),
+            out=tmp_path / shapes,
+            interpret=False,
+        )
+        tactics = {variant.tactic for variant in bundle.read(report.path).variants}
+        seen |= tactics
+        dynamic |= tactics if bundle.read(report.path).network.ranges else set()
+    assert seen == set(range(1, count + 1))
+    assert len(seen - dynamic) <= 1  # held groups have one tactic where they may be small
