@@ -26,7 +26,13 @@ ALIGNMENT = 16
 
 
 def aot_kernel(
-    fn: Any, *, grid: Any | Sequence[Any], num_warps: int = 4, num_stages: int = 3, **arguments: Any
+    fn: Any,
+    *,
+    grid: Any | Sequence[Any],
+    num_warps: int = 4,
+    num_stages: int = 3,
+    enable_fp_fusion: bool = True,
+    **arguments: Any,
 ) -> AotKernel:
     """Compile a Triton kernel for the call that is being built, in TensorRT's calling convention.
 
@@ -46,6 +52,7 @@ def aot_kernel(
         grid: Number of programs along x, or along (x, y, z): integers or `shape_expr` arithmetic.
         num_warps: Warps per program, of 32 threads each.
         num_stages: Depth of Triton's software pipelining.
+        enable_fp_fusion: Whether a product and a sum may become one instruction, which does not round the product.
         arguments: The kernel's parameters.
 
     Returns:
@@ -82,7 +89,8 @@ def aot_kernel(
         attrs={(names.index(n),): [["tt.divisibility", ALIGNMENT]] for n in aligned},
     )
     try:
-        compiled = triton.compile(source, options={"num_warps": num_warps, "num_stages": num_stages})
+        options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": enable_fp_fusion}
+        compiled = triton.compile(source, options=options)
     except CompilationError as error:
         # The outermost tells only where the wrapper calls the kernel.
         cause: BaseException = error

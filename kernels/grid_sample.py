@@ -2,9 +2,10 @@
 # ruff: noqa: UP006, UP035  (annotations as TensorRT's documentation writes them)
 """Bilinear sampling of an image at the points of a grid, as torch.nn.functional.grid_sample.
 
-A program takes a block of output pixels and some channels: a point's four neighbours and weights are found once for all
-of its channels. Neighbours are gathered from L1 and L2; how many bytes of memory that takes depends on the grid, so the
-floor (image, grid and output once each) is reached by grids that stay near each other's points only.
+A program takes a tile of the output and some channels: a point's four neighbours and weights are found once for all of
+its channels, and rows that its points share come from L1, several channels' loads under way at a time. How many bytes
+of memory that takes depends on the grid, so the floor (image, grid and output once each) can be reached only by grids
+whose points lie near each other's.
 
 The result is defined by fp32 arithmetic in torch's order: coordinates, weights, and the sum of four products, upper row
 first. Against float64 interpolation at the same coordinates an output is off by rounding to its type and, before that,
@@ -13,6 +14,7 @@ reference rounds where the kernel does, and the two are the same bit for bit.
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, List, Tuple
 
 import numpy as np
@@ -32,8 +34,7 @@ FAR = tl.constexpr(1073741824.0)  # 2^30: beyond every image, and within int32
 
 @triton.jit
 def _coordinate(position, size, ALIGN_CORNERS: tl.constexpr, BORDER: tl.constexpr):
-    # Pixels from -1 to 1. The limits make numbers that fit int32 of all, NaN too, which becomes -FAR; and they keep the
-    # compiler from fusing the product with the subtraction: these roundings are part of the definition.
+    # Pixels from -1 to 1. The limits make numbers that fit int32 of all, NaN too, which becomes -FAR.
     if ALIGN_CORNERS:
         pixel = tl.minimum(tl.maximum((position + 1) * (size - 1), -FAR), FAR) * 0.5
     else:
@@ -44,21 +45,37 @@ def _coordinate(position, size, ALIGN_CORNERS: tl.constexpr, BORDER: tl.constexp
 
 
 @triton.jit
-def grid_sample_kernel(
-    x_ptr, grid_ptr, channels, height, width, points, blocks, channel_blocks, y_ptr,
-    BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, CHANNELS: tl.constexpr,
-    UNROLL: tl.constexpr, BLOCK: tl.constexpr,
+def _sample(
+    upper, lower, has_a, has_b, has_c, has_d, a_weight, b_weight, c_weight, d_weight,
 ):  # fmt: skip
-    # CHANNELS for a program, UNROLL at a time; points is output pixels of an image.
-    block = tl.program_id(0) % blocks
-    first = tl.program_id(0) // blocks % channel_blocks * CHANNELS
-    batch = (tl.program_id(0) // blocks // channel_blocks).to(tl.int64)
-    point = block * BLOCK + tl.arange(0, BLOCK)
-    inside = point < points
-    at = grid_ptr + (batch * points + point) * 2
-    # Of int32, for a constant extent has no type.
+    # The neighbours are a b, and c d below them.
+    a = tl.load(upper, mask=has_a, other=0).to(tl.float32)
+    b = tl.load(upper + 1, mask=has_b, other=0).to(tl.float32)
+    c = tl.load(lower, mask=has_c, other=0).to(tl.float32)
+    d = tl.load(lower + 1, mask=has_d, other=0).to(tl.float32)
+    return (a * a_weight + b * b_weight) + (c * c_weight + d * d_weight)
+
+
+@triton.jit
+def grid_sample_kernel(
+    x_ptr, grid_ptr, channels, height, width, out_height, out_width, points, across, tiles, channel_blocks, y_ptr,
+    BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, CHANNELS: tl.constexpr, UNROLL: tl.constexpr,
+    ROWS: tl.constexpr, COLS: tl.constexpr,
+):  # fmt: skip
+    # A program takes ROWS by COLS pixels of the output, one of `tiles`, and CHANNELS, UNROLL at a time.
+    tile = tl.program_id(0) % tiles
+    first = tl.program_id(0) // tiles % channel_blocks * CHANNELS
+    batch = (tl.program_id(0) // tiles // channel_blocks).to(tl.int64)
+    pixel = tl.arange(0, ROWS * COLS)
+    out_row = tile // across * ROWS + pixel // COLS
+    out_column = tile % across * COLS + pixel % COLS
+    inside = (out_row < out_height) & (out_column < out_width)
+    # Of int32 and int64, for a constant extent has no type.
     height = tl.full((1,), 0, tl.int32) + height
     width = tl.full((1,), 0, tl.int32) + width
+    points = tl.full((1,), 0, tl.int64) + points
+    point = out_row * out_width + out_column
+    at = grid_ptr + (batch * points + point) * 2
     x = _coordinate(tl.load(at, mask=inside, other=0).to(tl.float32), width, ALIGN_CORNERS, BORDER)
     y = _coordinate(tl.load(at + 1, mask=inside, other=0).to(tl.float32), height, ALIGN_CORNERS, BORDER)
     left, top = tl.floor(x), tl.floor(y)
@@ -69,60 +86,72 @@ def grid_sample_kernel(
     has_right = inside & (column >= -1) & (column < width - 1)
     has_top = (row >= 0) & (row < height)
     has_bottom = (row >= -1) & (row < height - 1)
+    has_a, has_b, has_c, has_d = has_left & has_top, has_right & has_top, has_left & has_bottom, has_right & has_bottom
+    a_weight, b_weight = left_weight * top_weight, right_weight * top_weight
+    c_weight, d_weight = left_weight * bottom_weight, right_weight * bottom_weight
 
-    upper_left, upper_right = left_weight * top_weight, right_weight * top_weight
-    lower_left, lower_right = left_weight * bottom_weight, right_weight * bottom_weight
-    is_left, is_right = left_weight == left_weight, right_weight == right_weight  # true: no weight is NaN
     size = height.to(tl.int64) * width
-    corner = row.to(tl.int64) * width + column
-    for step in range(0, CHANNELS, UNROLL):
+    plane = batch * channels + first
+    upper = x_ptr + plane * size + (row.to(tl.int64) * width + column)
+    lower = upper + width
+    y_ptr += plane * points + point
+    count = tl.minimum(channels - first, CHANNELS)
+    for _ in range(count // UNROLL):
+        # All loads before the first store, behind which the compiler moves none: it may be to the same memory.
+        samples = ()
         for k in tl.static_range(UNROLL):
-            channel = first + step + k
-            # Not a scalar, which Triton's interpreter takes wrongly.
-            real = channel + tl.zeros((BLOCK,), tl.int32) < channels
-            plane = batch * channels + channel
-            source = x_ptr + plane * size + corner
-            a = tl.load(source, mask=has_left & has_top & real, other=0).to(tl.float32)
-            b = tl.load(source + 1, mask=has_right & has_top & real, other=0).to(tl.float32)
-            c = tl.load(source + width, mask=has_left & has_bottom & real, other=0).to(tl.float32)
-            d = tl.load(source + width + 1, mask=has_right & has_bottom & real, other=0).to(tl.float32)
-            # These choices change nothing, but keep the compiler from fusing one of two products with their sum.
-            upper = tl.where(is_left, a * upper_left, 0) + tl.where(is_right, b * upper_right, 0)
-            lower = tl.where(is_left, c * lower_left, 0) + tl.where(is_right, d * lower_right, 0)
-            sample = upper + lower
-            tl.store(y_ptr + plane * points + point, sample.to(y_ptr.dtype.element_ty), mask=inside & real)
+            sample = _sample(
+                upper + k * size, lower + k * size, has_a, has_b, has_c, has_d,
+                a_weight, b_weight, c_weight, d_weight,
+            )  # fmt: skip
+            samples = samples + (sample,)  # noqa: RUF005  (what Triton takes)
+        for k in tl.static_range(UNROLL):
+            tl.store(y_ptr + k * points, samples[k].to(y_ptr.dtype.element_ty), mask=inside)
+        upper += UNROLL * size
+        lower += UNROLL * size
+        y_ptr += UNROLL * points
+    for _ in range(count % UNROLL):
+        sample = _sample(
+            upper, lower, has_a, has_b, has_c, has_d, a_weight, b_weight, c_weight, d_weight
+        )  # fmt: skip
+        tl.store(y_ptr, sample.to(y_ptr.dtype.element_ty), mask=inside)
+        upper += size
+        lower += size
+        y_ptr += points
 
 
 @dataclass(frozen=True)
 class Tactic:
-    """Output pixels and, at most, channels for a program; a thread takes one pixel."""
+    """Rows, columns and, at most, channels of the output for a program; a thread takes one pixel of them."""
 
-    block: int
+    rows: int
+    columns: int
     channels: int
 
 
-TACTICS = {1: Tactic(128, 8), 2: Tactic(256, 64), 3: Tactic(128, 1)}
-UNROLL = 4  # channels whose sixteen loads of a thread are under way at a time
+TACTICS = {1: Tactic(4, 64, 16), 2: Tactic(8, 128, 16), 3: Tactic(4, 32, 1), 4: Tactic(4, 32, 4)}
 
 
-def _channels(most: int, tactic: int) -> int:
-    """Channels for a program, for images of up to so many."""
-    return min(TACTICS[tactic].channels, triton.next_power_of_2(max(most, 1)))
+def _tactics(channels: int, columns: int) -> List[int]:
+    """Tactics that differ for outputs of so many channels and columns at most."""
+    return sorted({str(_constants("zeros", False, channels, columns, True, n)): n for n in reversed(TACTICS)}.values())
 
 
-def _tactics(most: int) -> List[int]:
-    """Tactics that differ for images of so many channels."""
-    return sorted({(TACTICS[n].block, _channels(most, n)): n for n in sorted(TACTICS, reverse=True)}.values())
-
-
-def _constants(padding: str, align_corners: bool, channels: int, tactic: int) -> dict:
+def _constants(padding: str, align_corners: bool, channels: int, columns: int, static: bool, tactic: int) -> dict:
+    """For outputs of so many channels and columns at most."""
+    chosen = TACTICS[tactic]
+    in_row = min(chosen.columns, triton.next_power_of_2(max(columns, 1)))
+    of_program = min(chosen.channels, triton.next_power_of_2(max(channels, 1)))
     return {
         "BORDER": padding == "border",
         "ALIGN_CORNERS": bool(align_corners),
-        "CHANNELS": channels,
-        "UNROLL": min(UNROLL, channels),
-        "BLOCK": TACTICS[tactic].block,
-        "num_warps": TACTICS[tactic].block // 32,
+        "CHANNELS": of_program,
+        # More of them under way take more registers, and strides that are no constants do.
+        "UNROLL": min(4 if static else 2, of_program),
+        "ROWS": chosen.rows * chosen.columns // in_row,
+        "COLS": in_row,
+        "num_warps": chosen.rows * chosen.columns // 32,
+        "enable_fp_fusion": False,  # roundings are part of the definition
     }
 
 
@@ -159,7 +188,8 @@ def grid_sample_desc(x: trtp.TensorDesc, grid: trtp.TensorDesc, padding: str, al
 def grid_sample_autotune(
     x: trtp.TensorDesc, grid: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}, {TYPES}", "LINEAR", _tactics(_most(x.shape, 1)))]
+    tactics = _tactics(_most(x.shape, 1), _most(grid.shape, 2))
+    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}, {TYPES}", "LINEAR", tactics)]
 
 
 @trtp.aot_impl("aotfactory::grid_sample")
@@ -172,9 +202,11 @@ def grid_sample_aot(
     tactic: int,
 ) -> AotKernel:
     batch, channels, height, width = x.shape_expr
-    points = grid.shape_expr[1] * grid.shape_expr[2]
-    constants = _constants(padding, align_corners, _channels(_most(x.shape, 1), tactic), tactic)
-    blocks = trtp.max(trtp.cdiv(points, constants["BLOCK"]), 1)
+    _, out_height, out_width, _ = grid.shape_expr
+    static = all(extent.is_constant for extent in (height, width, out_height, out_width))
+    constants = _constants(padding, align_corners, _most(x.shape, 1), _most(grid.shape, 2), static, tactic)
+    across = trtp.max(trtp.cdiv(out_width, constants["COLS"]), 1)
+    tiles = across * trtp.max(trtp.cdiv(out_height, constants["ROWS"]), 1)
     channel_blocks = trtp.max(trtp.cdiv(channels, constants["CHANNELS"]), 1)
     return aot_kernel(
         grid_sample_kernel,
@@ -184,10 +216,13 @@ def grid_sample_aot(
         channels=channels,
         height=height,
         width=width,
-        points=points,
-        blocks=blocks,
+        out_height=out_height,
+        out_width=out_width,
+        points=out_height * out_width,
+        across=across,
+        tiles=tiles,
         channel_blocks=channel_blocks,
-        grid=trtp.max(batch * channel_blocks * blocks, 1),
+        grid=trtp.max(batch * channel_blocks * tiles, 1),
         **constants,
     )
 
@@ -207,13 +242,14 @@ def grid_sample_jit(
 
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, grid, y = (torch.as_tensor(t, device="cuda") for t in (x, grid, outputs[0]))
-        batch, channels, height, width = x.shape
-        points = y.shape[2] * y.shape[3]
-        constants = _constants(padding, align_corners, _channels(channels, tactic), tactic)
-        blocks = max(triton.cdiv(points, constants["BLOCK"]), 1)
+        batch, channels, *image = x.shape
+        sizes = channels, *image, *y.shape[2:], prod(y.shape[2:])
+        constants = _constants(padding, align_corners, channels, y.shape[3], False, tactic)
+        across = max(triton.cdiv(y.shape[3], constants["COLS"]), 1)
+        tiles = across * max(triton.cdiv(y.shape[2], constants["ROWS"]), 1)
         channel_blocks = max(triton.cdiv(channels, constants["CHANNELS"]), 1)
-        programs = (max(batch * channel_blocks * blocks, 1),)
-        grid_sample_kernel[programs](x, grid, channels, height, width, points, blocks, channel_blocks, y, **constants)
+        programs = (max(batch * channel_blocks * tiles, 1),)
+        grid_sample_kernel[programs](x, grid, *sizes, across, tiles, channel_blocks, y, **constants)
 
 
 def _coordinates(position, size, padding, align_corners):

@@ -10,15 +10,16 @@ programs are large, few groups are under way at a time, and hints keep x in L2 b
 else out. Where there are fewer groups than multiprocessors, SPLIT programs share a group's outputs, each after finding
 the statistics for itself, for one kernel has no way to pass them on.
 
-Where the pixels are a multiple of a 16-byte vector all accesses are of 16 bytes; for dynamic sizes the kernel looks
-when it runs.
+Where a channel is a multiple of a 16-byte vector all accesses are of 16 bytes; elsewhere of the widest vectors that
+divide a group, for dynamic sizes going by its number of channels. Such a vector may begin in one channel and end in the
+next.
 
 Arithmetic is in fp32. Against float64 an output is off by rounding to its type and, before that, by some 1e-6 of a unit
 (of the normalised group) and up to 1e-5 relative, by the exponential.
 """
 
 from dataclasses import dataclass
-from math import prod
+from math import gcd, prod
 from typing import Any, List, Tuple
 
 import numpy as np
@@ -45,25 +46,40 @@ def _silu(x):
 
 
 @triton.jit
+def _of_vectors(
+    x, at, scale, pixels, channel, weight_ptr, bias_ptr, CHANNELS: tl.constexpr, ALIGNED: tl.constexpr
+):  # fmt: skip
+    # Outputs of vectors of elements, minus their mean, at these places of their group. A vector lies in one channel
+    # (ALIGNED) or two.
+    row = at // pixels
+    here = channel + tl.minimum(row, CHANNELS - 1)
+    weight = tl.load(weight_ptr + here).to(tl.float32)[:, None]
+    bias = tl.load(bias_ptr + here).to(tl.float32)[:, None]
+    if not ALIGNED:
+        after = channel + tl.minimum(row + 1, CHANNELS - 1)
+        is_here = (at - row * pixels)[:, None] + tl.arange(0, x.shape[1])[None, :] < pixels
+        weight = tl.where(is_here, weight, tl.load(weight_ptr + after).to(tl.float32)[:, None])
+        bias = tl.where(is_here, bias, tl.load(bias_ptr + after).to(tl.float32)[:, None])
+    return _silu(x * scale * weight + bias)
+
+
+@triton.jit
 def _whole_group(
     x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps,
-    CHANNELS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+    CHANNELS: tl.constexpr, TILE: tl.constexpr, VECTOR: tl.constexpr, ALIGNED: tl.constexpr,
 ):  # fmt: skip
-    program = tl.program_id(0)
-    row = tl.arange(0, ROWS)
-    col = tl.arange(0, COLS)
-    inside = (row < CHANNELS)[:, None] & (col < pixels)[None, :]
-    at = program.to(tl.int64) * (CHANNELS * pixels) + row[:, None] * pixels + col[None, :]
-    x = tl.load(x_ptr + at, mask=inside, other=0).to(tl.float32)
+    size = CHANNELS * pixels // VECTOR * VECTOR
+    at = tl.arange(0, TILE // VECTOR) * VECTOR
+    places = tl.program_id(0).to(tl.int64) * size + at[:, None] + tl.arange(0, VECTOR)[None, :]
+    inside = (at < size)[:, None]
+    x = tl.load(x_ptr + places, mask=inside, other=0).to(tl.float32)
     # Each element is divided first: the sum of large ones could leave fp32's range where their mean does not.
-    mean = tl.sum(tl.sum(x * (1.0 / (CHANNELS * pixels)), 1), 0)
+    mean = tl.sum(tl.sum(x * (1.0 / size), 1), 0)
     x = tl.where(inside, x - mean, 0)
-    scale = tl.rsqrt(tl.sum(tl.sum(x * x, 1), 0) / (CHANNELS * pixels) + eps)
-    channel = (program % groups) * CHANNELS + row
-    weight = tl.load(weight_ptr + channel, mask=row < CHANNELS).to(tl.float32)
-    bias = tl.load(bias_ptr + channel, mask=row < CHANNELS).to(tl.float32)
-    y = _silu(x * scale * weight[:, None] + bias[:, None])
-    tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=inside)
+    scale = tl.rsqrt(tl.sum(tl.sum(x * x, 1), 0) / size + eps)
+    channel = tl.program_id(0) % groups * CHANNELS
+    y = _of_vectors(x, at, scale, pixels, channel, weight_ptr, bias_ptr, CHANNELS, ALIGNED)
+    tl.store(y_ptr + places, y.to(y_ptr.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -111,17 +127,11 @@ def _statistics(x_ptr, size, eps, DEPTH: tl.constexpr, LANES: tl.constexpr):
 
 
 @triton.jit
-def _part_of_group(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps,
-    CHANNELS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, SPLIT: tl.constexpr, DEPTH: tl.constexpr,
-    LANES: tl.constexpr,
+def _tiles_of_group(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, mean, scale, pixels, part, channel,
+    CHANNELS: tl.constexpr, SPLIT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    group = tl.program_id(0) // SPLIT
-    part = tl.program_id(0) % SPLIT
-    start = group.to(tl.int64) * (CHANNELS * pixels)
-    x_ptr += start
-    y_ptr += start
-    mean, scale = _statistics(x_ptr, CHANNELS * pixels, eps, DEPTH, LANES)
+    # Outputs by tiles of ROWS channels and COLS pixels: a tile has few channels, each with one weight.
     across = tl.cdiv(pixels, COLS)
     # Backwards: what was read last is the likeliest to be in L2 still.
     for tile in range(tl.cdiv(CHANNELS, ROWS) * across - 1 - part, -1, -SPLIT):
@@ -131,38 +141,81 @@ def _part_of_group(
         at = row[:, None] * pixels + col[None, :]
         # x is not needed again, and y not here: neither is to drive what other programs still need out of L2.
         x = tl.load(x_ptr + at, mask=inside, eviction_policy="evict_first").to(tl.float32)
-        channel = (group % groups) * CHANNELS + row
-        weight = tl.load(weight_ptr + channel, mask=row < CHANNELS).to(tl.float32)
-        bias = tl.load(bias_ptr + channel, mask=row < CHANNELS).to(tl.float32)
+        weight = tl.load(weight_ptr + (channel + row), mask=row < CHANNELS).to(tl.float32)
+        bias = tl.load(bias_ptr + (channel + row), mask=row < CHANNELS).to(tl.float32)
         y = _silu((x - mean) * scale * weight[:, None] + bias[:, None])
         tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=inside, eviction_policy="evict_first")
 
 
 @triton.jit
+def _vectors_of_group(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, mean, scale, pixels, part, channel,
+    CHANNELS: tl.constexpr, SPLIT: tl.constexpr, TILE: tl.constexpr, VECTOR: tl.constexpr,
+):  # fmt: skip
+    # Outputs by vectors, wherever channels begin. As above: backwards, and out of L2.
+    size = CHANNELS * pixels // VECTOR * VECTOR
+    for tile in range(tl.cdiv(size, TILE) - 1 - part, -1, -SPLIT):
+        at = tile * TILE + tl.arange(0, TILE // VECTOR) * VECTOR
+        places = at[:, None] + tl.arange(0, VECTOR)[None, :]
+        inside = (at < size)[:, None]
+        x = tl.load(x_ptr + places, mask=inside, eviction_policy="evict_first").to(tl.float32)
+        y = _of_vectors(x - mean, at, scale, pixels, channel, weight_ptr, bias_ptr, CHANNELS, False)
+        tl.store(y_ptr + places, y.to(y_ptr.dtype.element_ty), mask=inside, eviction_policy="evict_first")
+
+
+@triton.jit
+def _group(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps,
+    CHANNELS: tl.constexpr, SPLIT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, TILE: tl.constexpr,
+    THREADS: tl.constexpr, VECTOR: tl.constexpr, ALIGNED: tl.constexpr,
+):  # fmt: skip
+    if SPLIT == 0:
+        _whole_group(x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, TILE, VECTOR, ALIGNED)
+    else:
+        # Written so, the compiler sees that groups begin at multiples of a vector.
+        size = CHANNELS * pixels // VECTOR * VECTOR
+        group = tl.program_id(0) // SPLIT
+        part = tl.program_id(0) % SPLIT
+        x_ptr += group.to(tl.int64) * size
+        y_ptr += group.to(tl.int64) * size
+        mean, scale = _statistics(x_ptr, size, eps, TILE // THREADS // VECTOR, THREADS * VECTOR)
+        channel = group % groups * CHANNELS
+        if ALIGNED:
+            _tiles_of_group(
+                x_ptr, weight_ptr, bias_ptr, y_ptr, mean, scale, pixels, part, channel, CHANNELS, SPLIT, ROWS, COLS
+            )  # fmt: skip
+        else:
+            _vectors_of_group(
+                x_ptr, weight_ptr, bias_ptr, y_ptr, mean, scale, pixels, part, channel, CHANNELS, SPLIT, TILE, VECTOR
+            )  # fmt: skip
+
+
+@triton.jit
 def group_norm_silu_kernel(
     x_ptr, weight_ptr, bias_ptr, pixels, y_ptr, groups, eps,
-    CHANNELS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, SPLIT: tl.constexpr, DEPTH: tl.constexpr,
-    LANES: tl.constexpr, NARROW: tl.constexpr, VECTOR: tl.constexpr,
+    CHANNELS: tl.constexpr, SPLIT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, TILE: tl.constexpr,
+    THREADS: tl.constexpr, VECTOR: tl.constexpr, GROUP_VECTOR: tl.constexpr, NARROW: tl.constexpr,
 ):  # fmt: skip
-    # CHANNELS of a group; SPLIT programs share a group; 0: one program holds it in registers. Narrow accesses take more
-    # registers, so there steps are smaller, by NARROW.
+    # CHANNELS of a group; SPLIT programs share a group; 0: one program holds it in registers. Accesses are of VECTOR
+    # elements, or of GROUP_VECTOR where a channel is no multiple of that, or of one. Narrow ones take more registers,
+    # so there steps are smaller, by up to NARROW.
     if pixels % VECTOR == 0:
         # Written so, the compiler sees that channels begin at 16-byte boundaries.
         aligned = pixels // VECTOR * VECTOR
-        if SPLIT == 0:
-            _whole_group(x_ptr, weight_ptr, bias_ptr, y_ptr, aligned, groups, eps, CHANNELS, ROWS, COLS)
-        else:
-            _part_of_group(
-                x_ptr, weight_ptr, bias_ptr, y_ptr, aligned, groups, eps, CHANNELS, ROWS, COLS, SPLIT, DEPTH, LANES
-            )  # fmt: skip
+        _group(
+            x_ptr, weight_ptr, bias_ptr, y_ptr, aligned, groups, eps, CHANNELS, SPLIT, ROWS, COLS, TILE, THREADS,
+            VECTOR, True,
+        )  # fmt: skip
+    elif (pixels < GROUP_VECTOR) | (GROUP_VECTOR == 1):
+        _group(
+            x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, SPLIT, ROWS, COLS // NARROW,
+            TILE // NARROW if SPLIT else TILE, THREADS, 1, True,
+        )  # fmt: skip
     else:
-        if SPLIT == 0:
-            _whole_group(x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, ROWS, COLS)
-        else:
-            _part_of_group(
-                x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, ROWS, COLS // NARROW, SPLIT,
-                DEPTH * 4 // NARROW, LANES // 4,
-            )  # fmt: skip
+        _group(
+            x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, SPLIT, ROWS, COLS,
+            TILE // min(NARROW, VECTOR // GROUP_VECTOR) if SPLIT else TILE, THREADS, GROUP_VECTOR, False,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -187,7 +240,7 @@ TACTICS = {
 
 
 def _whole(channels: int, pixels: int) -> bool:
-    return triton.next_power_of_2(channels) * triton.next_power_of_2(max(pixels, 16)) <= REACH
+    return channels * pixels <= REACH
 
 
 def _tactics(channels: int, pixels: int) -> List[int]:
@@ -199,23 +252,24 @@ def _tactics(channels: int, pixels: int) -> List[int]:
 
 
 def _arguments(channels: int, pixels: int, static: bool, itemsize: int, tactic: int) -> dict:
+    """Of groups of so many channels and, at most, pixels."""
     chosen = TACTICS[tactic]
     vector = 16 // itemsize
     split = 0 if _whole(channels, pixels) else max(chosen.split, 1)
-    most = REACH if split == 0 else 32 * chosen.warps * chosen.per_thread
-    cols = min(triton.next_power_of_2(max(pixels, 16)), most)
-    rows = min(triton.next_power_of_2(channels), max(most // cols, 1))
-    needed = max(rows * cols // (32 * chosen.per_thread), 1)
+    threads = 32 * chosen.warps
+    tile = threads * chosen.per_thread if split else triton.next_power_of_2(max(channels * pixels, 16))
+    cols = min(triton.next_power_of_2(max(pixels, 16)), tile)
     return {
         "CHANNELS": channels,
-        "ROWS": rows,
-        "COLS": cols,
         "SPLIT": split,
-        "DEPTH": chosen.per_thread // vector,
-        "LANES": 32 * chosen.warps * vector,
-        "NARROW": 2 if static else 8,
+        "ROWS": min(triton.next_power_of_2(channels), tile // cols),
+        "COLS": cols,
+        "TILE": tile,
+        "THREADS": threads,
         "VECTOR": vector,
-        "num_warps": min(needed, chosen.warps) if split == 0 else chosen.warps,
+        "GROUP_VECTOR": gcd(channels * pixels if static else channels, vector),
+        "NARROW": 2 if static else 8,
+        "num_warps": chosen.warps if split else min(max(tile // (32 * chosen.per_thread), 1), chosen.warps),
     }
 
 
@@ -282,7 +336,7 @@ def group_norm_silu_aot(
     pixels, most = trtp.ShapeExprs.from_tuple(spatial).numel(), _most_pixels(x)
     in_group = _channels(channels, groups)
     arguments = _arguments(in_group, most, pixels.is_constant, dtypes.of_trt(x.dtype).itemsize, tactic)
-    if in_group * most + arguments["DEPTH"] * arguments["LANES"] > 2**31 - 1:
+    if in_group * most + arguments["TILE"] > 2**31 - 1:
         raise UsageError(f"a group of up to {in_group * most} elements", hint="at most 2^31: use more groups")
     return aot_kernel(
         group_norm_silu_kernel,
@@ -361,6 +415,13 @@ RECIPE = Recipe(
     },
     odd_shapes=tuple(
         ((n, c, h, w), (c,), (c,))
-        for n, c, h, w in ((1, 32, 1, 1), (2, 64, 3, 5), (1, 96, 8, 8), (1, 32, 150, 121), (1, 96, 96, 64))
+        for n, c, h, w in (
+            (1, 32, 1, 1),
+            (2, 64, 3, 5),
+            (1, 96, 8, 8),
+            (1, 32, 150, 121),
+            (1, 128, 65, 65),
+            (1, 96, 96, 64),
+        )
     ),
 )

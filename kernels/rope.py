@@ -43,17 +43,10 @@ def rope_kernel(
     # The tables are read again for every head: x is not to drive them out of L2.
     cos = tl.load(cos_ptr + angle, mask=inside, eviction_policy="evict_last").to(tl.float32)
     sin = tl.load(sin_ptr + angle, mask=inside, eviction_policy="evict_last").to(tl.float32)
-    turned_first = _product(first, cos) - _product(second, sin)
-    turned_second = _product(second, cos) + _product(first, sin)
+    turned_first = first * cos - second * sin
+    turned_second = second * cos + first * sin
     tl.store(y_ptr + at, turned_first.to(y_ptr.dtype.element_ty), mask=inside)
     tl.store(y_ptr + at + HALF, turned_second.to(y_ptr.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def _product(a, b):
-    # The choice changes nothing (NaN stays NaN), but keeps the compiler from fusing one of two products with their sum:
-    # that one would be exact, the other rounded and infinite beyond fp32's range, and which is which is its secret.
-    return tl.where(a == a, a * b, a)
 
 
 @dataclass(frozen=True)
@@ -69,8 +62,14 @@ TACTICS = {1: Tactic(512, 4), 2: Tactic(1024, 4)}
 
 def _arguments(half: int, tactic: int) -> dict:
     block = triton.next_power_of_2(half)
-    rows = max(TACTICS[tactic].tile // block, 1)
-    return {"HALF": half, "ROWS": rows, "BLOCK": block, "num_warps": TACTICS[tactic].warps}
+    return {
+        "HALF": half,
+        "ROWS": max(TACTICS[tactic].tile // block, 1),
+        "BLOCK": block,
+        "num_warps": TACTICS[tactic].warps,
+        # Fused with their sum, one of two products would be exact, the other rounded, and infinite beyond fp32's range.
+        "enable_fp_fusion": False,
+    }
 
 
 def _half(dimension: Any) -> int:

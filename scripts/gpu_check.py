@@ -56,9 +56,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("gpu-check"), help="where bundles and results go")
     parser.add_argument("--recipes", help="only these, comma-separated")
+    parser.add_argument("--shapes", default=",".join(SHAPES), help="only these, comma-separated")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at a time")
     parser.add_argument("--minutes", type=float, default=60, help="cases that did not run by then say so")
     options = parser.parse_args()
+    if unknown := [s for s in options.shapes.split(",") if s not in SHAPES]:
+        parser.error(f"--shapes: {', '.join(unknown)}; there are {', '.join(SHAPES)}")
     started = time.time()
     os.environ["AOTFACTORY_LAUNCHER"] = str(build_launcher())
     catalog = Catalog()
@@ -68,7 +71,7 @@ def main() -> int:
         Case(recipe=name, dtype=dtype, shapes=shapes, out=options.out)
         for name in names
         for dtype in catalog.recipes[name].dtypes
-        for shapes in SHAPES
+        for shapes in options.shapes.split(",")
     ]
     rows = check_all(cases, options.jobs, started + options.minutes * 60)
     result = {

@@ -147,7 +147,9 @@ def total_desc(x: trtp.TensorDesc) -> trtp.TensorDesc:
 @trtp.aot_impl("arguments::total")
 def total_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int) -> AotKernel:
     n = x.shape_expr.numel()
-    return aot_kernel(total_kernel, x=x, y=outputs[0], n=n, BLOCK=1024, num_warps=8, num_stages=2, grid=1)
+    return aot_kernel(
+        total_kernel, x=x, y=outputs[0], n=n, BLOCK=1024, num_warps=8, num_stages=2, enable_fp_fusion=False, grid=1
+    )
 
 
 @triton.jit
