@@ -34,6 +34,7 @@ from aotfactory.recipe import Input, Recipe, Tolerance
 import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
 
 TYPES = "FP32|FP16|BF16"
+MOST_CHANNELS = 2**20  # of a group
 REACH = 16384  # elements of a group that a program holds in registers
 MAX_WARPS = 16  # of such a program: a thread has the 128 registers that 32 elements and narrow accesses can take
 
@@ -46,12 +47,21 @@ def _silu(x):
 
 
 @triton.jit
+def _quotient(at, pixels):
+    # at // pixels, in a third of a division's instructions. Below MOST_CHANNELS, fp32 is 1 off at most.
+    pixels = tl.maximum(pixels, 1)
+    row = (at.to(tl.float32) * (1.0 / pixels.to(tl.float32))).to(tl.int32)
+    left = at - row * pixels
+    return row - (left < 0) + (left >= pixels)
+
+
+@triton.jit
 def _of_vectors(
     x, at, scale, pixels, channel, weight_ptr, bias_ptr, CHANNELS: tl.constexpr, ALIGNED: tl.constexpr
 ):  # fmt: skip
     # Outputs of vectors of elements, minus their mean, at these places of their group. A vector lies in one channel
     # (ALIGNED) or two.
-    row = at // pixels
+    row = _quotient(at, pixels)
     here = channel + tl.minimum(row, CHANNELS - 1)
     weight = tl.load(weight_ptr + here).to(tl.float32)[:, None]
     bias = tl.load(bias_ptr + here).to(tl.float32)[:, None]
@@ -336,8 +346,11 @@ def group_norm_silu_aot(
     pixels, most = trtp.ShapeExprs.from_tuple(spatial).numel(), _most_pixels(x)
     in_group = _channels(channels, groups)
     arguments = _arguments(in_group, most, pixels.is_constant, dtypes.of_trt(x.dtype).itemsize, tactic)
-    if in_group * most + arguments["TILE"] > 2**31 - 1:
-        raise UsageError(f"a group of up to {in_group * most} elements", hint="at most 2^31: use more groups")
+    if in_group > MOST_CHANNELS or in_group * most + arguments["TILE"] > 2**31 - 1:
+        raise UsageError(
+            f"a group of {in_group} channels, up to {in_group * most} elements",
+            hint="at most 2^20 channels and 2^31 elements: use more groups",
+        )
     return aot_kernel(
         group_norm_silu_kernel,
         x_ptr=x,

@@ -61,9 +61,9 @@ def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def profiled(result: Mapping[str, Any]) -> str:
     """Markdown: what `profile_kernels.py` found of each case's fastest tactic."""
-    units = ("dram", "l2", "l1", "issue", "occupancy")
-    columns = ["case", "type", "tactic", "µs", "DRAM", "L2", "L1", "issue", "occupancy", "MB read", "MB written"]
-    lines = [f"| {' | '.join(columns)} |", "|---|---|" + "---:|" * 9]
+    units = ("dram", "l2", "l1", "issue", "occupancy", "waiting")
+    columns = ["case", "type", "tactic", "µs", "DRAM", "L2", "L1", *units[3:], "MB read", "MB written"]
+    lines = [f"| {' | '.join(columns)} |", "|---|---|" + "---:|" * 10]
     fastest: dict[tuple[str, ...], Mapping[str, Any]] = {}
     for row in sorted(result["rows"], key=lambda r: r["us"]):
         fastest.setdefault((row["case"], row["shape"], row["dtype"], row["profile"]), row)
@@ -73,7 +73,10 @@ def profiled(result: Mapping[str, Any]) -> str:
         lines.append(f"| {' | '.join([case, dtype, str(row['tactic']), *numbers])} |")
     versions = ", ".join(f"{name} {v}" for name, v in result["machine"].items() if name != "gpu")
     title = f"### By Nsight Compute\n\n{result['machine']['gpu']}, {result['date']}: {versions}. One launch, L2 flushed"
-    text = f"{title} before; DRAM, L2, L1, the schedulers (issue) and their occupancy in percent of their peak."
+    text = (
+        f"{title} before; DRAM, L2, L1, the schedulers (issue) and their occupancy in percent of their peak; waiting: "
+        "for how much of their time warps wait for data from L1 or beyond."
+    )
     return "\n".join([text, "", *lines])
 
 

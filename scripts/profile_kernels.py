@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What limits a kernel: Nsight Compute's counters of rows of bench_kernels.py, each tactic once.
 
-Prints how busy memory, L2, L1 and the schedulers are, in percent of their peak, and the bytes of DRAM traffic. Clocks
-are left as they are. `bench_kernels.py --render` shows the result. Takes a GPU, PyTorch and ncu on the PATH:
+Prints how busy memory, L2, L1 and the schedulers are, in percent of their peak, for how much of their time warps wait
+for data from L1 or beyond, and the bytes of DRAM traffic. Clocks are left as they are. `bench_kernels.py --render`
+shows the result. Takes a GPU, PyTorch and ncu on the PATH:
 
     python scripts/profile_kernels.py --cases grid_sample --shapes large --dtypes fp16
 """
@@ -33,6 +34,7 @@ METRICS = {
     "l1_pct": "l1tex__throughput.avg.pct_of_peak_sustained_elapsed",
     "issue_pct": "sm__inst_issued.avg.pct_of_peak_sustained_elapsed",
     "occupancy_pct": "sm__warps_active.avg.pct_of_peak_sustained_active",
+    "waiting_pct": "smsp__warp_issue_stalled_long_scoreboard_per_warp_active.pct",
     "read_mb": "dram__bytes_read.sum",
     "written_mb": "dram__bytes_write.sum",
 }

@@ -137,14 +137,22 @@ def test_the_table_goes_between_the_marks(tmp_path: Path, monkeypatch: pytest.Mo
     page.write_text(f"before\n{rendering.MARKS[0]}\nold\n{rendering.MARKS[1]}\nafter\n")
     monkeypatch.setattr(rendering, "PAGE", page)
     monkeypatch.setattr(rendering, "plot", lambda *rest: None)
-    counters = {"us": 2.0, "dram_pct": 45.6, "l2_pct": 78.9, "l1_pct": 10.1, "issue_pct": 20.2, "occupancy_pct": 93.0}
+    counters = {
+        "us": 2.0,
+        "dram_pct": 45.6,
+        "l2_pct": 78.9,
+        "l1_pct": 10.1,
+        "issue_pct": 20.2,
+        "occupancy_pct": 93.0,
+        "waiting_pct": 81.0,
+    }
     profile = {**{n: row[n] for n in ("case", "shape", "dtype", "profile")}, "tactic": 3, **counters}
     profile |= {"read_mb": 134.2, "written_mb": 121.3}
     profiles = [{**profile, "tactic": 1, "us": 2.5}, profile]
     (tmp_path / "profiles.json").write_text(json.dumps({**result, "date": "then", "rows": profiles}))
     rendering.render(result, tmp_path / "kernels.json")
     text = page.read_text()
-    assert "| rope | fp16 | 3 | 2.0 | 46 | 79 | 10 | 20 | 93 | 134 | 121 |" in text
+    assert "| rope | fp16 | 3 | 2.0 | 46 | 79 | 10 | 20 | 93 | 81 | 134 | 121 |" in text
     assert "| rope | B=4 | fp16 | static | 12.3 | 2900 | 0.99 | 3.46 |  |  |  | 2 | 32 | 0 | 64 |" in text
     assert text.count("| rope |") == 2  # each once in its table: profiles only of the fastest tactic
     assert "old" not in text

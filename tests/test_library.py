@@ -8,6 +8,7 @@ The interpreter must be on before the kernels are imported, so one other process
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import re
@@ -230,6 +231,18 @@ def check_profile_beyond_one_block(name: str) -> None:
             judge(recipe, made, inputs)
 
 
+def check_groups_of_odd_channels() -> None:
+    """Vectors that divide a group but no channel: in groups that fill their registers, and in large ones."""
+    recipe = recipe_of("group_norm_silu")
+    for channels, height, width in ((2, 3, 5), (4, 7, 9), (4, 43, 95), (1, 85, 201), (4, 65, 65), (6, 53, 55)):
+        for dtype, dynamic in itertools.product(TYPES, (False, True)):
+            spatial = [(n - 1, n, n + 1) if dynamic else n for n in (height, width)]
+            sizes = default_sizes(recipe, N=1, C=2 * channels, H=spatial[0], W=spatial[1])
+            made = network_of(recipe, sizes, dtype, {"groups": 2})
+            shapes = {item.name: tuple(sizes[d][1] for d in item.dims) for item in recipe.inputs}
+            judge(recipe, made, {n: data.make(n, dtype, shape, seed=2) for n, shape in shapes.items()})
+
+
 EXACT = ("per_token_quant_int8", "per_token_quant_fp8", "grid_sample")
 
 ONE_BLOCK = ("silu_and_mul", "gelu_tanh_bias", "rope", "grid_sample")
@@ -298,6 +311,7 @@ CHECKS: dict[str, Callable[[], None]] = {
         if name not in ONE_BLOCK
     },
     **{f"accuracy[{name}]": functools.partial(check_accuracy, name) for name in NAMES if name not in EXACT},
+    "groups_of_odd_channels": check_groups_of_odd_channels,
     "every_fp8_number": check_every_fp8_number,
     "quantised_numbers_are_near": check_quantised_numbers_are_near,
     "residual_is_changed_in_place": check_residual_is_changed_in_place,
