@@ -25,11 +25,14 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+import triton
+import triton.language as tl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from triton.compiler import ASTSource
 
 from aotfactory import compile as compiler
-from aotfactory import data, dtypes, network_builder, reference
+from aotfactory import data, dtypes, modules, network_builder, reference
 from aotfactory.arch import parse_archs
 from aotfactory.catalog import Catalog
 from aotfactory.errors import AotError, UsageError
@@ -243,6 +246,31 @@ def check_groups_of_odd_channels() -> None:
             judge(recipe, made, {n: data.make(n, dtype, shape, seed=2) for n, shape in shapes.items()})
 
 
+@triton.jit
+def quotients_kernel(at_ptr, pixels, y_ptr, COUNT: tl.constexpr):
+    i = tl.arange(0, COUNT)
+    tl.store(y_ptr + i, quotient(tl.load(at_ptr + i), pixels))
+
+
+quotient = modules.load(str(KERNELS / "group_norm_silu.py"))._quotient
+
+
+def check_quotients() -> None:
+    """Of group_norm_silu, which estimates them in fp32: at multiples of the divisor and beside them, up to 2^31."""
+    from aotfactory.run import interpreted
+
+    rng = np.random.default_rng(4)
+    count = 4096
+    for pixels in (1, 3, 7, 961, 4225, 65521, 2**20 + 7, 2**30 + 1):
+        most = min((2**31 - 2) // pixels, 2**20 - 1)
+        at = np.maximum(rng.integers(0, most, count, endpoint=True) * pixels + rng.integers(-1, 2, count), 0)
+        given = interpreted.Buffer("at", at.astype(np.int32), initialised=True)
+        found = interpreted.Buffer("y", np.zeros(count, np.int32), initialised=False)
+        types = {"at_ptr": "*i32", "pixels": "i32", "y_ptr": "*i32", "COUNT": "constexpr"}
+        interpreted.run(ASTSource(quotients_kernel, types, {(3,): count}), (1, 1, 1), [given, pixels, found])
+        assert np.array_equal(found.array("int32", (count,)), at // pixels), pixels
+
+
 EXACT = ("per_token_quant_int8", "per_token_quant_fp8", "grid_sample")
 
 ONE_BLOCK = ("silu_and_mul", "gelu_tanh_bias", "rope", "grid_sample")
@@ -312,6 +340,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     },
     **{f"accuracy[{name}]": functools.partial(check_accuracy, name) for name in NAMES if name not in EXACT},
     "groups_of_odd_channels": check_groups_of_odd_channels,
+    "quotients": check_quotients,
     "every_fp8_number": check_every_fp8_number,
     "quantised_numbers_are_near": check_quantised_numbers_are_near,
     "residual_is_changed_in_place": check_residual_is_changed_in_place,
