@@ -294,6 +294,8 @@ def _channels(dimension: Any, groups: int) -> int:
     channels = int(dimension.constant_value())
     if groups < 1 or channels % groups:
         raise UsageError(f"groups is {groups}, of {channels} channels", hint="use a divisor of the channels")
+    if channels // groups > MOST_CHANNELS:
+        raise UsageError(f"a group of {channels // groups} channels", hint="at most 2^20: use more groups")
     return max(channels // groups, 1)
 
 
@@ -346,11 +348,8 @@ def group_norm_silu_aot(
     pixels, most = trtp.ShapeExprs.from_tuple(spatial).numel(), _most_pixels(x)
     in_group = _channels(channels, groups)
     arguments = _arguments(in_group, most, pixels.is_constant, dtypes.of_trt(x.dtype).itemsize, tactic)
-    if in_group > MOST_CHANNELS or in_group * most + arguments["TILE"] > 2**31 - 1:
-        raise UsageError(
-            f"a group of {in_group} channels, up to {in_group * most} elements",
-            hint="at most 2^20 channels and 2^31 elements: use more groups",
-        )
+    if in_group * most + arguments["TILE"] > 2**31 - 1:
+        raise UsageError(f"a group of up to {in_group * most} elements", hint="at most 2^31: use more groups")
     return aot_kernel(
         group_norm_silu_kernel,
         x_ptr=x,

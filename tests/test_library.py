@@ -586,6 +586,7 @@ MISTAKES = [
     ("rope", {"D": (4, 8, 16)}, {}, "the last dimension of x is dynamic"),
     ("group_norm_silu", {"C": 48}, {"groups": 32}, "groups is 32, of 48 channels"),
     ("group_norm_silu", {"C": (32, 32, 64)}, {"groups": 32}, "dimension 1 of x is dynamic"),
+    ("group_norm_silu", {"C": 2**20 + 1, "H": 1, "W": 1}, {"groups": 1}, "a group of 1048577 channels"),
     ("grid_sample", {}, {"padding": "reflection"}, "padding is 'reflection'"),
     ("grid_sample", {"xy": 3}, {}, "the last dimension of grid is not 2"),
 ]
