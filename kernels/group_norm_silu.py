@@ -224,7 +224,8 @@ def group_norm_silu_kernel(
     else:
         _group(
             x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, SPLIT, ROWS, COLS,
-            TILE // min(NARROW, VECTOR // GROUP_VECTOR) if SPLIT else TILE, THREADS, GROUP_VECTOR, False,
+            TILE // (NARROW if VECTOR > GROUP_VECTOR * NARROW else VECTOR // GROUP_VECTOR) if SPLIT else TILE, THREADS,
+            GROUP_VECTOR, False,
         )  # fmt: skip
 
 
