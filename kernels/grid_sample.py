@@ -45,9 +45,7 @@ def _coordinate(position, size, ALIGN_CORNERS: tl.constexpr, BORDER: tl.constexp
 
 
 @triton.jit
-def _sample(
-    upper, lower, has_a, has_b, has_c, has_d, a_weight, b_weight, c_weight, d_weight,
-):  # fmt: skip
+def _sample(upper, lower, has_a, has_b, has_c, has_d, a_weight, b_weight, c_weight, d_weight):
     # The neighbours are a b, and c d below them.
     a = tl.load(upper, mask=has_a, other=0).to(tl.float32)
     b = tl.load(upper + 1, mask=has_b, other=0).to(tl.float32)
@@ -100,10 +98,8 @@ def grid_sample_kernel(
         # All loads before the first store, behind which the compiler moves none: it may be to the same memory.
         samples = ()
         for k in tl.static_range(UNROLL):
-            sample = _sample(
-                upper + k * size, lower + k * size, has_a, has_b, has_c, has_d,
-                a_weight, b_weight, c_weight, d_weight,
-            )  # fmt: skip
+            above, below = upper + k * size, lower + k * size
+            sample = _sample(above, below, has_a, has_b, has_c, has_d, a_weight, b_weight, c_weight, d_weight)
             samples = samples + (sample,)  # noqa: RUF005  (what Triton takes)
         for k in tl.static_range(UNROLL):
             tl.store(y_ptr + k * points, samples[k].to(y_ptr.dtype.element_ty), mask=inside)
@@ -111,9 +107,7 @@ def grid_sample_kernel(
         lower += UNROLL * size
         y_ptr += UNROLL * points
     for _ in range(count % UNROLL):
-        sample = _sample(
-            upper, lower, has_a, has_b, has_c, has_d, a_weight, b_weight, c_weight, d_weight
-        )  # fmt: skip
+        sample = _sample(upper, lower, has_a, has_b, has_c, has_d, a_weight, b_weight, c_weight, d_weight)
         tl.store(y_ptr, sample.to(y_ptr.dtype.element_ty), mask=inside)
         upper += size
         lower += size
@@ -146,7 +140,7 @@ def _constants(padding: str, align_corners: bool, channels: int, columns: int, s
         "BORDER": padding == "border",
         "ALIGN_CORNERS": bool(align_corners),
         "CHANNELS": of_program,
-        # More of them under way take more registers, and strides that are no constants do.
+        # Each of those under way takes registers, and more where strides are no constants.
         "UNROLL": min(4 if static else 2, of_program),
         "ROWS": chosen.rows * chosen.columns // in_row,
         "COLS": in_row,
