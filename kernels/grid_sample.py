@@ -128,7 +128,8 @@ TACTICS = {1: Tactic(4, 64, 16), 2: Tactic(8, 128, 16), 3: Tactic(4, 32, 1), 4: 
 
 def _tactics(channels: int, columns: int) -> List[int]:
     """Tactics that differ for outputs of so many channels and columns at most."""
-    return sorted({str(_constants("zeros", False, channels, columns, True, n)): n for n in reversed(TACTICS)}.values())
+    constants = {n: tuple(_constants("zeros", False, channels, columns, True, n).values()) for n in reversed(TACTICS)}
+    return sorted({values: n for n, values in constants.items()}.values())
 
 
 def _constants(padding: str, align_corners: bool, channels: int, columns: int, static: bool, tactic: int) -> dict:

@@ -34,7 +34,7 @@ from aotfactory.recipe import Input, Recipe, Tolerance
 import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
 
 TYPES = "FP32|FP16|BF16"
-MOST_CHANNELS = 2**20  # of a group
+MOST_CHANNELS = 2**20  # of a group: up to there _quotient is exact
 REACH = 16384  # elements of a group that a program holds in registers
 MAX_WARPS = 16  # of such a program: a thread has the 128 registers that 32 elements and narrow accesses can take
 
@@ -48,7 +48,7 @@ def _silu(x):
 
 @triton.jit
 def _quotient(at, pixels):
-    # at // pixels, in a third of a division's instructions. Below MOST_CHANNELS, fp32 is 1 off at most.
+    # at // pixels, in fewer instructions than a division takes. Below MOST_CHANNELS, fp32 is 1 off at most.
     pixels = tl.maximum(pixels, 1)
     row = (at.to(tl.float32) * (1.0 / pixels.to(tl.float32))).to(tl.int32)
     left = at - row * pixels
@@ -75,10 +75,9 @@ def _of_vectors(
 
 @triton.jit
 def _whole_group(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps,
+    x_ptr, weight_ptr, bias_ptr, y_ptr, size, pixels, groups, eps,
     CHANNELS: tl.constexpr, TILE: tl.constexpr, VECTOR: tl.constexpr, ALIGNED: tl.constexpr,
 ):  # fmt: skip
-    size = CHANNELS * pixels // VECTOR * VECTOR
     at = tl.arange(0, TILE // VECTOR) * VECTOR
     places = tl.program_id(0).to(tl.int64) * size + at[:, None] + tl.arange(0, VECTOR)[None, :]
     inside = (at < size)[:, None]
@@ -159,11 +158,10 @@ def _tiles_of_group(
 
 @triton.jit
 def _vectors_of_group(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, mean, scale, pixels, part, channel,
+    x_ptr, weight_ptr, bias_ptr, y_ptr, mean, scale, size, pixels, part, channel,
     CHANNELS: tl.constexpr, SPLIT: tl.constexpr, TILE: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
     # Outputs by vectors, wherever channels begin. As above: backwards, and out of L2.
-    size = CHANNELS * pixels // VECTOR * VECTOR
     for tile in range(tl.cdiv(size, TILE) - 1 - part, -1, -SPLIT):
         at = tile * TILE + tl.arange(0, TILE // VECTOR) * VECTOR
         places = at[:, None] + tl.arange(0, VECTOR)[None, :]
@@ -179,11 +177,11 @@ def _group(
     CHANNELS: tl.constexpr, SPLIT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, TILE: tl.constexpr,
     THREADS: tl.constexpr, VECTOR: tl.constexpr, ALIGNED: tl.constexpr,
 ):  # fmt: skip
+    # Written so, the compiler sees that groups begin at multiples of a vector.
+    size = CHANNELS * pixels // VECTOR * VECTOR
     if SPLIT == 0:
-        _whole_group(x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, TILE, VECTOR, ALIGNED)
+        _whole_group(x_ptr, weight_ptr, bias_ptr, y_ptr, size, pixels, groups, eps, CHANNELS, TILE, VECTOR, ALIGNED)
     else:
-        # Written so, the compiler sees that groups begin at multiples of a vector.
-        size = CHANNELS * pixels // VECTOR * VECTOR
         group = tl.program_id(0) // SPLIT
         part = tl.program_id(0) % SPLIT
         x_ptr += group.to(tl.int64) * size
@@ -196,7 +194,8 @@ def _group(
             )  # fmt: skip
         else:
             _vectors_of_group(
-                x_ptr, weight_ptr, bias_ptr, y_ptr, mean, scale, pixels, part, channel, CHANNELS, SPLIT, TILE, VECTOR
+                x_ptr, weight_ptr, bias_ptr, y_ptr, mean, scale, size, pixels, part, channel, CHANNELS, SPLIT, TILE,
+                VECTOR,
             )  # fmt: skip
 
 
@@ -205,10 +204,11 @@ def group_norm_silu_kernel(
     x_ptr, weight_ptr, bias_ptr, pixels, y_ptr, groups, eps,
     CHANNELS: tl.constexpr, SPLIT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, TILE: tl.constexpr,
     THREADS: tl.constexpr, VECTOR: tl.constexpr, GROUP_VECTOR: tl.constexpr, NARROW: tl.constexpr,
+    GROUP_NARROW: tl.constexpr,
 ):  # fmt: skip
     # CHANNELS of a group; SPLIT programs share a group; 0: one program holds it in registers. Accesses are of VECTOR
-    # elements, or of GROUP_VECTOR where a channel is no multiple of that, or of one. Narrow ones take more registers,
-    # so there steps are smaller, by up to NARROW.
+    # elements, or of GROUP_VECTOR where a channel is no multiple of that, or of one. The latter take more registers,
+    # so there steps are smaller, by GROUP_NARROW and NARROW.
     if pixels % VECTOR == 0:
         # Written so, the compiler sees that channels begin at 16-byte boundaries.
         aligned = pixels // VECTOR * VECTOR
@@ -219,13 +219,12 @@ def group_norm_silu_kernel(
     elif (pixels < GROUP_VECTOR) | (GROUP_VECTOR == 1):
         _group(
             x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, SPLIT, ROWS, COLS // NARROW,
-            TILE // NARROW if SPLIT else TILE, THREADS, 1, True,
+            TILE // NARROW, THREADS, 1, True,
         )  # fmt: skip
     else:
         _group(
-            x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, SPLIT, ROWS, COLS,
-            TILE // (NARROW if VECTOR > GROUP_VECTOR * NARROW else VECTOR // GROUP_VECTOR) if SPLIT else TILE, THREADS,
-            GROUP_VECTOR, False,
+            x_ptr, weight_ptr, bias_ptr, y_ptr, pixels, groups, eps, CHANNELS, SPLIT, ROWS, COLS, TILE // GROUP_NARROW,
+            THREADS, GROUP_VECTOR, False,
         )  # fmt: skip
 
 
@@ -270,6 +269,8 @@ def _arguments(channels: int, pixels: int, static: bool, itemsize: int, tactic: 
     threads = 32 * chosen.warps
     tile = threads * chosen.per_thread if split else triton.next_power_of_2(max(channels * pixels, 16))
     cols = min(triton.next_power_of_2(max(pixels, 16)), tile)
+    group_vector = gcd(channels * pixels if static else channels, vector)
+    narrow = 1 if split == 0 else 2 if static else 8
     return {
         "CHANNELS": channels,
         "SPLIT": split,
@@ -278,8 +279,9 @@ def _arguments(channels: int, pixels: int, static: bool, itemsize: int, tactic: 
         "TILE": tile,
         "THREADS": threads,
         "VECTOR": vector,
-        "GROUP_VECTOR": gcd(channels * pixels if static else channels, vector),
-        "NARROW": 2 if static else 8,
+        "GROUP_VECTOR": group_vector,
+        "NARROW": narrow,
+        "GROUP_NARROW": min(narrow, vector // group_vector),
         "num_warps": chosen.warps if split else min(max(tile // (32 * chosen.per_thread), 1), chosen.warps),
     }
 

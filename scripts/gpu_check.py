@@ -60,7 +60,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at a time")
     parser.add_argument("--minutes", type=float, default=60, help="cases that did not run by then say so")
     options = parser.parse_args()
-    if unknown := [s for s in options.shapes.split(",") if s not in SHAPES]:
+    kinds = options.shapes.split(",")
+    if unknown := [s for s in kinds if s not in SHAPES]:
         parser.error(f"--shapes: {', '.join(unknown)}; there are {', '.join(SHAPES)}")
     started = time.time()
     os.environ["AOTFACTORY_LAUNCHER"] = str(build_launcher())
@@ -71,7 +72,7 @@ def main() -> int:
         Case(recipe=name, dtype=dtype, shapes=shapes, out=options.out)
         for name in names
         for dtype in catalog.recipes[name].dtypes
-        for shapes in options.shapes.split(",")
+        for shapes in kinds
     ]
     rows = check_all(cases, options.jobs, started + options.minutes * 60)
     result = {
