@@ -59,7 +59,7 @@ class TestBuild:
         sources = shutil.copytree(cmake.SOURCES, tmp_path / "runtime")
         monkeypatch.setattr(cmake, "SOURCES", sources)
         assert cmake.cache_key("c++") == before
-        (sources / "error.h").write_text("// changed")
+        (sources / "common" / "error.h").write_text("// changed")
         assert cmake.cache_key("c++") != before
 
     def test_no_cmake(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,5 +91,5 @@ def cache_key(compiler: str, *others: str) -> str:
         digest.update(text.encode() + b"\0")
     for path in sorted(SOURCES.rglob("*")):
         if path.suffix in {".cpp", ".h", ".txt"}:
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+            digest.update(path.relative_to(SOURCES).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:20]

@@ -5,7 +5,7 @@
 
 #include <type_traits>
 
-#include "cuda_api.h"
+#include "cuda/cuda_api.h"
 
 namespace {
 

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "cuda_api.h"
+#include "cuda/cuda_api.h"
 
 using namespace aot::cuda;
 

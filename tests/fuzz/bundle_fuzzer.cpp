@@ -8,12 +8,12 @@
 #include <iostream>
 #include <iterator>
 
-#include "bundle.h"
-#include "error.h"
-#include "evaluate.h"
+#include "bundle/bundle.h"
+#include "common/error.h"
+#include "bundle/evaluate.h"
 #include "mutate.h"
-#include "npy.h"
-#include "sha256.h"
+#include "common/npy.h"
+#include "common/sha256.h"
 
 namespace {
 

@@ -6,7 +6,7 @@
 #include <random>
 #include <string>
 
-#include "json_node.h"
+#include "common/json_node.h"
 
 namespace aot::fuzz {
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "plan.h"
+#include "runner/plan.h"
 
 #include <dlfcn.h>
 
 #include <algorithm>
 #include <iostream>
 
-#include "error.h"
+#include "common/error.h"
 
 namespace aot {
 

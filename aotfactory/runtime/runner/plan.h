@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "dtype.h"
-#include "manifest.h"
+#include "common/dtype.h"
+#include "common/shape.h"
 
 namespace aot {
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "run.h"
+#include "runner/run.h"
 
 #include <algorithm>
 #include <cstring>
 
-#include "error.h"
+#include "common/error.h"
 
 namespace aot {
 

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "buffers.h"
-#include "execute.h"
-#include "plan.h"
+#include "cuda/buffers.h"
+#include "common/check.h"
+#include "runner/plan.h"
 
 namespace aot {
 

@@ -6,14 +6,15 @@
 #include <iterator>
 #include <new>
 
-#include "device_time.h"
-#include "error.h"
-#include "npy.h"
-#include "plan.h"
-#include "random.h"
-#include "report.h"
-#include "run.h"
-#include "sha256.h"
+#include "cuda/device_time.h"
+#include "common/arguments.h"
+#include "common/error.h"
+#include "common/npy.h"
+#include "runner/plan.h"
+#include "common/random.h"
+#include "common/report.h"
+#include "runner/run.h"
+#include "common/sha256.h"
 
 namespace {
 
@@ -31,26 +32,6 @@ struct Options {
 
 void print(const Json& json) {
     std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << std::endl;
-}
-
-std::pair<std::string, std::string> split(const std::string& text, const std::string& option) {
-    const std::size_t equals = text.rfind('=');
-    if (equals == 0 || equals == std::string::npos || equals + 1 == text.size()) {
-        throw Error(Exit::usage, option + " takes NAME=VALUE, not " + quote(text));
-    }
-    return {text.substr(0, equals), text.substr(equals + 1)};
-}
-
-Shape parse_shape(const std::string& text) {
-    Shape shape;
-    std::istringstream stream(text);
-    for (std::string part; text != "scalar" && std::getline(stream, part, 'x');) {
-        if (part.empty() || part.size() > 10 || part.find_first_not_of("0123456789") != std::string::npos) {
-            throw Error(Exit::usage, "--shape: " + quote(text) + " is no shape, as 1x3x32x32 is");
-        }
-        shape.push_back(std::stoll(part));
-    }
-    return shape;
 }
 
 std::string read_file(const std::string& path) {
@@ -84,7 +65,7 @@ std::map<std::string, Bytes> make_inputs(const Plan& plan, const Options& option
         }
         Json description = {{"name", tensor.name}, {"source", file == files.end() ? "random" : file->second}};
         if (options.save_inputs) {
-            description.update(write_tensor(options.output_dir, {tensor.name, Role::input, tensor.dtype, {}, {}, 0}, tensor.shape, data));
+            description.update(write_tensor(options.output_dir, tensor.name, tensor.dtype, tensor.shape, data));
         }
         report["inputs"].push_back(description);
     }
@@ -101,15 +82,15 @@ Exit run(const Options& options) {
     report["device"] = {{"index", session.ordinal}, {"name", session.name}, {"arch", session.arch}, {"driver", session.driver}};
     Plan plan(data, options.library, options.lean, options.host_code);
     report["runtime"] = {{"library", plan.library()}, {"version", plan.version()}};
-    std::map<std::string, std::string> files;
-    std::map<std::string, Shape> shapes;
-    for (const auto& text : options.shapes) {
-        const auto [name, value] = split(text, "--shape");
-        shapes[name] = parse_shape(value);
+    std::vector<std::string> names;
+    for (const auto& tensor : plan.tensors()) {
+        if (tensor.input) {
+            names.push_back(tensor.name);
+        }
     }
-    for (const auto& text : options.inputs) {
-        const auto [name, path] = split(text, "--input");
-        files[name] = path;
+    const auto inputs = parse_inputs(options.inputs, options.shapes, names);
+    auto shapes = inputs.shapes;
+    for (const auto& [name, path] : inputs.files) {
         shapes[name] = read_npy_header(path).shape;
     }
     plan.set_shapes(shapes, options.end);
@@ -118,17 +99,16 @@ Exit run(const Options& options) {
                                      {"dtype", info(tensor.dtype).name}, {"shape", tensor.shape},
                                      {"aliases", tensor.aliases.empty() ? Json() : Json(tensor.aliases)}});
     }
-    PlanRun runs(session, plan, make_inputs(plan, options, files, report), {options.in_place.begin(), options.in_place.end()},
+    PlanRun runs(session, plan, make_inputs(plan, options, inputs.files, report), {options.in_place.begin(), options.in_place.end()},
                  options.tight ? 0 : guard_bytes);
     const auto checks = runs.check();
     report["checks"] = checks_json(checks);
     for (const auto& output : runs.outputs()) {
-        const Tensor tensor = {output.name, Role::output, output.dtype, {}, {}, 0};
         report["outputs"].push_back(options.output_dir.empty()
                                         ? Json{{"name", output.name}, {"dtype", info(output.dtype).name}, {"shape", output.shape}}
-                                        : write_tensor(options.output_dir, tensor, output.shape, output.data));
+                                        : write_tensor(options.output_dir, output.name, output.dtype, output.shape, output.data));
     }
-    const bool passed = std::none_of(checks.begin(), checks.end(), [](const Check& check) { return check.status == "failed"; });
+    const bool passed = all_passed(checks);
     if (options.timing && passed) {
         auto timing = options.timing_options;
         timing.graph = timing.graph && !runs.data_dependent();  // there TensorRT waits for the size in every run

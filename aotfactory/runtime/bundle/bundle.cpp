@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bundle/bundle.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "common/error.h"
+#include "bundle/ptx.h"
+#include "common/sha256.h"
+
+namespace aot {
+
+namespace {
+
+constexpr std::size_t max_total_ptx_bytes = 512u << 20;
+
+class FileDescriptor {
+public:
+    explicit FileDescriptor(int value) : value_(value) {}
+    FileDescriptor(const FileDescriptor&) = delete;
+    FileDescriptor& operator=(const FileDescriptor&) = delete;
+    ~FileDescriptor() {
+        if (value_ >= 0) {
+            close(value_);
+        }
+    }
+    int value() const { return value_; }
+
+private:
+    int value_;
+};
+
+std::string read_regular_file(int directory, const std::string& name, std::size_t limit) {
+    // O_NONBLOCK: opening a pipe must not wait for a writer
+    const FileDescriptor file(openat(directory, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    if (file.value() < 0) {
+        const int reason = errno;
+        throw Error(Exit::definition, name + ": " + (reason == ELOOP ? "is a symbolic link" : std::strerror(reason)));
+    }
+    struct stat status {};
+    if (fstat(file.value(), &status) != 0 || !S_ISREG(status.st_mode)) {
+        throw Error(Exit::definition, name + ": not a regular file");
+    }
+    if (status.st_size < 0 || static_cast<std::size_t>(status.st_size) > limit) {
+        throw Error(Exit::definition, name + ": larger than " + std::to_string(limit) + " bytes");
+    }
+    std::string content(static_cast<std::size_t>(status.st_size), '\0');
+    std::size_t done = 0;
+    while (done < content.size()) {
+        const ssize_t count = read(file.value(), content.data() + done, content.size() - done);
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count <= 0) {
+            throw Error(Exit::definition, name + ": could not be read to its end");
+        }
+        done += static_cast<std::size_t>(count);
+    }
+    return content;
+}
+
+}  // namespace
+
+Bundle load_bundle(const FileReader& read) {
+    Bundle bundle;
+    bundle.manifest = parse_manifest(read("manifest.json", max_manifest_bytes));
+    std::size_t total = 0;
+    for (const Variant& variant : bundle.manifest.variants) {
+        auto found = bundle.ptx.find(variant.ptx);
+        if (found == bundle.ptx.end()) {
+            found = bundle.ptx.emplace(variant.ptx, read(variant.ptx, max_ptx_bytes)).first;
+            total += found->second.size();
+            if (total > max_total_ptx_bytes) {
+                throw Error(Exit::definition, "more than " + std::to_string(max_total_ptx_bytes) + " bytes of PTX");
+            }
+            if (found->second.find('\0') != std::string::npos) {  // the driver takes a zero-terminated text
+                throw Error(Exit::definition, variant.ptx + ": holds a zero byte, so it is no PTX");
+            }
+            if (sha256_hex(found->second) != variant.sha256) {
+                throw Error(Exit::definition, variant.ptx + ": its SHA-256 is not the manifest's: damaged or changed");
+            }
+        } else if (sha256_hex(found->second) != variant.sha256) {
+            throw Error(Exit::definition, variant.ptx + ": two variants give it different SHA-256");
+        }
+        if (found->second.size() != variant.ptx_bytes) {
+            throw Error(Exit::definition, variant.ptx + ": has " + std::to_string(found->second.size()) +
+                                              " bytes, the manifest says " + std::to_string(variant.ptx_bytes));
+        }
+        const auto parameters = ptx_parameters(found->second, variant.kernel);
+        const auto expected = expected_parameters(bundle.manifest, variant);
+        if (!parameters || *parameters != expected) {
+            const std::string entry = variant.ptx + ": entry " + quote(variant.kernel);
+            throw Error(Exit::definition, parameters ? entry + " takes " + describe(*parameters) + ", the call passes " +
+                                                           describe(expected)
+                                                     : entry + " is not in it");
+        }
+    }
+    return bundle;
+}
+
+Bundle load_bundle(const std::string& directory) {
+    const FileDescriptor opened(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (opened.value() < 0) {
+        const std::string reason = std::strerror(errno);
+        throw Error(Exit::definition, quote(directory) + " is no bundle: " + reason);
+    }
+    return load_bundle([&](const std::string& name, std::size_t limit) {
+        return read_regular_file(opened.value(), name, limit);
+    });
+}
+
+}  // namespace aot

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bundle/evaluate.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "common/error.h"
+
+namespace aot {
+
+std::vector<std::int64_t> bind_symbols(const Manifest& manifest, const std::map<std::string, Shape>& shapes,
+                                       ProfilePoint point, bool unchecked) {
+    std::vector<std::optional<std::int64_t>> bound(manifest.symbols.size());
+    for (const auto& [name, shape] : shapes) {
+        const auto input = manifest.find_input(name);
+        if (!input) {
+            throw Error(Exit::usage, "the bundle has no input " + quote(name));
+        }
+        const auto& extents = manifest.tensors[*input].shape;
+        if (shape.size() != extents.size()) {
+            throw Error(Exit::usage, "input " + quote(name) + " has " + std::to_string(extents.size()) +
+                                         " dimensions, not those of " + describe(shape));
+        }
+        for (std::size_t i = 0; i < shape.size(); ++i) {
+            const auto symbol = extents[i].upper.symbol();
+            if (!symbol) {
+                continue;
+            }
+            const Symbol& dimension = manifest.symbols[*symbol];
+            if (bound[*symbol].value_or(shape[i]) != shape[i]) {
+                throw Error(Exit::usage, "dimension " + dimension.name + " is " + std::to_string(*bound[*symbol]) +
+                                             " in one input and " + std::to_string(shape[i]) + " in " + quote(name));
+            }
+            if (!unchecked && (shape[i] < dimension.min || shape[i] > dimension.max)) {
+                throw Error(Exit::usage, "dimension " + dimension.name + " = " + std::to_string(shape[i]) + " of input " +
+                                             quote(name) + " is not within the profile's " +
+                                             std::to_string(dimension.min) + " to " + std::to_string(dimension.max));
+            }
+            bound[*symbol] = shape[i];
+        }
+    }
+    std::vector<std::int64_t> values;
+    for (std::size_t i = 0; i < bound.size(); ++i) {
+        const Symbol& symbol = manifest.symbols[i];
+        values.push_back(bound[i].value_or(point == ProfilePoint::min   ? symbol.min
+                                           : point == ProfilePoint::opt ? symbol.opt
+                                                                        : symbol.max));
+    }
+    for (const auto& [name, shape] : shapes) {  // fixed and computed dimensions
+        const Tensor& input = manifest.tensors[*manifest.find_input(name)];
+        Shape expected;
+        for (const Extent& extent : input.shape) {
+            expected.push_back(extent.upper.evaluate(values));
+        }
+        if (shape != expected) {
+            throw Error(Exit::usage, "input " + quote(name) + " must have shape " + describe(expected) + ", not " + describe(shape));
+        }
+    }
+    return values;
+}
+
+std::vector<TensorShape> evaluate_shapes(const Manifest& manifest, const std::vector<std::int64_t>& symbols) {
+    std::vector<TensorShape> result;
+    for (const Tensor& tensor : manifest.tensors) {
+        TensorShape shape{{}, 1, 0};
+        std::int64_t widest = 1;  // the product without the zeros: what strides are made of must fit, too
+        bool overflow = false;
+        for (const Extent& extent : tensor.shape) {
+            const std::int64_t value = extent.upper.evaluate(symbols);
+            if (value < 0 || value > max_extent) {
+                throw Error(Exit::definition, extent.upper.where() + ": dimension of " + std::to_string(value));
+            }
+            shape.dims.push_back(value);
+            overflow |= __builtin_mul_overflow(widest, std::max<std::int64_t>(value, 1), &widest);
+            shape.elements *= overflow ? 0 : value;
+        }
+        std::int64_t bytes = 0;
+        overflow |= __builtin_mul_overflow(widest, static_cast<std::int64_t>(info(tensor.dtype).bytes), &bytes);
+        if (overflow || bytes > max_tensor_bytes) {
+            throw Error(Exit::definition, "tensor " + quote(tensor.name) + " of shape " + describe(shape.dims) +
+                                              " is larger than " + std::to_string(max_tensor_bytes) + " bytes");
+        }
+        shape.bytes = static_cast<std::uint64_t>(shape.elements) * info(tensor.dtype).bytes;
+        result.push_back(std::move(shape));
+    }
+    for (std::size_t i = 0; i < result.size(); ++i) {
+        const std::size_t owner = manifest.tensors[i].buffer;
+        if (result[i].dims != result[owner].dims) {
+            throw Error(Exit::definition, quote(manifest.tensors[i].name) + " " + describe(result[i].dims) +
+                                              " shares the buffer of " + quote(manifest.tensors[owner].name) + " " +
+                                              describe(result[owner].dims) + ": the shapes differ");
+        }
+    }
+    return result;
+}
+
+Launch evaluate_launch(const Variant& variant, const std::vector<std::int64_t>& symbols) {
+    // CUDA's limits for every compute capability since 3.0; shared memory's depends on the device, which checks it
+    static constexpr std::array<std::int64_t, launch_fields> most = {2147483647, 65535, 65535, 1024, 1024, 64, 1 << 20};
+    std::array<unsigned, launch_fields> values{};
+    for (std::size_t i = 0; i < launch_fields; ++i) {
+        const std::int64_t value = variant.launch[i].evaluate(symbols);
+        const bool is_block = i >= block_x && i <= block_z;
+        if (value < (is_block ? 1 : 0) || value > most[i]) {
+            throw Error(Exit::definition, variant.launch[i].where() + ": " + launch_field_names[i] + " = " +
+                                              std::to_string(value) + " is not within " + (is_block ? "1" : "0") +
+                                              " and " + std::to_string(most[i]));
+        }
+        values[i] = static_cast<unsigned>(value);
+    }
+    Launch launch{&variant,
+                  {values[grid_x], values[grid_y], values[grid_z]},
+                  {values[block_x], values[block_y], values[block_z]},
+                  values[shared_mem],
+                  {},
+                  values[grid_x] == 0 || values[grid_y] == 0 || values[grid_z] == 0};
+    if (launch.block[0] * launch.block[1] * launch.block[2] > 1024) {
+        throw Error(Exit::definition, variant.launch[block_x].where() + ": more than 1024 threads in a block");
+    }
+    for (const Expression& argument : variant.extra_args) {
+        const std::int64_t value = argument.evaluate(symbols);
+        if (value < std::numeric_limits<std::int32_t>::min() || value > std::numeric_limits<std::int32_t>::max()) {
+            throw Error(Exit::definition, argument.where() + ": extra argument " + std::to_string(value) +
+                                              " does not fit an int32");
+        }
+        launch.extra_args.push_back(static_cast<std::int32_t>(value));
+    }
+    return launch;
+}
+
+}  // namespace aot

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <charconv>
+
+#include "common/error.h"
+#include "bundle/evaluate.h"
+
+namespace aot {
+
+namespace {
+
+bool fits(const Manifest& manifest, const Variant& variant) {
+    const Call& call = manifest.calls[variant.call];
+    auto tensors = call.inputs;
+    tensors.insert(tensors.end(), call.outputs.begin(), call.outputs.end());
+    return variant.linear && std::equal(tensors.begin(), tensors.end(), variant.dtypes.begin(), variant.dtypes.end(),
+                                        [&](std::size_t tensor, DType dtype) { return manifest.tensors[tensor].dtype == dtype; });
+}
+
+// 90 for "sm_90"; nothing for "portable" and for "sm_90a", whose PTX runs on that one architecture only.
+std::optional<int> plain_target(const std::string& name) {
+    int number = 0;
+    const char* end = name.data() + name.size();
+    if (name.rfind("sm_", 0) != 0 || std::from_chars(name.data() + 3, end, number).ptr != end) {
+        return std::nullopt;
+    }
+    return number;
+}
+
+// The call's variants that fit the tensors: those of the architecture itself, else those of the newest plain PTX target
+// that it can run, for PTX of a plain target runs on every later GPU.
+std::vector<const Variant*> candidates(const Manifest& manifest, std::size_t call, const std::string& arch) {
+    std::vector<const Variant*> exact, older;
+    int newest = 0;
+    for (const Variant& variant : manifest.variants) {
+        if (variant.call != call || !fits(manifest, variant)) {
+            continue;
+        }
+        if (variant.arch == arch) {
+            exact.push_back(&variant);
+        } else if (const int target = plain_target(variant.ptx_target).value_or(0);
+                   target != 0 && target <= plain_target(arch).value_or(0) && target >= newest) {
+            if (target > newest) {
+                older.clear();
+            }
+            newest = target;
+            older.push_back(&variant);
+        }
+    }
+    return exact.empty() ? older : exact;
+}
+
+}  // namespace
+
+std::vector<std::string> architectures(const Manifest& manifest) {
+    std::vector<std::string> result;
+    for (const Variant& variant : manifest.variants) {
+        if (std::find(result.begin(), result.end(), variant.arch) == result.end()) {
+            result.push_back(variant.arch);
+        }
+    }
+    return result;
+}
+
+std::vector<std::int64_t> tactics(const Manifest& manifest, const std::string& arch) {
+    std::vector<std::int64_t> result;
+    for (std::size_t call = 0; call < manifest.calls.size(); ++call) {
+        for (const Variant* variant : candidates(manifest, call, arch)) {
+            if (variant->tactic != 0 && std::find(result.begin(), result.end(), variant->tactic) == result.end()) {
+                result.push_back(variant->tactic);
+            }
+        }
+    }
+    return result.empty() ? std::vector<std::int64_t>{0} : result;
+}
+
+std::vector<const Variant*> select_variants(const Manifest& manifest, const std::string& arch,
+                                            std::optional<std::int64_t> tactic) {
+    std::vector<const Variant*> result;
+    bool used = !tactic;
+    for (std::size_t call = 0; call < manifest.calls.size(); ++call) {
+        const auto found = candidates(manifest, call, arch);
+        if (found.empty()) {
+            throw Error(Exit::missing, "the bundle has no variant of call " + quote(manifest.calls[call].name) + " for " +
+                                           arch + ", nor for an older one, with its tensors' dtypes and linear formats");
+        }
+        const auto match = std::find_if(found.begin(), found.end(),
+                                        [&](const Variant* variant) { return variant->tactic == tactic; });
+        used = used || match != found.end();
+        result.push_back(match != found.end() ? *match : found.front());
+    }
+    if (!used) {
+        throw Error(Exit::usage, "no call has the tactic " + std::to_string(*tactic) + " for " + arch);
+    }
+    return result;
+}
+
+}  // namespace aot

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loaded kernels, and launches of them with their arguments in place.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bundle/bundle.h"
+#include "bundle/evaluate.h"
+#include "cuda/cuda_driver.h"
+#include "launcher/buffer_set.h"
+
+namespace aot {
+
+struct Kernel {
+    cuda::Function function;
+    int registers, local_bytes, static_shared;  // per thread, per thread, per block
+};
+
+class Kernels {  // each PTX file is loaded once
+public:
+    Kernels(const cuda::Session& session, const Bundle& bundle) : session_(session), bundle_(bundle) {}
+
+    // Throws as cuda::load_module, and Error(definition) if the PTX has no such entry.
+    const Kernel& get(const Variant& variant);
+
+private:
+    const cuda::Session& session_;
+    const Bundle& bundle_;
+    std::map<std::string, cuda::Owner<cuda::Module>> modules_;
+    std::map<std::pair<std::string, std::string>, Kernel> kernels_;
+};
+
+// A launch that needs nothing but cuLaunchKernel. Opts in to more than 48 KiB of shared memory where it is needed;
+// throws Error(check) if the device has less than the kernel wants.
+class PreparedLaunch {
+public:
+    PreparedLaunch(const cuda::Session& session, const Kernel& kernel, const Call& call, Launch launch, BufferSet& buffers);
+
+    PreparedLaunch(PreparedLaunch&&) = default;
+    PreparedLaunch(const PreparedLaunch&) = delete;  // arguments_ would point into the original
+    PreparedLaunch& operator=(const PreparedLaunch&) = delete;
+
+    // Takes over other grid, block, shared memory and extra arguments of the same variant.
+    void update(const Launch& launch);
+
+    cuda::Result enqueue(const cuda::Api& api, cuda::Stream stream) {
+        return api.cuLaunchKernel(function_, launch_.grid[0], launch_.grid[1], launch_.grid[2], launch_.block[0],
+                                  launch_.block[1], launch_.block[2], launch_.shared_mem, stream, arguments_.data(), nullptr);
+    }
+    const Launch& launch() const { return launch_; }
+
+private:
+    cuda::Function function_;
+    Launch launch_;
+    std::vector<cuda::DevicePointer> pointers_;  // the call's inputs, then its outputs
+    std::vector<void*> arguments_;               // addresses inside pointers_ and launch_.extra_args, which never grow
+};
+
+}  // namespace aot
