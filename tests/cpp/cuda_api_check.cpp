@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compiles only if the launcher's own declarations of the CUDA driver API have the binary interface of a toolkit's cuda.h:
+// Compiles only if the launcher's own declarations of the CUDA driver API have the binary interface of a toolkit's
+// cuda.h:
 //   g++ -std=c++17 -fsyntax-only -I aotfactory/runtime -I /usr/local/cuda/include tests/cpp/cuda_api_check.cpp
 #include <cuda.h>
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A libcuda.so.1 without a GPU, for tests of the launcher itself: memory is the host's, streams run at once, and kernels
-// are the C++ functions below, found by entry name. FAKE_CUDA sets what goes wrong: "no-device", "old-ptx", "bad-ptx".
+// A libcuda.so.1 without a GPU, for tests of the launcher itself: memory is the host's, streams run at once, and
+// kernels are the C++ functions below, found by entry name. FAKE_CUDA sets what goes wrong: "no-device", "old-ptx",
+// "bad-ptx".
 //   g++ -std=c++17 -shared -fPIC -I aotfactory/runtime -o libcuda.so.1 tests/cpp/fake_cuda.cpp
 #include <chrono>
 #include <cstdint>
@@ -55,13 +56,15 @@ const std::map<std::string, KernelCode>& kernels() {
         {"change_input", copy([](float* x, float*, int) { x[1] += 1; })},
         {"read_behind", copy([](float* x, float* y, int n) { y[n - 1] = x[n]; })},
         {"vary", copy([](float*, float* y, int) { y[0] = static_cast<float>(++atomics); })},
-        {"add_one", [](const Threads&, void** arguments) {  // (x, n, y) in place
+        {"add_one",
+         [](const Threads&, void** arguments) {  // (x, n, y) in place
              for (int i = 0; i < number(arguments[1]); ++i) {
                  tensor(arguments[0])[i] += 1;
              }
              return success;
          }},
-        {"positive", [](const Threads&, void** arguments) {  // (x, n, y, size): the positive elements
+        {"positive",
+         [](const Threads&, void** arguments) {  // (x, n, y, size): the positive elements
              int count = 0;
              for (int i = 0; i < number(arguments[1]); ++i) {
                  if (const float value = tensor(arguments[0])[i]; value > 0) {
@@ -71,11 +74,13 @@ const std::map<std::string, KernelCode>& kernels() {
              *reinterpret_cast<int*>(tensor(arguments[3])) = count;
              return success;
          }},
-        {"wrong_size", [](const Threads&, void** arguments) {
+        {"wrong_size",
+         [](const Threads&, void** arguments) {
              *reinterpret_cast<int*>(tensor(arguments[3])) = 1 << 20;
              return success;
          }},
-        {"fault", [](const Threads&, void**) {
+        {"fault",
+         [](const Threads&, void**) {
              sticky = illegal_address;
              return success;
          }},
@@ -99,15 +104,22 @@ extern "C" {
 Result cuInit(unsigned) { return fails("no-device") ? 100 : success; }
 Result cuDriverGetVersion(int* version) { return *version = 13000, success; }
 Result cuGetErrorName(Result result, const char** text) {
-    *text = result == illegal_address ? "CUDA_ERROR_ILLEGAL_ADDRESS" : result == 100 ? "CUDA_ERROR_NO_DEVICE" : "CUDA_ERROR";
+    *text = result == illegal_address ? "CUDA_ERROR_ILLEGAL_ADDRESS"
+            : result == 100           ? "CUDA_ERROR_NO_DEVICE"
+                                      : "CUDA_ERROR";
     return success;
 }
 Result cuGetErrorString(Result, const char** text) { return *text = "a fake error", success; }
 Result cuDeviceGetCount(int* count) { return *count = 1, success; }
 Result cuDeviceGet(Device* device, int) { return *device = 0, success; }
-Result cuDeviceGetName(char* text, int length, Device) { return std::strncpy(text, "Fake", static_cast<std::size_t>(length)), success; }
+Result cuDeviceGetName(char* text, int length, Device) {
+    return std::strncpy(text, "Fake", static_cast<std::size_t>(length)), success;
+}
 Result cuDeviceGetAttribute(int* value, DeviceAttribute attribute, Device) {
-    *value = attribute == compute_major ? 9 : attribute == compute_minor ? 0 : attribute == l2_cache_size ? 4096 : 232448;
+    *value = attribute == compute_major   ? 9
+             : attribute == compute_minor ? 0
+             : attribute == l2_cache_size ? 4096
+                                          : 232448;
     return success;
 }
 Result cuDevicePrimaryCtxRetain(Context* context, Device) { return *context = nullptr, success; }
@@ -150,7 +162,9 @@ Result cuGraphLaunch(GraphExec executable, Stream) {
     }
     return sticky;
 }
-Result cuGraphExecDestroy(GraphExec executable) { return delete reinterpret_cast<std::vector<Work>*>(executable), success; }
+Result cuGraphExecDestroy(GraphExec executable) {
+    return delete reinterpret_cast<std::vector<Work>*>(executable), success;
+}
 Result cuGraphDestroy(Graph graph) { return delete reinterpret_cast<std::vector<Work>*>(graph), success; }
 Result cuEventCreate(Event* event, unsigned) { return *event = reinterpret_cast<Event>(new double(0)), success; }
 Result cuEventRecord(Event event, Stream) {
@@ -173,14 +187,15 @@ Result cuModuleLoadDataEx(Module* module, const void*, unsigned, JitOption* opti
 }
 Result cuModuleGetFunction(Function* function, Module, const char* name) {
     const auto found = kernels().find(name);
-    *function = found == kernels().end() ? nullptr : reinterpret_cast<Function>(const_cast<KernelCode*>(&found->second));
+    *function =
+        found == kernels().end() ? nullptr : reinterpret_cast<Function>(const_cast<KernelCode*>(&found->second));
     return found == kernels().end() ? 500 : success;
 }
 Result cuModuleUnload(Module) { return success; }
 Result cuFuncGetAttribute(int* value, FunctionAttribute, Function) { return *value = 0, success; }
 Result cuFuncSetAttribute(Function, FunctionAttribute, int) { return success; }
-Result cuLaunchKernel(Function function, unsigned grid, unsigned, unsigned, unsigned block, unsigned, unsigned, unsigned shared,
-                      Stream, void** arguments, void**) {
+Result cuLaunchKernel(Function function, unsigned grid, unsigned, unsigned, unsigned block, unsigned, unsigned,
+                      unsigned shared, Stream, void** arguments, void**) {
     const auto* code = reinterpret_cast<const KernelCode*>(function);
     enqueue([=] { (*code)(Threads{grid, block, shared}, arguments); });
     return success;

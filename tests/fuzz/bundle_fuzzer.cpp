@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loads damaged bundles and .npy headers in this process and evaluates what is accepted, as --dry-run does. Anything but
-// an accepted file or an aot::Error ends the program: build it with sanitizers.
+// Loads damaged bundles and .npy headers in this process and evaluates what is accepted, as --dry-run does. Anything
+// but an accepted file or an aot::Error ends the program: build it with sanitizers.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
@@ -9,11 +9,11 @@
 #include <iterator>
 
 #include "bundle/bundle.h"
-#include "common/error.h"
 #include "bundle/evaluate.h"
-#include "mutate.h"
+#include "common/error.h"
 #include "common/npy.h"
 #include "common/sha256.h"
+#include "mutate.h"
 
 namespace {
 
@@ -28,9 +28,10 @@ struct Files {
 
 // Two calls with a dynamic dimension, an aliased and a data-dependent output, two architectures and two tactics.
 Files sample() {
-    const std::string text = ".version 8.0\n.target sm_80\n.address_size 64\n// a kernel\n.visible .entry k(\n"
-                             "  .param .u64 .ptr .global .align 16 a, .param .u32 n, /* , */ .param .u64 b)\n{ ret; }\n"
-                             ".visible .entry two(.param .u64 a, .param .u64 b, .param .u64 c)\n{ ret; }\n";
+    const std::string text =
+        ".version 8.0\n.target sm_80\n.address_size 64\n// a kernel\n.visible .entry k(\n"
+        "  .param .u64 .ptr .global .align 16 a, .param .u32 n, /* , */ .param .u64 b)\n{ ret; }\n"
+        ".visible .entry two(.param .u64 a, .param .u64 b, .param .u64 c)\n{ ret; }\n";
     Files files;
     files.ptx["k.ptx"] = text;
     Json& manifest = files.manifest;
@@ -52,11 +53,24 @@ Files sample() {
     for (const char* arch : {"sm_90", "portable"}) {
         for (int tactic = 1; tactic <= 2; ++tactic) {
             const std::string id = std::string(arch) + std::to_string(tactic);
-            manifest["variants"].push_back({{"id", "first." + id}, {"call", "first"}, {"plugin", "a::b"}, {"arch", arch},
-                {"dtypes", {"fp32", "fp32"}}, {"formats", {"linear", "linear"}}, {"tactic", tactic}, {"kernel", "k"},
-                {"ptx", "k.ptx"}, {"ptx_bytes", text.size()}, {"sha256", sha256_hex(text)}, {"ptx_isa", "8.0"},
-                {"ptx_target", "sm_80"}, {"parameters", {"ptr", "i32", "ptr"}}, {"launch", launch},
-                {"extra_args", Json::array({Json::array({"prod", "N", "M"})})}, {"registers", 8}, {"spills", 0}});
+            manifest["variants"].push_back({{"id", "first." + id},
+                                            {"call", "first"},
+                                            {"plugin", "a::b"},
+                                            {"arch", arch},
+                                            {"dtypes", {"fp32", "fp32"}},
+                                            {"formats", {"linear", "linear"}},
+                                            {"tactic", tactic},
+                                            {"kernel", "k"},
+                                            {"ptx", "k.ptx"},
+                                            {"ptx_bytes", text.size()},
+                                            {"sha256", sha256_hex(text)},
+                                            {"ptx_isa", "8.0"},
+                                            {"ptx_target", "sm_80"},
+                                            {"parameters", {"ptr", "i32", "ptr"}},
+                                            {"launch", launch},
+                                            {"extra_args", Json::array({Json::array({"prod", "N", "M"})})},
+                                            {"registers", 8},
+                                            {"spills", 0}});
         }
     }
     Json second = manifest["variants"][2];
@@ -132,7 +146,9 @@ void bundle_case(Files files, Random& random) {
     }
     const Bundle bundle = load_bundle([&](const std::string& name, std::size_t limit) {
         const auto found = files.ptx.find(name);
-        const std::string& content = name == "manifest.json" ? manifest : found == files.ptx.end() ? std::string() : found->second;
+        const std::string& content = name == "manifest.json"    ? manifest
+                                     : found == files.ptx.end() ? std::string()
+                                                                : found->second;
         if ((name != "manifest.json" && found == files.ptx.end()) || content.size() > limit) {
             throw Error(Exit::definition, name + ": missing or too large");
         }
@@ -142,7 +158,8 @@ void bundle_case(Files files, Random& random) {
 }
 
 void npy_case(Random& random) {
-    std::string file("\x93NUMPY\x01\x00\x46\x00{'descr': '<f4', 'fortran_order': False, 'shape': (3, 1, 32), }        \n", 80);
+    std::string file(
+        "\x93NUMPY\x01\x00\x46\x00{'descr': '<f4', 'fortran_order': False, 'shape': (3, 1, 32), }        \n", 80);
     fuzz::mutate_bytes(file, random);
     parse_npy_header(file, "x.npy");
 }

@@ -32,17 +32,51 @@ Json nested(std::size_t depth, bool expression, Json inner) {
 }
 
 Json hostile_value(Random& random) {
-    const std::vector<Json> values = {
-        nullptr, true, -1, 0, 1, 65536, 2147483647, 2147483648, -2147483649, std::numeric_limits<std::int64_t>::max(),
-        std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::uint64_t>::max(), 1e308, 0.5, "", "N", "x",
-        std::string("a\0b", 3), "../../etc/passwd", "/etc/passwd", "k.ptx/..", ".", "portable", "sm_", "sm_90a",
-        "sm_99999999999999999999", "bf16", "linear", "size_tensor", std::string(100000, 'A'), "\xf0\x9f\x98\x80",
-        std::string(64, '0'), Json::array(), Json::object(), Json::array({"floor_div", 1, 0}),
-        Json::array({"floor_div", std::numeric_limits<std::int64_t>::min(), -1}), Json::array({"sub", 0, "N"}),
-        Json::array({"prod", std::numeric_limits<std::int64_t>::max(), "N"}), Json::array({"prod", "N"}),
-        Json::array({"size_tensor", 1, 1, 1}), Json::array({"size_tensor", -1, "N", "N"}),
-        Json::array({"size_tensor", 0, Json::array({"size_tensor", 0, 1, 1}), 1}), Json::array({1, 2, 3}),
-        Json::array({"equal", "N", "N"}), Json::array({"ceil_div", "N", "N"})};
+    const std::vector<Json> values = {nullptr,
+                                      true,
+                                      -1,
+                                      0,
+                                      1,
+                                      65536,
+                                      2147483647,
+                                      2147483648,
+                                      -2147483649,
+                                      std::numeric_limits<std::int64_t>::max(),
+                                      std::numeric_limits<std::int64_t>::min(),
+                                      std::numeric_limits<std::uint64_t>::max(),
+                                      1e308,
+                                      0.5,
+                                      "",
+                                      "N",
+                                      "x",
+                                      std::string("a\0b", 3),
+                                      "../../etc/passwd",
+                                      "/etc/passwd",
+                                      "k.ptx/..",
+                                      ".",
+                                      "portable",
+                                      "sm_",
+                                      "sm_90a",
+                                      "sm_99999999999999999999",
+                                      "bf16",
+                                      "linear",
+                                      "size_tensor",
+                                      std::string(100000, 'A'),
+                                      "\xf0\x9f\x98\x80",
+                                      std::string(64, '0'),
+                                      Json::array(),
+                                      Json::object(),
+                                      Json::array({"floor_div", 1, 0}),
+                                      Json::array({"floor_div", std::numeric_limits<std::int64_t>::min(), -1}),
+                                      Json::array({"sub", 0, "N"}),
+                                      Json::array({"prod", std::numeric_limits<std::int64_t>::max(), "N"}),
+                                      Json::array({"prod", "N"}),
+                                      Json::array({"size_tensor", 1, 1, 1}),
+                                      Json::array({"size_tensor", -1, "N", "N"}),
+                                      Json::array({"size_tensor", 0, Json::array({"size_tensor", 0, 1, 1}), 1}),
+                                      Json::array({1, 2, 3}),
+                                      Json::array({"equal", "N", "N"}),
+                                      Json::array({"ceil_div", "N", "N"})};
     return values[below(random, values.size())];
 }
 
@@ -76,17 +110,14 @@ void mutate_structure(Json& document, Random& random) {
             value = copy;
             break;
         }
-        case 4:
-            value = nested(1 + below(random, 400), below(random, 2) == 0, value);
-            break;
+        case 4: value = nested(1 + below(random, 400), below(random, 2) == 0, value); break;
         case 5:
             if (value.is_number_integer()) {
                 value = static_cast<std::int64_t>(random()) >> below(random, 64);
                 break;
             }
             [[fallthrough]];
-        default:
-            value = hostile_value(random);
+        default: value = hostile_value(random);
     }
 }
 

@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
-#include "common/error.h"
 #include "bundle/ptx.h"
+#include "common/error.h"
 #include "common/sha256.h"
 
 namespace aot {
@@ -41,7 +41,7 @@ std::string read_regular_file(int directory, const std::string& name, std::size_
         const int reason = errno;
         throw Error(Exit::definition, name + ": " + (reason == ELOOP ? "is a symbolic link" : std::strerror(reason)));
     }
-    struct stat status {};
+    struct stat status{};
     if (fstat(file.value(), &status) != 0 || !S_ISREG(status.st_mode)) {
         throw Error(Exit::definition, name + ": not a regular file");
     }
@@ -94,8 +94,8 @@ Bundle load_bundle(const FileReader& read) {
         const auto expected = expected_parameters(bundle.manifest, variant);
         if (!parameters || *parameters != expected) {
             const std::string entry = variant.ptx + ": entry " + quote(variant.kernel);
-            throw Error(Exit::definition, parameters ? entry + " takes " + describe(*parameters) + ", the call passes " +
-                                                           describe(expected)
+            throw Error(Exit::definition, parameters ? entry + " takes " + describe(*parameters) +
+                                                           ", the call passes " + describe(expected)
                                                      : entry + " is not in it");
         }
     }
@@ -108,9 +108,8 @@ Bundle load_bundle(const std::string& directory) {
         const std::string reason = std::strerror(errno);
         throw Error(Exit::definition, quote(directory) + " is no bundle: " + reason);
     }
-    return load_bundle([&](const std::string& name, std::size_t limit) {
-        return read_regular_file(opened.value(), name, limit);
-    });
+    return load_bundle(
+        [&](const std::string& name, std::size_t limit) { return read_regular_file(opened.value(), name, limit); });
 }
 
 }  // namespace aot

@@ -32,8 +32,8 @@ std::vector<std::int64_t> bind_symbols(const Manifest& manifest, const std::map<
                                              " in one input and " + std::to_string(shape[i]) + " in " + quote(name));
             }
             if (!unchecked && (shape[i] < dimension.min || shape[i] > dimension.max)) {
-                throw Error(Exit::usage, "dimension " + dimension.name + " = " + std::to_string(shape[i]) + " of input " +
-                                             quote(name) + " is not within the profile's " +
+                throw Error(Exit::usage, "dimension " + dimension.name + " = " + std::to_string(shape[i]) +
+                                             " of input " + quote(name) + " is not within the profile's " +
                                              std::to_string(dimension.min) + " to " + std::to_string(dimension.max));
             }
             bound[*symbol] = shape[i];
@@ -53,7 +53,8 @@ std::vector<std::int64_t> bind_symbols(const Manifest& manifest, const std::map<
             expected.push_back(extent.upper.evaluate(values));
         }
         if (shape != expected) {
-            throw Error(Exit::usage, "input " + quote(name) + " must have shape " + describe(expected) + ", not " + describe(shape));
+            throw Error(Exit::usage,
+                        "input " + quote(name) + " must have shape " + describe(expected) + ", not " + describe(shape));
         }
     }
     return values;
@@ -120,8 +121,8 @@ Launch evaluate_launch(const Variant& variant, const std::vector<std::int64_t>& 
     for (const Expression& argument : variant.extra_args) {
         const std::int64_t value = argument.evaluate(symbols);
         if (value < std::numeric_limits<std::int32_t>::min() || value > std::numeric_limits<std::int32_t>::max()) {
-            throw Error(Exit::definition, argument.where() + ": extra argument " + std::to_string(value) +
-                                              " does not fit an int32");
+            throw Error(Exit::definition,
+                        argument.where() + ": extra argument " + std::to_string(value) + " does not fit an int32");
         }
         launch.extra_args.push_back(static_cast<std::int32_t>(value));
     }

@@ -17,7 +17,7 @@ namespace aot {
 enum class ProfilePoint : std::uint8_t { min, opt, max };
 
 struct TensorShape {
-    Shape dims;             // data-dependent dimensions at their upper bound
+    Shape dims;  // data-dependent dimensions at their upper bound
     std::int64_t elements;
     std::uint64_t bytes;
 };
@@ -25,9 +25,9 @@ struct TensorShape {
 struct Launch {
     const Variant* variant;
     std::array<unsigned, 3> grid, block;
-    unsigned shared_mem;                   // bytes, dynamic
+    unsigned shared_mem;  // bytes, dynamic
     std::vector<std::int32_t> extra_args;
-    bool empty;                            // a grid dimension is 0: there is nothing to launch
+    bool empty;  // a grid dimension is 0: there is nothing to launch
 };
 
 // The symbols' values that the given input shapes imply; symbols that no given shape has take the profile's `point`.
@@ -49,8 +49,8 @@ std::vector<std::string> architectures(const Manifest& manifest);
 std::vector<std::int64_t> tactics(const Manifest& manifest, const std::string& arch);
 
 // One variant per call, with the tensors' dtypes and linear formats: of the architecture, else of the newest older PTX
-// target, which runs on it, too. A call that lacks the tactic, or all calls if none is given, take the first one listed. Throws Error(missing) if a call
-// has no variant, Error(usage) if no call has the tactic.
+// target, which runs on it, too. A call that lacks the tactic, or all calls if none is given, take the first one
+// listed. Throws Error(missing) if a call has no variant, Error(usage) if no call has the tactic.
 std::vector<const Variant*> select_variants(const Manifest& manifest, const std::string& arch,
                                             std::optional<std::int64_t> tactic);
 

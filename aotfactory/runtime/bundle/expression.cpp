@@ -18,9 +18,9 @@ Expression Expression::parse(const JsonNode& node, const SymbolIndex& symbols) {
 
 std::size_t Expression::append(const JsonNode& node, const SymbolIndex& symbols, std::size_t depth) {
     static const std::map<std::string, Op> operations = {
-        {"sum", Op::sum},     {"prod", Op::prod}, {"max", Op::max},
-        {"min", Op::min},     {"sub", Op::sub},   {"equal", Op::equal},
-        {"less", Op::less},   {"floor_div", Op::floor_div}, {"ceil_div", Op::ceil_div},
+        {"sum", Op::sum},           {"prod", Op::prod},   {"max", Op::max},   {"min", Op::min},
+        {"sub", Op::sub},           {"equal", Op::equal}, {"less", Op::less}, {"floor_div", Op::floor_div},
+        {"ceil_div", Op::ceil_div},
     };
     if (depth > max_depth || terms_.size() >= max_size) {
         throw Error(Exit::definition, where_ + ": an expression deeper than " + std::to_string(max_depth) +
@@ -115,9 +115,8 @@ std::optional<std::int64_t> Expression::constant() const {
 }
 
 std::optional<std::size_t> Expression::symbol() const {
-    return terms_.size() == 1 && terms_[0].op == Op::symbol
-               ? std::optional(static_cast<std::size_t>(terms_[0].value))
-               : std::nullopt;
+    return terms_.size() == 1 && terms_[0].op == Op::symbol ? std::optional(static_cast<std::size_t>(terms_[0].value))
+                                                            : std::nullopt;
 }
 
 }  // namespace aot

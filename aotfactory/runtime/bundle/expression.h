@@ -35,8 +35,8 @@ private:
     enum class Op : std::uint8_t { constant, symbol, sum, prod, max, min, sub, equal, less, floor_div, ceil_div };
     struct Term {
         Op op;
-        std::int64_t value;        // of a constant; the index of a symbol
-        std::size_t left, right;   // the operands' positions in terms_, both before this one
+        std::int64_t value;       // of a constant; the index of a symbol
+        std::size_t left, right;  // the operands' positions in terms_, both before this one
     };
 
     std::size_t append(const JsonNode& node, const SymbolIndex& symbols, std::size_t depth);

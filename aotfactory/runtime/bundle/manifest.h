@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "common/dtype.h"
 #include "bundle/expression.h"
+#include "common/dtype.h"
 #include "common/shape.h"
 
 namespace aot {
@@ -24,9 +24,9 @@ struct Symbol {  // a dynamic dimension; 0 <= min <= opt <= max
     std::int64_t min, opt, max;
 };
 
-struct Extent {  // one dimension of a tensor
-    Expression upper;                       // its value; for a size tensor the upper bound, which buffers are made for
-    std::optional<std::size_t> size_tensor; // the tensor that holds the extent after the run: a scalar int32 or int64
+struct Extent {                              // one dimension of a tensor
+    Expression upper;                        // its value; for a size tensor the upper bound, which buffers are made for
+    std::optional<std::size_t> size_tensor;  // the tensor that holds the extent after the run: a scalar int32 or int64
 };
 
 enum class Role : std::uint8_t { input, output, internal };

@@ -78,7 +78,10 @@ std::optional<std::vector<std::string>> ptx_parameters(std::string_view ptx, std
                 const std::string_view type = lexer.next();
                 const bool pointer = type == ".u64" || type == ".b64" || type == ".s64";
                 const bool integer = type == ".u32" || type == ".b32" || type == ".s32";
-                result.emplace_back(pointer ? "ptr" : integer ? "i32" : !type.empty() && type[0] == '.' ? type.substr(0, 16) : "?");
+                result.emplace_back(pointer                           ? "ptr"
+                                    : integer                         ? "i32"
+                                    : !type.empty() && type[0] == '.' ? type.substr(0, 16)
+                                                                      : "?");
                 array = false;
             } else if (token == "[" && !array && !result.empty()) {
                 array = true;

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <charconv>
 
-#include "common/error.h"
 #include "bundle/evaluate.h"
+#include "common/error.h"
 
 namespace aot {
 
@@ -13,8 +13,9 @@ bool fits(const Manifest& manifest, const Variant& variant) {
     const Call& call = manifest.calls[variant.call];
     auto tensors = call.inputs;
     tensors.insert(tensors.end(), call.outputs.begin(), call.outputs.end());
-    return variant.linear && std::equal(tensors.begin(), tensors.end(), variant.dtypes.begin(), variant.dtypes.end(),
-                                        [&](std::size_t tensor, DType dtype) { return manifest.tensors[tensor].dtype == dtype; });
+    return variant.linear &&
+           std::equal(tensors.begin(), tensors.end(), variant.dtypes.begin(), variant.dtypes.end(),
+                      [&](std::size_t tensor, DType dtype) { return manifest.tensors[tensor].dtype == dtype; });
 }
 
 // 90 for "sm_90"; nothing for "portable" and for "sm_90a", whose PTX runs on that one architecture only.
@@ -81,11 +82,12 @@ std::vector<const Variant*> select_variants(const Manifest& manifest, const std:
     for (std::size_t call = 0; call < manifest.calls.size(); ++call) {
         const auto found = candidates(manifest, call, arch);
         if (found.empty()) {
-            throw Error(Exit::missing, "the bundle has no variant of call " + quote(manifest.calls[call].name) + " for " +
-                                           arch + ", nor for an older one, with its tensors' dtypes and linear formats");
+            throw Error(Exit::missing, "the bundle has no variant of call " + quote(manifest.calls[call].name) +
+                                           " for " + arch +
+                                           ", nor for an older one, with its tensors' dtypes and linear formats");
         }
-        const auto match = std::find_if(found.begin(), found.end(),
-                                        [&](const Variant* variant) { return variant->tactic == tactic; });
+        const auto match =
+            std::find_if(found.begin(), found.end(), [&](const Variant* variant) { return variant->tactic == tactic; });
         used = used || match != found.end();
         result.push_back(match != found.end() ? *match : found.front());
     }

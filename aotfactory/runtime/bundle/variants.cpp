@@ -4,15 +4,17 @@
 #include <limits>
 #include <set>
 
-#include "common/error.h"
 #include "bundle/manifest.h"
+#include "common/error.h"
 
 namespace aot {
 
 namespace {
 
 bool plain_file_name(const std::string& name) {
-    const auto plain = [](unsigned char c) { return c < 0x80 && (std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.'); };
+    const auto plain = [](unsigned char c) {
+        return c < 0x80 && (std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.');
+    };
     return name.size() <= 200 && name.front() != '.' && std::all_of(name.begin(), name.end(), plain);
 }
 
@@ -78,7 +80,8 @@ void parse_variants(const JsonNode& list, const SymbolIndex& symbols, Manifest& 
         const auto formats = item.at("formats").texts(512, 32);
         variant.linear = std::all_of(formats.begin(), formats.end(), [](const auto& name) { return name == "linear"; });
         if (variant.dtypes.size() != tensors || formats.size() != tensors) {
-            item.fail("dtypes and formats need one entry for each of the call's " + std::to_string(tensors) + " tensors");
+            item.fail("dtypes and formats need one entry for each of the call's " + std::to_string(tensors) +
+                      " tensors");
         }
         for (const char* field : launch_field_names) {
             variant.launch.push_back(Expression::parse(item.at("launch").at(field), symbols));
@@ -87,7 +90,8 @@ void parse_variants(const JsonNode& list, const SymbolIndex& symbols, Manifest& 
             variant.extra_args.push_back(Expression::parse(argument, symbols));
         }
         if (item.at("parameters").texts(8192, 16) != expected_parameters(manifest, variant)) {
-            item.at("parameters").fail("must be one ptr for each input, one i32 for each extra argument, one ptr for each output");
+            item.at("parameters")
+                .fail("must be one ptr for each input, one i32 for each extra argument, one ptr for each output");
         }
         manifest.variants.push_back(std::move(variant));
     }

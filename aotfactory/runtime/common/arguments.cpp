@@ -14,7 +14,8 @@ std::pair<std::string, std::string> split(const std::string& text, const std::st
     if (first == 0 || first == std::string::npos || first + 1 == text.size()) {
         throw Error(Exit::usage, option + " takes NAME=VALUE, not " + quote(text));
     }
-    for (std::size_t equals = text.rfind('='); equals != std::string::npos && equals != 0; equals = text.rfind('=', equals - 1)) {
+    for (std::size_t equals = text.rfind('='); equals != std::string::npos && equals != 0;
+         equals = text.rfind('=', equals - 1)) {
         const std::string name = text.substr(0, equals);
         if (equals + 1 < text.size() && std::find(names.begin(), names.end(), name) != names.end()) {
             return {name, text.substr(equals + 1)};
@@ -24,7 +25,8 @@ std::pair<std::string, std::string> split(const std::string& text, const std::st
     for (const std::string& name : names) {
         known += (known.empty() ? "" : ", ") + quote(name);
     }
-    throw Error(Exit::usage, option + ": there is no input " + quote(text.substr(0, first)) + "; the inputs are " + known);
+    throw Error(Exit::usage,
+                option + ": there is no input " + quote(text.substr(0, first)) + "; the inputs are " + known);
 }
 
 }  // namespace
@@ -38,8 +40,8 @@ Shape parse_shape(std::string_view text, const std::string& option) {
         const std::size_t end = std::min(text.find('x', start), text.size());
         shape.push_back(parse_integer<std::int64_t>(text.substr(start, end - start), option));
         if (shape.back() < 0 || shape.back() > max_extent || shape.size() > max_rank) {
-            throw Error(Exit::usage, option + ": " + quote(text) + " is not a shape of at most " + std::to_string(max_rank) +
-                                         " dimensions below 2^31");
+            throw Error(Exit::usage, option + ": " + quote(text) + " is not a shape of at most " +
+                                         std::to_string(max_rank) + " dimensions below 2^31");
         }
         start = end + 1;
     }

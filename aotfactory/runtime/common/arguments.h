@@ -31,8 +31,8 @@ struct InputOptions {
     std::map<std::string, Shape> shapes;       // input -> shape of random data; none for one with a file
 };
 
-// From NAME=FILE.npy and NAME=1x3x32x32. `names` are the inputs that there are: names and files may hold equals signs, so
-// the longest name that fits is taken.
+// From NAME=FILE.npy and NAME=1x3x32x32. `names` are the inputs that there are: names and files may hold equals signs,
+// so the longest name that fits is taken.
 InputOptions parse_inputs(const std::vector<std::string>& files, const std::vector<std::string>& shapes,
                           const std::vector<std::string>& names);
 

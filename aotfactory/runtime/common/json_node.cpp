@@ -76,8 +76,9 @@ std::int64_t JsonNode::integer(std::int64_t least, std::int64_t most) const {
     if (!value_->is_number_integer()) {
         fail(std::string("must be an integer, is ") + value_->type_name());
     }
-    const bool fits = !value_->is_number_unsigned() ||
-                      value_->get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+    const bool fits =
+        !value_->is_number_unsigned() ||
+        value_->get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
     const auto number = fits ? value_->get<std::int64_t>() : 0;
     if (!fits || number < least || number > most) {
         fail(value_->dump() + " is not within " + std::to_string(least) + " and " + std::to_string(most));

@@ -30,12 +30,12 @@ public:
     bool is_integer() const { return value_->is_number_integer(); }
     bool is_array() const { return value_->is_array(); }
 
-    JsonNode at(const char* key) const;                    // a member that must exist
-    std::optional<JsonNode> find(const char* key) const;   // a member that may be missing
+    JsonNode at(const char* key) const;                   // a member that must exist
+    std::optional<JsonNode> find(const char* key) const;  // a member that may be missing
     std::vector<std::pair<std::string, JsonNode>> members(std::size_t limit) const;
     std::vector<JsonNode> items(std::size_t limit) const;
     std::int64_t integer(std::int64_t least, std::int64_t most) const;
-    std::string text(std::size_t limit) const;             // not empty, without control characters
+    std::string text(std::size_t limit) const;  // not empty, without control characters
     std::vector<std::string> texts(std::size_t limit, std::size_t text_limit) const;
 
     [[noreturn]] void fail(const std::string& message) const;

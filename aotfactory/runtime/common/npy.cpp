@@ -165,12 +165,14 @@ void write_npy(const std::string& path, DType dtype, const Shape& shape, const u
     if (shape.size() > 1) {
         dims.resize(dims.size() - 2);
     }
-    std::string header = std::string("{'descr': '") + info(dtype).descrs.front() + "', 'fortran_order': False, 'shape': (" + dims + "), }";
+    std::string header = std::string("{'descr': '") + info(dtype).descrs.front() +
+                         "', 'fortran_order': False, 'shape': (" + dims + "), }";
     header.append(63 - (10 + header.size()) % 64, ' ');  // the data begin at a multiple of 64
     header += '\n';
     const std::string part = path + ".part";
     std::ofstream file(part, std::ios::binary | std::ios::trunc);
-    file << magic << '\x01' << '\0' << static_cast<char>(header.size() & 255) << static_cast<char>(header.size() >> 8) << header;
+    file << magic << '\x01' << '\0' << static_cast<char>(header.size() & 255) << static_cast<char>(header.size() >> 8)
+         << header;
     file.write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(bytes));
     file.close();
     if (!file || std::rename(part.c_str(), path.c_str()) != 0) {

@@ -15,13 +15,14 @@ namespace aot {
 using Bytes = std::vector<unsigned char>;
 
 struct NpyHeader {
-    std::string descr;       // NumPy's type, as "<f4"
+    std::string descr;  // NumPy's type, as "<f4"
     bool fortran_order;
     Shape shape;
-    std::size_t data_offset; // in bytes from the file's start
+    std::size_t data_offset;  // in bytes from the file's start
 };
 
-// `start` must hold the file's first bytes; Error(usage) if they are no header of a plain array. `where` names the file.
+// `start` must hold the file's first bytes; Error(usage) if they are no header of a plain array. `where` names the
+// file.
 NpyHeader parse_npy_header(std::string_view start, const std::string& where);
 
 NpyHeader read_npy_header(const std::string& path);

@@ -24,7 +24,8 @@ std::uint32_t encode(double value, int significand, int exponent) {
     }
     int power = 0;
     const double fraction = std::frexp(std::fabs(value), &power);  // in [0.5, 1)
-    const auto mantissa = static_cast<std::uint32_t>(std::ldexp(fraction, significand)) & ((1u << (significand - 1)) - 1);
+    const auto mantissa =
+        static_cast<std::uint32_t>(std::ldexp(fraction, significand)) & ((1u << (significand - 1)) - 1);
     const auto biased = static_cast<std::uint32_t>(power - 1 + (1 << (exponent - 1)) - 1);
     const std::uint32_t sign = value < 0 ? 1u << (significand - 1 + exponent) : 0;
     return sign | biased << (significand - 1) | mantissa;

@@ -13,7 +13,8 @@ namespace aot {
 Json checks_json(const std::vector<Check>& checks) {
     Json result = Json::array();
     for (const Check& check : checks) {
-        result.push_back({{"name", check.name}, {"subject", check.subject}, {"status", check.status}, {"detail", check.detail}});
+        result.push_back(
+            {{"name", check.name}, {"subject", check.subject}, {"status", check.status}, {"detail", check.detail}});
     }
     return result;
 }
@@ -34,7 +35,8 @@ std::string file_name(const std::string& tensor_name) {
     std::string result;
     for (const char letter : tensor_name) {
         const auto byte = static_cast<unsigned char>(letter);
-        const bool plain = byte < 0x80 && (std::isalnum(byte) != 0 || letter == '_' || letter == '-' || (letter == '.' && !result.empty()));
+        const bool plain = byte < 0x80 && (std::isalnum(byte) != 0 || letter == '_' || letter == '-' ||
+                                           (letter == '.' && !result.empty()));
         if (plain) {
             result += letter;
         } else {
@@ -45,7 +47,8 @@ std::string file_name(const std::string& tensor_name) {
     return result + ".npy";
 }
 
-Json write_tensor(const std::string& directory, const std::string& name, DType dtype, const Shape& shape, const Bytes& data) {
+Json write_tensor(const std::string& directory, const std::string& name, DType dtype, const Shape& shape,
+                  const Bytes& data) {
     std::error_code error;
     std::filesystem::create_directories(directory, error);
     if (error) {

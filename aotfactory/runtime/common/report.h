@@ -18,7 +18,8 @@ std::vector<std::string> mapped_libraries();
 
 // Writes a tensor as NAME.npy into the directory, which is made if needed, and describes it. Letters of the name other
 // than A-Z a-z 0-9 _ - and inner dots are written as %XX.
-Json write_tensor(const std::string& directory, const std::string& name, DType dtype, const Shape& shape, const Bytes& data);
+Json write_tensor(const std::string& directory, const std::string& name, DType dtype, const Shape& shape,
+                  const Bytes& data);
 
 std::string file_name(const std::string& tensor_name);
 

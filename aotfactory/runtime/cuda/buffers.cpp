@@ -10,7 +10,8 @@ Buffer::Buffer(const cuda::Session& session, std::uint64_t bytes, std::size_t gu
 
 void Buffer::fill(unsigned char pattern) {
     if (bytes_ != 0) {
-        session_->api.check(session_->api.cuMemsetD8Async(address(), pattern, bytes_, session_->stream()), "cuMemsetD8Async");
+        session_->api.check(session_->api.cuMemsetD8Async(address(), pattern, bytes_, session_->stream()),
+                            "cuMemsetD8Async");
     }
 }
 
@@ -25,7 +26,8 @@ void Buffer::fill_guards(unsigned char pattern) {
 void Buffer::upload(const Bytes& data) {
     const auto& api = session_->api;
     if (!data.empty()) {
-        api.check(api.cuMemcpyHtoDAsync_v2(address(), data.data(), data.size(), session_->stream()), "cuMemcpyHtoDAsync");
+        api.check(api.cuMemcpyHtoDAsync_v2(address(), data.data(), data.size(), session_->stream()),
+                  "cuMemcpyHtoDAsync");
         session_->synchronize("upload");
     }
 }
@@ -33,7 +35,8 @@ void Buffer::upload(const Bytes& data) {
 void Buffer::copy_from(const Buffer& other) {
     const auto& api = session_->api;
     if (bytes_ != 0) {
-        api.check(api.cuMemcpyDtoDAsync_v2(address(), other.address(), bytes_, session_->stream()), "cuMemcpyDtoDAsync");
+        api.check(api.cuMemcpyDtoDAsync_v2(address(), other.address(), bytes_, session_->stream()),
+                  "cuMemcpyDtoDAsync");
     }
 }
 

@@ -8,14 +8,15 @@
 #include <string>
 #include <vector>
 
-#include "cuda/cuda_driver.h"
 #include "common/npy.h"
+#include "cuda/cuda_driver.h"
 
 namespace aot {
 
 inline constexpr std::size_t guard_bytes = 64u << 10;  // a multiple of 256, which keeps TensorRT's alignment
 
-// One tensor's memory; the upper guard begins with the first byte behind the tensor. All work is on the session's stream.
+// One tensor's memory; the upper guard begins with the first byte behind the tensor. All work is on the session's
+// stream.
 class Buffer {
 public:
     // `guard` bytes before and behind; 0 leaves the bounds to compute-sanitizer, which knows every allocation's.
@@ -34,7 +35,8 @@ public:
     std::string guard_damage(unsigned char pattern) const;
 
     // Calls compare(offset, device bytes, count) for the first `bytes` bytes, in pieces of a multiple of 8 bytes.
-    void read(std::uint64_t bytes, const std::function<void(std::uint64_t, const unsigned char*, std::size_t)>& visit) const;
+    void read(std::uint64_t bytes,
+              const std::function<void(std::uint64_t, const unsigned char*, std::size_t)>& visit) const;
 
 private:
     const cuda::Session* session_;

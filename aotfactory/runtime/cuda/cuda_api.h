@@ -28,44 +28,44 @@ enum CaptureMode : int { capture_thread_local = 1 };
 
 }  // namespace aot::cuda
 
-// X(name of the exported symbol, parameter types...). A suffix _v2 is part of the binary interface: the names without it
-// are older functions with other signatures (cuda.h renames by macro).
-#define AOT_CUDA_FUNCTIONS(X)                                                                                      \
-    X(cuInit, unsigned)                                                                                            \
-    X(cuDriverGetVersion, int*)                                                                                    \
-    X(cuGetErrorName, Result, const char**)                                                                        \
-    X(cuGetErrorString, Result, const char**)                                                                      \
-    X(cuDeviceGetCount, int*)                                                                                      \
-    X(cuDeviceGet, Device*, int)                                                                                   \
-    X(cuDeviceGetName, char*, int, Device)                                                                         \
-    X(cuDeviceGetAttribute, int*, DeviceAttribute, Device)                                                         \
-    X(cuDevicePrimaryCtxRetain, Context*, Device)                                                                  \
-    X(cuDevicePrimaryCtxRelease_v2, Device)                                                                        \
-    X(cuCtxSetCurrent, Context)                                                                                    \
-    X(cuMemGetInfo_v2, std::size_t*, std::size_t*)                                                                 \
-    X(cuMemAlloc_v2, DevicePointer*, std::size_t)                                                                  \
-    X(cuMemFree_v2, DevicePointer)                                                                                 \
-    X(cuMemcpyHtoDAsync_v2, DevicePointer, const void*, std::size_t, Stream)                                       \
-    X(cuMemcpyDtoHAsync_v2, void*, DevicePointer, std::size_t, Stream)                                             \
-    X(cuMemcpyDtoDAsync_v2, DevicePointer, DevicePointer, std::size_t, Stream)                                     \
-    X(cuMemsetD8Async, DevicePointer, unsigned char, std::size_t, Stream)                                          \
-    X(cuStreamCreate, Stream*, unsigned)                                                                           \
-    X(cuStreamSynchronize, Stream)                                                                                 \
-    X(cuStreamDestroy_v2, Stream)                                                                                  \
-    X(cuStreamBeginCapture_v2, Stream, CaptureMode)                                                                \
-    X(cuStreamEndCapture, Stream, Graph*)                                                                          \
-    X(cuGraphInstantiateWithFlags, GraphExec*, Graph, unsigned long long)                                          \
-    X(cuGraphLaunch, GraphExec, Stream)                                                                            \
-    X(cuGraphExecDestroy, GraphExec)                                                                               \
-    X(cuGraphDestroy, Graph)                                                                                       \
-    X(cuEventCreate, Event*, unsigned)                                                                             \
-    X(cuEventRecord, Event, Stream)                                                                                \
-    X(cuEventElapsedTime, float*, Event, Event)                                                                    \
-    X(cuEventDestroy_v2, Event)                                                                                    \
-    X(cuModuleLoadDataEx, Module*, const void*, unsigned, JitOption*, void**)                                      \
-    X(cuModuleGetFunction, Function*, Module, const char*)                                                         \
-    X(cuModuleUnload, Module)                                                                                      \
-    X(cuFuncGetAttribute, int*, FunctionAttribute, Function)                                                       \
-    X(cuFuncSetAttribute, Function, FunctionAttribute, int)                                                        \
+// X(name of the exported symbol, parameter types...). A suffix _v2 is part of the binary interface: the names without
+// it are older functions with other signatures (cuda.h renames by macro).
+#define AOT_CUDA_FUNCTIONS(X)                                                                                         \
+    X(cuInit, unsigned)                                                                                               \
+    X(cuDriverGetVersion, int*)                                                                                       \
+    X(cuGetErrorName, Result, const char**)                                                                           \
+    X(cuGetErrorString, Result, const char**)                                                                         \
+    X(cuDeviceGetCount, int*)                                                                                         \
+    X(cuDeviceGet, Device*, int)                                                                                      \
+    X(cuDeviceGetName, char*, int, Device)                                                                            \
+    X(cuDeviceGetAttribute, int*, DeviceAttribute, Device)                                                            \
+    X(cuDevicePrimaryCtxRetain, Context*, Device)                                                                     \
+    X(cuDevicePrimaryCtxRelease_v2, Device)                                                                           \
+    X(cuCtxSetCurrent, Context)                                                                                       \
+    X(cuMemGetInfo_v2, std::size_t*, std::size_t*)                                                                    \
+    X(cuMemAlloc_v2, DevicePointer*, std::size_t)                                                                     \
+    X(cuMemFree_v2, DevicePointer)                                                                                    \
+    X(cuMemcpyHtoDAsync_v2, DevicePointer, const void*, std::size_t, Stream)                                          \
+    X(cuMemcpyDtoHAsync_v2, void*, DevicePointer, std::size_t, Stream)                                                \
+    X(cuMemcpyDtoDAsync_v2, DevicePointer, DevicePointer, std::size_t, Stream)                                        \
+    X(cuMemsetD8Async, DevicePointer, unsigned char, std::size_t, Stream)                                             \
+    X(cuStreamCreate, Stream*, unsigned)                                                                              \
+    X(cuStreamSynchronize, Stream)                                                                                    \
+    X(cuStreamDestroy_v2, Stream)                                                                                     \
+    X(cuStreamBeginCapture_v2, Stream, CaptureMode)                                                                   \
+    X(cuStreamEndCapture, Stream, Graph*)                                                                             \
+    X(cuGraphInstantiateWithFlags, GraphExec*, Graph, unsigned long long)                                             \
+    X(cuGraphLaunch, GraphExec, Stream)                                                                               \
+    X(cuGraphExecDestroy, GraphExec)                                                                                  \
+    X(cuGraphDestroy, Graph)                                                                                          \
+    X(cuEventCreate, Event*, unsigned)                                                                                \
+    X(cuEventRecord, Event, Stream)                                                                                   \
+    X(cuEventElapsedTime, float*, Event, Event)                                                                       \
+    X(cuEventDestroy_v2, Event)                                                                                       \
+    X(cuModuleLoadDataEx, Module*, const void*, unsigned, JitOption*, void**)                                         \
+    X(cuModuleGetFunction, Function*, Module, const char*)                                                            \
+    X(cuModuleUnload, Module)                                                                                         \
+    X(cuFuncGetAttribute, int*, FunctionAttribute, Function)                                                          \
+    X(cuFuncSetAttribute, Function, FunctionAttribute, int)                                                           \
     X(cuLaunchKernel, Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void**, \
       void**)

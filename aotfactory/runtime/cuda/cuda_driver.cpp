@@ -13,7 +13,8 @@ template <typename Pointer>
 void find(void* library, const char* name, Pointer& pointer) {
     pointer = reinterpret_cast<Pointer>(dlsym(library, name));
     if (pointer == nullptr) {
-        throw Error(Exit::missing, std::string("the CUDA driver lacks ") + name + ": it is too old; 11.4 or newer is needed");
+        throw Error(Exit::missing,
+                    std::string("the CUDA driver lacks ") + name + ": it is too old; 11.4 or newer is needed");
     }
 }
 
@@ -24,7 +25,8 @@ Api::Api() {
     void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) {
         const char* reason = dlerror();
-        throw Error(Exit::missing, std::string("no CUDA driver on this machine (") + (reason != nullptr ? reason : "?") +
+        throw Error(Exit::missing, std::string("no CUDA driver on this machine (") +
+                                       (reason != nullptr ? reason : "?") +
                                        "); install NVIDIA's driver (--dry-run of a bundle needs none)");
     }
 #define AOT_FIND(name, ...) find(library, #name, name);
@@ -50,7 +52,8 @@ void Api::check(Result result, const std::string& what) const {
 Memory::Memory(const Api& api, std::size_t bytes) : api_(&api) {
     const Result result = api.cuMemAlloc_v2(&address_, std::max<std::size_t>(bytes, 1));
     if (result != success) {
-        throw Error(Exit::missing, "could not allocate " + std::to_string(bytes) + " bytes on the GPU: " + api.describe(result));
+        throw Error(Exit::missing,
+                    "could not allocate " + std::to_string(bytes) + " bytes on the GPU: " + api.describe(result));
     }
 }
 
@@ -116,15 +119,18 @@ Owner<Module> load_module(const Session& session, const std::string& ptx, const 
     // an option's value is passed in the pointer itself
     std::array<void*, 2> values = {log.data(), reinterpret_cast<void*>(log.size() - 1)};
     Module module = nullptr;
-    const Result result = api.cuModuleLoadDataEx(&module, ptx.c_str(), static_cast<unsigned>(options.size()), options.data(), values.data());
+    const Result result = api.cuModuleLoadDataEx(&module, ptx.c_str(), static_cast<unsigned>(options.size()),
+                                                 options.data(), values.data());
     if (result == unsupported_ptx_version) {
-        throw Error(Exit::missing, name + ": " + api.describe(result) + "; the driver (CUDA " +
-                                       std::to_string(session.driver / 1000) + "." + std::to_string(session.driver % 1000 / 10) +
-                                       ") is older than the PTX's ISA: update it or compile the bundle with an older --ptx-isa");
+        throw Error(Exit::missing,
+                    name + ": " + api.describe(result) + "; the driver (CUDA " + std::to_string(session.driver / 1000) +
+                        "." + std::to_string(session.driver % 1000 / 10) +
+                        ") is older than the PTX's ISA: update it or compile the bundle with an older --ptx-isa");
     }
     if (result != success) {
         const std::string text = log.data();
-        throw Error(Exit::definition, name + ": the driver refuses it: " + api.describe(result) + (text.empty() ? "" : "\n" + text));
+        throw Error(Exit::definition,
+                    name + ": the driver refuses it: " + api.describe(result) + (text.empty() ? "" : "\n" + text));
     }
     return {module, [&api](Module handle) { api.cuModuleUnload(handle); }};
 }

@@ -8,8 +8,8 @@
 #include <memory>
 #include <string>
 
-#include "cuda/cuda_api.h"
 #include "common/error.h"
+#include "cuda/cuda_api.h"
 
 namespace aot::cuda {
 

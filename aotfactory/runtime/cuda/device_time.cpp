@@ -35,7 +35,8 @@ cuda::Owner<cuda::GraphExec> capture(const cuda::Session& session, const Pass& p
 }
 
 // Microseconds of each sample. Nothing waits between the samples, so that the GPU never idles for the host.
-std::vector<double> device_samples(const cuda::Session& session, int iterations, const std::function<void(int)>& sample) {
+std::vector<double> device_samples(const cuda::Session& session, int iterations,
+                                   const std::function<void(int)>& sample) {
     const auto& api = session.api;
     std::vector<cuda::Owner<cuda::Event>> events;
     for (int i = 0; i <= iterations; ++i) {
@@ -104,9 +105,12 @@ Json device_json(const DeviceTimes& times, double bytes) {
 
 Json statistics(std::vector<double> samples) {
     std::sort(samples.begin(), samples.end());
-    return {{"min", rounded(samples.front())},           {"p5", rounded(percentile(samples, 0.05))},
-            {"p25", rounded(percentile(samples, 0.25))}, {"median", rounded(percentile(samples, 0.5))},
-            {"p75", rounded(percentile(samples, 0.75))}, {"p95", rounded(percentile(samples, 0.95))},
+    return {{"min", rounded(samples.front())},
+            {"p5", rounded(percentile(samples, 0.05))},
+            {"p25", rounded(percentile(samples, 0.25))},
+            {"median", rounded(percentile(samples, 0.5))},
+            {"p75", rounded(percentile(samples, 0.75))},
+            {"p95", rounded(percentile(samples, 0.95))},
             {"max", rounded(samples.back())}};
 }
 

@@ -6,17 +6,17 @@
 #include <functional>
 #include <vector>
 
-#include "cuda/cuda_driver.h"
 #include "common/json_node.h"
+#include "cuda/cuda_driver.h"
 
 namespace aot {
 
 struct TimingOptions {
-    int warmup = 10;       // passes before the first sample
-    int iterations = 50;   // samples
-    int repeat = 10;       // passes in a sample: its time is divided by them
-    int input_sets = 1;    // copies of all tensors that passes use in turn; 0: so many that the L2 cache can't serve them
-    bool graph = false;    // also a CUDA graph of one sample's passes
+    int warmup = 10;      // passes before the first sample
+    int iterations = 50;  // samples
+    int repeat = 10;      // passes in a sample: its time is divided by them
+    int input_sets = 1;  // copies of all tensors that passes use in turn; 0: so many that the L2 cache can't serve them
+    bool graph = false;  // also a CUDA graph of one sample's passes
     bool copy_baseline = false;
 };
 

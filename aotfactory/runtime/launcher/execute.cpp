@@ -24,7 +24,9 @@ std::vector<std::size_t> written_buffers(const Manifest& manifest) {
 struct Count {  // of elements, and the first of them
     std::uint64_t number = 0, first = 0;
     void add(std::uint64_t element) { first = number++ == 0 ? element : first; }
-    std::string text() const { return std::to_string(number) + " elements, the first at flat index " + std::to_string(first); }
+    std::string text() const {
+        return std::to_string(number) + " elements, the first at flat index " + std::to_string(first);
+    }
 };
 
 Count differences(const Buffer& buffer, const Bytes& expected, std::size_t element) {
@@ -47,9 +49,14 @@ Count differences(const Buffer& buffer, const Bytes& expected, std::size_t eleme
 
 Executor::Executor(const cuda::Session& cuda_session, const Bundle& loaded, std::vector<std::int64_t> values,
                    std::map<std::size_t, Bytes> inputs, bool tight)
-    : session(cuda_session), bundle(loaded), symbols(std::move(values)),
-      shapes(evaluate_shapes(loaded.manifest, symbols)), inputs_(std::move(inputs)), tight_(tight),
-      written_(written_buffers(loaded.manifest)), kernels_(cuda_session, loaded),
+    : session(cuda_session),
+      bundle(loaded),
+      symbols(std::move(values)),
+      shapes(evaluate_shapes(loaded.manifest, symbols)),
+      inputs_(std::move(inputs)),
+      tight_(tight),
+      written_(written_buffers(loaded.manifest)),
+      kernels_(cuda_session, loaded),
       buffers_(cuda_session, loaded.manifest, shapes, tight ? 0 : guard_bytes) {}
 
 std::vector<PreparedLaunch> Executor::prepare(const std::vector<const Variant*>& variants, BufferSet& buffers) {
@@ -85,8 +92,9 @@ void Executor::pass(std::vector<PreparedLaunch>& launches, unsigned char poison,
         // waits for each kernel, so that a fault is put down to the right one
         status = accepted ? session.api.cuStreamSynchronize(session.stream()) : status;
         if (status != cuda::success) {
-            result.checks.push_back({"launch", launch.launch().variant->id, "failed",
-                                     (accepted ? "the kernel failed: " : "cuLaunchKernel: ") + session.api.describe(status)});
+            result.checks.push_back(
+                {"launch", launch.launch().variant->id, "failed",
+                 (accepted ? "the kernel failed: " : "cuLaunchKernel: ") + session.api.describe(status)});
             result.broken = true;
             return;
         }
@@ -96,7 +104,8 @@ void Executor::pass(std::vector<PreparedLaunch>& launches, unsigned char poison,
         const bool known = std::any_of(result.checks.begin(), result.checks.end(), [&](const Check& check) {
             return check.name == "guard" && check.subject == name;
         });
-        if (const auto damage = tight_ || known ? "" : buffers_.of(owner).guard_damage(guard_pattern(poison, owner)); !damage.empty()) {
+        if (const auto damage = tight_ || known ? "" : buffers_.of(owner).guard_damage(guard_pattern(poison, owner));
+            !damage.empty()) {
             result.checks.push_back({"guard", name, "failed", damage});
         }
     }
@@ -121,8 +130,8 @@ std::map<std::size_t, Shape> Executor::actual_dims(RunResult& result) {
             }
             const bool valid = extent >= 0 && extent <= dims[i][d];
             result.checks.push_back({"size", bundle.manifest.tensors[i].name, valid ? "passed" : "failed",
-                                     "dimension " + std::to_string(d) + " is " + std::to_string(extent) +
-                                         ", at most " + std::to_string(dims[i][d])});
+                                     "dimension " + std::to_string(d) + " is " + std::to_string(extent) + ", at most " +
+                                         std::to_string(dims[i][d])});
             dims[i][d] = valid ? extent : 0;
         }
     }
@@ -152,20 +161,21 @@ void Executor::check_poison(std::vector<PreparedLaunch>& launches, const std::ma
         const Tensor& tensor = bundle.manifest.tensors[owner];
         const std::size_t element = info(tensor.dtype).bytes;
         Count unwritten, other;
-        buffers_.of(owner).read(data.size(), [&, &before = data](std::uint64_t offset, const unsigned char* after, std::size_t bytes) {
-            if (std::memcmp(before.data() + offset, after, bytes) == 0) {
-                return;  // all written: the poisons differ
-            }
-            for (std::size_t i = 0; i < bytes; i += element) {
-                const unsigned char* old = before.data() + offset + i;
-                if (std::memcmp(old, after + i, element) == 0) {
-                    continue;
+        buffers_.of(owner).read(
+            data.size(), [&, &before = data](std::uint64_t offset, const unsigned char* after, std::size_t bytes) {
+                if (std::memcmp(before.data() + offset, after, bytes) == 0) {
+                    return;  // all written: the poisons differ
                 }
-                const bool kept = tensor.role != Role::input && holds(old, element, first_poison) &&
-                                  holds(after + i, element, second_poison);
-                (kept ? unwritten : other).add((offset + i) / element);
-            }
-        });
+                for (std::size_t i = 0; i < bytes; i += element) {
+                    const unsigned char* old = before.data() + offset + i;
+                    if (std::memcmp(old, after + i, element) == 0) {
+                        continue;
+                    }
+                    const bool kept = tensor.role != Role::input && holds(old, element, first_poison) &&
+                                      holds(after + i, element, second_poison);
+                    (kept ? unwritten : other).add((offset + i) / element);
+                }
+            });
         if (tensor.role != Role::input) {  // an input's buffer holds data, not poison, before the kernels
             result.checks.push_back({"written", tensor.name, unwritten.number == 0 ? "passed" : "failed",
                                      unwritten.number == 0 ? "" : "never written: " + unwritten.text()});

@@ -30,8 +30,8 @@ struct RunResult {
 // Everything that stays the same for all tactics.
 class Executor {
 public:
-    // `inputs`: each input tensor's bytes. `tight`: allocations of exactly a tensor's size and no writes to outputs before
-    // the kernels, for compute-sanitizer; without it, guard bands and poison.
+    // `inputs`: each input tensor's bytes. `tight`: allocations of exactly a tensor's size and no writes to outputs
+    // before the kernels, for compute-sanitizer; without it, guard bands and poison.
     Executor(const cuda::Session& session, const Bundle& bundle, std::vector<std::int64_t> symbols,
              std::map<std::size_t, Bytes> inputs, bool tight);
 

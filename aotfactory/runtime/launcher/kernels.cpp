@@ -12,7 +12,8 @@ const Kernel& Kernels::get(const Variant& variant) {
     }
     auto module = modules_.find(variant.ptx);
     if (module == modules_.end()) {
-        module = modules_.emplace(variant.ptx, cuda::load_module(session_, bundle_.ptx.at(variant.ptx), variant.ptx)).first;
+        module =
+            modules_.emplace(variant.ptx, cuda::load_module(session_, bundle_.ptx.at(variant.ptx), variant.ptx)).first;
     }
     const auto& api = session_.api;
     Kernel kernel{};
@@ -36,10 +37,12 @@ PreparedLaunch::PreparedLaunch(const cuda::Session& session, const Kernel& kerne
     const int dynamic = static_cast<int>(launch_.shared_mem), shared = dynamic + kernel.static_shared;
     if (shared > session.max_shared) {
         throw Error(Exit::check, quote(launch_.variant->id) + " wants " + std::to_string(shared) +
-                                     " bytes of shared memory, " + session.name + " has " + std::to_string(session.max_shared));
+                                     " bytes of shared memory, " + session.name + " has " +
+                                     std::to_string(session.max_shared));
     }
     if (shared > default_shared) {
-        session.api.check(session.api.cuFuncSetAttribute(function_, cuda::max_dynamic_shared, dynamic), "cuFuncSetAttribute");
+        session.api.check(session.api.cuFuncSetAttribute(function_, cuda::max_dynamic_shared, dynamic),
+                          "cuFuncSetAttribute");
     }
     for (const auto* tensors : {&call.inputs, &call.outputs}) {
         for (const std::size_t tensor : *tensors) {

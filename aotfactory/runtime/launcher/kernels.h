@@ -37,7 +37,8 @@ private:
 // throws Error(check) if the device has less than the kernel wants.
 class PreparedLaunch {
 public:
-    PreparedLaunch(const cuda::Session& session, const Kernel& kernel, const Call& call, Launch launch, BufferSet& buffers);
+    PreparedLaunch(const cuda::Session& session, const Kernel& kernel, const Call& call, Launch launch,
+                   BufferSet& buffers);
 
     PreparedLaunch(PreparedLaunch&&) = default;
     PreparedLaunch(const PreparedLaunch&) = delete;  // arguments_ would point into the original
@@ -48,7 +49,8 @@ public:
 
     cuda::Result enqueue(const cuda::Api& api, cuda::Stream stream) {
         return api.cuLaunchKernel(function_, launch_.grid[0], launch_.grid[1], launch_.grid[2], launch_.block[0],
-                                  launch_.block[1], launch_.block[2], launch_.shared_mem, stream, arguments_.data(), nullptr);
+                                  launch_.block[1], launch_.block[2], launch_.shared_mem, stream, arguments_.data(),
+                                  nullptr);
     }
     const Launch& launch() const { return launch_; }
 

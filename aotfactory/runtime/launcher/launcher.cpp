@@ -4,14 +4,14 @@
 #include <new>
 
 #include "bundle/bundle.h"
-#include "common/error.h"
-#include "launcher/execute.h"
-#include "common/npy.h"
-#include "launcher/options.h"
-#include "common/random.h"
 #include "common/arguments.h"
+#include "common/error.h"
+#include "common/npy.h"
+#include "common/random.h"
 #include "common/report.h"
+#include "launcher/execute.h"
 #include "launcher/launch_report.h"
+#include "launcher/options.h"
 #include "launcher/timing.h"
 
 namespace {
@@ -19,9 +19,7 @@ namespace {
 using namespace aot;
 
 // Prints bytes that are no UTF-8 (a path may hold some) as U+FFFD instead of throwing.
-void print(const Json& json) {
-    std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << std::endl;
-}
+void print(const Json& json) { std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << std::endl; }
 
 struct Job {
     Options options;
@@ -78,11 +76,13 @@ std::map<std::size_t, Bytes> make_inputs(Job& job, bool with_data) {
             }
         } else if (with_data) {
             inputs[i] = Bytes(static_cast<std::size_t>(job.shapes[i].bytes));
-            fill_random(tensor.dtype, job.options.seed, number, inputs[i].data(), static_cast<std::size_t>(job.shapes[i].elements));
+            fill_random(tensor.dtype, job.options.seed, number, inputs[i].data(),
+                        static_cast<std::size_t>(job.shapes[i].elements));
         }
         ++number;
         if (job.options.save_inputs) {
-            description.update(write_tensor(job.options.output_dir, tensor.name, tensor.dtype, job.shapes[i].dims, inputs[i]));
+            description.update(
+                write_tensor(job.options.output_dir, tensor.name, tensor.dtype, job.shapes[i].dims, inputs[i]));
         }
         job.report["inputs"].push_back(description);
     }
@@ -105,11 +105,13 @@ bool run_tactics(Job& job, const std::string& arch, Executor* executor) {
             const Launch launch = evaluate_launch(*variant, job.symbols);
             Json description = launch_json(manifest.calls[variant->call], launch);
             if (launch.empty) {
-                std::cerr << "note: call " << quote(manifest.calls[variant->call].name) << " has an empty grid: not launched\n";
+                std::cerr << "note: call " << quote(manifest.calls[variant->call].name)
+                          << " has an empty grid: not launched\n";
             }
             if (executor != nullptr) {
                 const Kernel& kernel = executor->kernel(*variant);
-                description.update({{"registers", kernel.registers}, {"local_bytes", kernel.local_bytes},
+                description.update({{"registers", kernel.registers},
+                                    {"local_bytes", kernel.local_bytes},
                                     {"static_shared", kernel.static_shared}});
             }
             run["launches"].push_back(description);
@@ -125,13 +127,17 @@ bool run_tactics(Job& job, const std::string& arch, Executor* executor) {
             const std::string directory = !job.options.all_tactics ? root : root + "/tactic_" + std::to_string(*tactic);
             for (const Output& output : result.outputs) {
                 const Tensor& tensor = manifest.tensors[output.tensor];
-                run["outputs"].push_back(root.empty() ? Json{{"name", tensor.name}, {"dtype", info(tensor.dtype).name},
-                                                             {"shape", output.dims}, {"file", nullptr}}
-                                                      : write_tensor(directory, tensor.name, tensor.dtype, output.dims, output.data));
+                run["outputs"].push_back(
+                    root.empty() ? Json{{"name", tensor.name},
+                                        {"dtype", info(tensor.dtype).name},
+                                        {"shape", output.dims},
+                                        {"file", nullptr}}
+                                 : write_tensor(directory, tensor.name, tensor.dtype, output.dims, output.data));
             }
             for (const Check& check : result.checks) {
                 if (check.status == "failed") {
-                    std::cerr << "failed: " << check.name << " of " << quote(check.subject) << ": " << check.detail << '\n';
+                    std::cerr << "failed: " << check.name << " of " << quote(check.subject) << ": " << check.detail
+                              << '\n';
                 }
             }
             if (job.options.timing && !result.outputs.empty()) {
@@ -151,7 +157,9 @@ Exit launch(const Options& options) {
     bool passed = true;
     if (options.dry_run) {
         const auto available = architectures(job.bundle.manifest);
-        const std::string arch = !options.arch.empty() ? options.arch : available.empty() ? "portable" : available.front();
+        const std::string arch = !options.arch.empty() ? options.arch
+                                 : available.empty()   ? "portable"
+                                                       : available.front();
         job.report["arch"] = arch;
         make_inputs(job, options.save_inputs);
         run_tactics(job, arch, nullptr);
@@ -160,8 +168,11 @@ Exit launch(const Options& options) {
         const cuda::Session session(api, options.device);
         const std::string arch = options.arch.empty() ? session.arch : options.arch;
         job.report["arch"] = arch;
-        job.report["device"] = {{"index", session.ordinal}, {"name", session.name}, {"arch", session.arch},
-                                {"driver", session.driver}, {"l2_bytes", session.l2_bytes}};
+        job.report["device"] = {{"index", session.ordinal},
+                                {"name", session.name},
+                                {"arch", session.arch},
+                                {"driver", session.driver},
+                                {"l2_bytes", session.l2_bytes}};
         Executor executor(session, job.bundle, job.symbols, make_inputs(job, true), options.tight);
         passed = run_tactics(job, arch, &executor);
     }
@@ -173,7 +184,10 @@ Exit launch(const Options& options) {
 
 int fail(Exit exit, const std::string& message) {
     std::cerr << "error: " << message << std::endl;
-    print({{"schema", "aotfactory.launch/1"}, {"status", "error"}, {"error", message}, {"exit_code", static_cast<int>(exit)}});
+    print({{"schema", "aotfactory.launch/1"},
+           {"status", "error"},
+           {"error", message},
+           {"exit_code", static_cast<int>(exit)}});
     return static_cast<int>(exit);
 }
 

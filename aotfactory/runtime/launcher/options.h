@@ -14,8 +14,8 @@ namespace aot {
 
 struct Options {
     std::string bundle;
-    std::string arch;                          // empty: the device's
-    std::vector<std::string> inputs, shapes;   // NAME=FILE.npy and NAME=1x3x32x32, see parse_inputs
+    std::string arch;                         // empty: the device's
+    std::vector<std::string> inputs, shapes;  // NAME=FILE.npy and NAME=1x3x32x32, see parse_inputs
     ProfilePoint point = ProfilePoint::opt;
     std::uint64_t seed = 0;
     std::string output_dir;

@@ -60,17 +60,20 @@ std::uint64_t moved_bytes(const Executor& executor, const std::vector<Output>& o
 }
 
 // Copies half of `bytes`, which reads and writes `bytes` in all; rotates like the passes.
-DeviceTimes time_copy(const cuda::Session& session, const TimingOptions& options, std::uint64_t bytes, std::size_t sets) {
+DeviceTimes time_copy(const cuda::Session& session, const TimingOptions& options, std::uint64_t bytes,
+                      std::size_t sets) {
     std::vector<cuda::Memory> from, to;
     for (std::size_t i = 0; i < sets; ++i) {
         from.emplace_back(session.api, bytes / 2);
         to.emplace_back(session.api, bytes / 2);
-        session.api.check(session.api.cuMemsetD8Async(from[i].address(), 1, bytes / 2, session.stream()), "cuMemsetD8Async");
+        session.api.check(session.api.cuMemsetD8Async(from[i].address(), 1, bytes / 2, session.stream()),
+                          "cuMemsetD8Async");
     }
     return time_passes(session, options, [&](std::size_t number) {
         const std::size_t set = number % sets;
-        session.api.check(session.api.cuMemcpyDtoDAsync_v2(to[set].address(), from[set].address(), bytes / 2, session.stream()),
-                          "cuMemcpyDtoDAsync");
+        session.api.check(
+            session.api.cuMemcpyDtoDAsync_v2(to[set].address(), from[set].address(), bytes / 2, session.stream()),
+            "cuMemcpyDtoDAsync");
     });
 }
 
@@ -78,8 +81,8 @@ Json time_host(Executor& executor, Sets& sets, double pass_us) {
     const auto& session = executor.session;
     const auto& api = session.api;
     auto& launches = sets.launches.front();
-    const auto count = static_cast<double>(std::count_if(launches.begin(), launches.end(),
-                                                         [](const PreparedLaunch& launch) { return !launch.launch().empty; }));
+    const auto count = static_cast<double>(std::count_if(
+        launches.begin(), launches.end(), [](const PreparedLaunch& launch) { return !launch.launch().empty; }));
     // few enough launches that the driver's queue never fills, and 1 ms of GPU time a batch
     const int passes = std::max(1, static_cast<int>(std::min(256 / count, 1000 / std::max(pass_us, 1.0))));
     std::vector<PreparedLaunch*> bare;
@@ -154,9 +157,12 @@ Json measure(Executor& executor, const std::vector<const Variant*>& variants, co
             }
         }
     });
-    Json result = {{"bytes_moved", moved},       {"launches", launched},
-                   {"input_sets", count},        {"warmup", options.warmup},
-                   {"repeat", options.repeat},   {"iterations", options.iterations},
+    Json result = {{"bytes_moved", moved},
+                   {"launches", launched},
+                   {"input_sets", count},
+                   {"warmup", options.warmup},
+                   {"repeat", options.repeat},
+                   {"iterations", options.iterations},
                    {"pass", device_json(times, bytes)}};
     result["host"] = time_host(executor, sets, median(times.stream));
     if (!times.graph.empty()) {

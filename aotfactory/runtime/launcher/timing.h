@@ -4,9 +4,9 @@
 
 #include <vector>
 
+#include "common/json_node.h"
 #include "cuda/device_time.h"
 #include "launcher/execute.h"
-#include "common/json_node.h"
 
 namespace aot {
 

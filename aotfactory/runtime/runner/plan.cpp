@@ -58,7 +58,8 @@ Function* find(void* handle, const char* name, const std::string& library) {
 }
 
 std::string default_library(bool lean) {
-    const std::string name = std::string(lean ? "libnvinfer_lean.so." : "libnvinfer.so.") + std::to_string(NV_TENSORRT_MAJOR);
+    const std::string name =
+        std::string(lean ? "libnvinfer_lean.so." : "libnvinfer.so.") + std::to_string(NV_TENSORRT_MAJOR);
     const std::string built_with = std::string(TENSORRT_LIBRARIES) + "/" + name;
     if (void* handle = dlopen(built_with.c_str(), RTLD_NOW | RTLD_LOCAL)) {
         dlclose(handle);
@@ -114,11 +115,13 @@ Plan::Plan(const std::string& data, const std::string& library, bool lean, bool 
     handle_ = open(library_);
     version_ = find<std::int32_t() noexcept>(handle_, "getInferLibVersion", library_)();
     if (version_ / 10000 != NV_TENSORRT_MAJOR) {
-        throw Error(Exit::missing, library_ + " is TensorRT " + version() + ", but the runner was built with the headers of " +
+        throw Error(Exit::missing, library_ + " is TensorRT " + version() +
+                                       ", but the runner was built with the headers of " +
                                        std::to_string(NV_TENSORRT_MAJOR));
     }
     auto* create = find<void*(void*, std::int32_t) noexcept>(handle_, "createInferRuntime_INTERNAL", library_);
-    runtime_.reset(static_cast<nvinfer1::IRuntime*>(create(static_cast<nvinfer1::ILogger*>(&logger_), NV_TENSORRT_VERSION)));
+    runtime_.reset(
+        static_cast<nvinfer1::IRuntime*>(create(static_cast<nvinfer1::ILogger*>(&logger_), NV_TENSORRT_VERSION)));
     if (!runtime_) {
         throw Error(Exit::missing, "TensorRT's runtime did not start: " + logger_.errors());
     }
@@ -140,8 +143,11 @@ Plan::Plan(const std::string& data, const std::string& library, bool lean, bool 
             throw Error(Exit::usage, quote(name) + " is in host memory, which the runner does not do");
         }
         const char* aliased = aliased_input(*engine_, name);
-        tensors_.push_back({name, engine_->getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT,
-                            dtype_of(engine_->getTensorDataType(name), name), aliased == nullptr ? "" : aliased, {}});
+        tensors_.push_back({name,
+                            engine_->getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT,
+                            dtype_of(engine_->getTensorDataType(name), name),
+                            aliased == nullptr ? "" : aliased,
+                            {}});
     }
     // An output may share its memory with an input, whose memory must be there first.
     std::stable_partition(tensors_.begin(), tensors_.end(), [](const PlanTensor& tensor) { return tensor.input; });
@@ -155,7 +161,8 @@ Plan::~Plan() {
 }
 
 std::string Plan::version() const {
-    return std::to_string(version_ / 10000) + "." + std::to_string(version_ / 100 % 100) + "." + std::to_string(version_ % 100);
+    return std::to_string(version_ / 10000) + "." + std::to_string(version_ / 100 % 100) + "." +
+           std::to_string(version_ % 100);
 }
 
 void Plan::set_shapes(const std::map<std::string, Shape>& shapes, ProfileEnd end) {
@@ -165,14 +172,17 @@ void Plan::set_shapes(const std::map<std::string, Shape>& shapes, ProfileEnd end
         }
     }
     using Selector = nvinfer1::OptProfileSelector;
-    const Selector selector = end == ProfileEnd::min ? Selector::kMIN : end == ProfileEnd::max ? Selector::kMAX : Selector::kOPT;
+    const Selector selector = end == ProfileEnd::min   ? Selector::kMIN
+                              : end == ProfileEnd::max ? Selector::kMAX
+                                                       : Selector::kOPT;
     for (auto& tensor : tensors_) {
         if (tensor.input) {
             const auto given = shapes.find(tensor.name);
             tensor.shape = given != shapes.end() ? given->second
                                                  : shape_of(engine_->getProfileShape(tensor.name.c_str(), 0, selector));
             if (!context_->setInputShape(tensor.name.c_str(), dims_of(tensor.shape))) {
-                throw Error(Exit::usage, "the plan does not take this shape for " + quote(tensor.name) + ": " + logger_.errors());
+                throw Error(Exit::usage,
+                            "the plan does not take this shape for " + quote(tensor.name) + ": " + logger_.errors());
             }
         }
     }

@@ -41,8 +41,9 @@ enum class ProfileEnd { min, opt, max };
 
 class Plan {
 public:
-    // `library`: a path, or empty for libnvinfer, or libnvinfer_lean if `lean`. `host_code`: allow the plan to bring its own
-    // lean runtime, which is machine code. Errors: missing (library), check (TensorRT refuses the plan, with its words).
+    // `library`: a path, or empty for libnvinfer, or libnvinfer_lean if `lean`. `host_code`: allow the plan to bring
+    // its own lean runtime, which is machine code. Errors: missing (library), check (TensorRT refuses the plan, with
+    // its words).
     Plan(const std::string& data, const std::string& library, bool lean, bool host_code);
     ~Plan();
     Plan(const Plan&) = delete;

@@ -49,8 +49,8 @@ void GuardedAllocator::notifyShape(char const*, nvinfer1::Dims const& dims) noex
     shape_.assign(dims.d, dims.d + std::max(dims.nbDims, 0));
 }
 
-PlanRun::PlanRun(const cuda::Session& session, Plan& plan, std::map<std::string, Bytes> inputs, std::set<std::string> changed,
-                 std::size_t guard)
+PlanRun::PlanRun(const cuda::Session& session, Plan& plan, std::map<std::string, Bytes> inputs,
+                 std::set<std::string> changed, std::size_t guard)
     : session_(session), plan_(plan), inputs_(std::move(inputs)), changed_(std::move(changed)), guard_(guard) {
     for (const auto& tensor : plan_.tensors()) {
         changed_.insert(tensor.aliases);
@@ -66,7 +66,8 @@ PlanRun::PlanRun(const cuda::Session& session, Plan& plan, std::map<std::string,
             known = plan_.context().setTensorAddress(name, pointer(made->second.address()));
         }
         if (!known) {
-            throw Error(Exit::check, "TensorRT does not take the address of " + quote(tensor.name) + ": " + plan_.errors());
+            throw Error(Exit::check,
+                        "TensorRT does not take the address of " + quote(tensor.name) + ": " + plan_.errors());
         }
     }
 }
@@ -161,13 +162,15 @@ std::vector<Check> PlanRun::check() {
         if (changed_.count(name) == 0) {
             Bytes now(data.size());
             buffers_.at(name).download(0, now.size(), now.data());
-            checks.push_back({"input", name, now == data ? "passed" : "failed", now == data ? "" : "the plan wrote to it"});
+            checks.push_back(
+                {"input", name, now == data ? "passed" : "failed", now == data ? "" : "the plan wrote to it"});
         }
     }
     if (guard_ == 0) {
         return checks;
     }
-    checks.erase(std::remove_if(checks.begin(), checks.end(), [](const Check& c) { return c.name == "guard" && c.status == "passed"; }),
+    checks.erase(std::remove_if(checks.begin(), checks.end(),
+                                [](const Check& c) { return c.name == "guard" && c.status == "passed"; }),
                  checks.end());
     const auto second = pass(poison[1], guard[1], checks);
     for (std::size_t i = 0; i < first_.size(); ++i) {
@@ -179,8 +182,8 @@ std::vector<Check> PlanRun::check() {
                               count == 0 ? "" : std::to_string(count) + " elements were never written"});
         }
         const bool equal = first_[i].shape == second[i].shape && first_[i].data == second[i].data;
-        checks.push_back({"repeatable", tensor.name, equal ? "passed" : "failed",
-                          equal ? "" : "two runs on the same input differ"});
+        checks.push_back(
+            {"repeatable", tensor.name, equal ? "passed" : "failed", equal ? "" : "two runs on the same input differ"});
     }
     return checks;
 }

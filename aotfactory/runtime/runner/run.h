@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "cuda/buffers.h"
 #include "common/check.h"
+#include "cuda/buffers.h"
 #include "runner/plan.h"
 
 namespace aot {
@@ -24,7 +24,9 @@ public:
     void notifyShape(char const* name, nvinfer1::Dims const& dims) noexcept override;
 
     // The next inference is over this poison, and those after `rest` over nothing: filling would be part of their time.
-    void prepare(unsigned char poison, unsigned char guard) { poison_ = poison, guard_pattern_ = guard, fill_ = guard_ != 0; }
+    void prepare(unsigned char poison, unsigned char guard) {
+        poison_ = poison, guard_pattern_ = guard, fill_ = guard_ != 0;
+    }
     void rest() { fill_ = false; }
     Buffer* buffer() { return buffer_.get(); }
     const Shape& shape() const { return shape_; }
@@ -49,10 +51,10 @@ struct PlanOutput {
 
 class PlanRun {
 public:
-    // `inputs`: each input's bytes. `changed`: inputs that the plan may write to, besides those that TensorRT says share
-    // their memory with an output. `guard`: bytes around each tensor, 0 for compute-sanitizer.
-    PlanRun(const cuda::Session& session, Plan& plan, std::map<std::string, Bytes> inputs, std::set<std::string> changed,
-            std::size_t guard);
+    // `inputs`: each input's bytes. `changed`: inputs that the plan may write to, besides those that TensorRT says
+    // share their memory with an output. `guard`: bytes around each tensor, 0 for compute-sanitizer.
+    PlanRun(const cuda::Session& session, Plan& plan, std::map<std::string, Bytes> inputs,
+            std::set<std::string> changed, std::size_t guard);
 
     // Two passes over different poison. Checks: launch, guard, input, written, repeatable (see execute.h).
     std::vector<Check> check();

@@ -6,15 +6,15 @@
 #include <iterator>
 #include <new>
 
-#include "cuda/device_time.h"
 #include "common/arguments.h"
 #include "common/error.h"
 #include "common/npy.h"
-#include "runner/plan.h"
 #include "common/random.h"
 #include "common/report.h"
-#include "runner/run.h"
 #include "common/sha256.h"
+#include "cuda/device_time.h"
+#include "runner/plan.h"
+#include "runner/run.h"
 
 namespace {
 
@@ -30,9 +30,7 @@ struct Options {
     TimingOptions timing_options;
 };
 
-void print(const Json& json) {
-    std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << std::endl;
-}
+void print(const Json& json) { std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << std::endl; }
 
 std::string read_file(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
@@ -57,11 +55,12 @@ std::map<std::string, Bytes> make_inputs(const Plan& plan, const Options& option
             data = read_npy(file->second, tensor.dtype);
         } else {
             data.resize(static_cast<std::size_t>(tensor.bytes()));
-            fill_random(tensor.dtype, options.seed, inputs.size() - 1, data.data(), data.size() / info(tensor.dtype).bytes);
+            fill_random(tensor.dtype, options.seed, inputs.size() - 1, data.data(),
+                        data.size() / info(tensor.dtype).bytes);
         }
         if (data.size() != tensor.bytes()) {
-            throw Error(Exit::usage, quote(tensor.name) + " has " + std::to_string(data.size()) + " bytes of data for a shape of " +
-                                         std::to_string(tensor.bytes()));
+            throw Error(Exit::usage, quote(tensor.name) + " has " + std::to_string(data.size()) +
+                                         " bytes of data for a shape of " + std::to_string(tensor.bytes()));
         }
         Json description = {{"name", tensor.name}, {"source", file == files.end() ? "random" : file->second}};
         if (options.save_inputs) {
@@ -76,10 +75,13 @@ Exit run(const Options& options) {
     const std::string data = read_file(options.plan);
     Json report = {{"schema", "aotfactory.run/1"},
                    {"plan", {{"path", options.plan}, {"sha256", sha256_hex(data)}, {"bytes", data.size()}}},
-                   {"inputs", Json::array()}, {"outputs", Json::array()}, {"tensors", Json::array()}};
+                   {"inputs", Json::array()},
+                   {"outputs", Json::array()},
+                   {"tensors", Json::array()}};
     const cuda::Api api;
     const cuda::Session session(api, options.device);
-    report["device"] = {{"index", session.ordinal}, {"name", session.name}, {"arch", session.arch}, {"driver", session.driver}};
+    report["device"] = {
+        {"index", session.ordinal}, {"name", session.name}, {"arch", session.arch}, {"driver", session.driver}};
     Plan plan(data, options.library, options.lean, options.host_code);
     report["runtime"] = {{"library", plan.library()}, {"version", plan.version()}};
     std::vector<std::string> names;
@@ -95,18 +97,21 @@ Exit run(const Options& options) {
     }
     plan.set_shapes(shapes, options.end);
     for (const auto& tensor : plan.tensors()) {
-        report["tensors"].push_back({{"name", tensor.name}, {"role", tensor.input ? "input" : "output"},
-                                     {"dtype", info(tensor.dtype).name}, {"shape", tensor.shape},
+        report["tensors"].push_back({{"name", tensor.name},
+                                     {"role", tensor.input ? "input" : "output"},
+                                     {"dtype", info(tensor.dtype).name},
+                                     {"shape", tensor.shape},
                                      {"aliases", tensor.aliases.empty() ? Json() : Json(tensor.aliases)}});
     }
-    PlanRun runs(session, plan, make_inputs(plan, options, inputs.files, report), {options.in_place.begin(), options.in_place.end()},
-                 options.tight ? 0 : guard_bytes);
+    PlanRun runs(session, plan, make_inputs(plan, options, inputs.files, report),
+                 {options.in_place.begin(), options.in_place.end()}, options.tight ? 0 : guard_bytes);
     const auto checks = runs.check();
     report["checks"] = checks_json(checks);
     for (const auto& output : runs.outputs()) {
-        report["outputs"].push_back(options.output_dir.empty()
-                                        ? Json{{"name", output.name}, {"dtype", info(output.dtype).name}, {"shape", output.shape}}
-                                        : write_tensor(options.output_dir, output.name, output.dtype, output.shape, output.data));
+        report["outputs"].push_back(
+            options.output_dir.empty()
+                ? Json{{"name", output.name}, {"dtype", info(output.dtype).name}, {"shape", output.shape}}
+                : write_tensor(options.output_dir, output.name, output.dtype, output.shape, output.data));
     }
     const bool passed = all_passed(checks);
     if (options.timing && passed) {
@@ -123,7 +128,10 @@ Exit run(const Options& options) {
 
 int fail(Exit exit, const std::string& message) {
     std::cerr << "error: " << message << std::endl;
-    print({{"schema", "aotfactory.run/1"}, {"status", "error"}, {"error", message}, {"exit_code", static_cast<int>(exit)},
+    print({{"schema", "aotfactory.run/1"},
+           {"status", "error"},
+           {"error", message},
+           {"exit_code", static_cast<int>(exit)},
            {"libraries", mapped_libraries()}});
     return static_cast<int>(exit);
 }
@@ -132,16 +140,21 @@ int fail(Exit exit, const std::string& message) {
 
 int main(int argc, char** argv) {
     Options options;
-    CLI::App app("Runs a plan with TensorRT's runtime and prints one JSON object (aotfactory.run/1).\n"
-                 "Exit codes: 0 done, 1 a check failed or TensorRT refused the plan, 2 usage, 3 something is missing here.");
+    CLI::App app(
+        "Runs a plan with TensorRT's runtime and prints one JSON object (aotfactory.run/1).\n"
+        "Exit codes: 0 done, 1 a check failed or TensorRT refused the plan, 2 usage, 3 something is missing here.");
     app.add_option("plan", options.plan, "the plan")->required()->check(CLI::ExistingFile);
     app.add_flag("--lean", options.lean, "take the lean runtime, libnvinfer_lean: for version-compatible plans");
     app.add_option("--library", options.library, "path of TensorRT's library");
-    app.add_flag("--host-code", options.host_code, "allow the plan to bring its own lean runtime, which is machine code");
-    app.add_option("--input", options.inputs, "NAME=FILE.npy: an input's data; seeded random data otherwise")->allow_extra_args(false);
-    app.add_option("--shape", options.shapes, "NAME=1x3x32x32: an input's shape; the profile's otherwise")->allow_extra_args(false);
+    app.add_flag("--host-code", options.host_code,
+                 "allow the plan to bring its own lean runtime, which is machine code");
+    app.add_option("--input", options.inputs, "NAME=FILE.npy: an input's data; seeded random data otherwise")
+        ->allow_extra_args(false);
+    app.add_option("--shape", options.shapes, "NAME=1x3x32x32: an input's shape; the profile's otherwise")
+        ->allow_extra_args(false);
     app.add_option("--in-place", options.in_place, "NAME: an input that the plan may change")->allow_extra_args(false);
-    const std::map<std::string, ProfileEnd> ends = {{"min", ProfileEnd::min}, {"opt", ProfileEnd::opt}, {"max", ProfileEnd::max}};
+    const std::map<std::string, ProfileEnd> ends = {
+        {"min", ProfileEnd::min}, {"opt", ProfileEnd::opt}, {"max", ProfileEnd::max}};
     app.add_option("--at", options.end, "which of the profile's shapes")->transform(CLI::CheckedTransformer(ends));
     app.add_option("--seed", options.seed, "of the random data");
     app.add_option("--device", options.device, "which GPU");
