@@ -345,11 +345,26 @@ class TestProgram:
          ["B", "--shape", "x=1x-2"], ["B", "--shape", "x=9999999999"], ["B", "--shape", "x=1", "--shape", "x=2"],
          ["B", "--iterations", "0"], ["B", "--save-inputs"], ["B", "--at", "middle"], ["B", "--device", "-1", "C"]],
     )  # fmt: skip
-    def test_usage(self, launcher: Path, arguments: list[str]) -> None:
-        done = subprocess.run([launcher, *arguments], capture_output=True, text=True, check=False)
+    def test_usage(self, launcher: Path, tmp_path: Path, arguments: list[str]) -> None:
+        bundle = bundles.write(tmp_path, bundles.manifest())
+        given = [str(bundle) if text == "B" else text for text in arguments]
+        done = subprocess.run([launcher, *given], capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert done.stderr.startswith("error: ")
         assert json.loads(done.stdout)["status"] == "error"
+
+    @pytest.mark.parametrize("name", ["x=1", "x", "a=b=c"])
+    def test_equals_signs_in_names_and_files(self, launcher: Path, tmp_path: Path, name: str) -> None:
+        """The longest name that there is counts: `x=1=f.npy` is input `x=1` of one bundle, file `1=f.npy` of another."""
+        content = bundles.manifest()
+        content["tensors"][0]["name"] = content["calls"][0]["inputs"][0] = name
+        bundle = bundles.write(tmp_path / "bundle", content)
+        assert dry_run(launcher, bundle, shapes={name: (4, 8)}).report["symbols"] == {"N": 4}
+        file = tmp_path / "1=f.npy"
+        np.save(file, np.zeros((3, 8), np.float32))
+        assert dry_run(launcher, bundle, inputs={name: file}).report["symbols"] == {"N": 3}
+        with pytest.raises(UsageError, match=f"no input 'z'; the inputs are '{name}'"):
+            dry_run(launcher, bundle, shapes={"z": (4, 8)})
 
     def test_paths_that_are_no_text(self, launcher: Path) -> None:
         done = subprocess.run([launcher, b"/no/\xff\n"], capture_output=True, check=False)
