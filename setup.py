@@ -11,8 +11,8 @@ from setuptools.command.build_py import build_py
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from aotfactory.errors import MissingError
-from aotfactory.stubs import LIBRARIES, PACKAGED_MAJOR, compile_stubs, soname
+from aotfactory.core.errors import MissingError
+from aotfactory.plugins.stubs import LIBRARIES, PACKAGED_MAJOR, compile_stubs, soname
 
 
 class BuildWithStubs(build_py):
@@ -24,7 +24,7 @@ class BuildWithStubs(build_py):
         super().run()
         if self.editable_mode or platform.system() != "Linux":
             return
-        directory = Path(self.build_lib, "aotfactory", "stubs")
+        directory = Path(self.build_lib, "aotfactory", "plugins", "stubs")
         try:
             compile_stubs(directory, PACKAGED_MAJOR)
         except MissingError as error:

@@ -1,7 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ahead-of-time TensorRT engines with custom kernels."""
+"""Ahead-of-time TensorRT engines with custom kernels.
 
+The verbs of the command line are functions here, and their results are frozen dataclasses that hold what the JSON does:
+
+    import aotfactory
+
+    built = aotfactory.build("circ_pad", shapes={"x": "1x3x32x32"}, archs="sm_90")
+    print(built.path, [check.status for check in built.checks])
+
+Plugin modules take all that they need from here too, TensorRT's own plugin module included:
+
+    from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel, trtp
+
+Names are loaded when they are first used, so that importing this package costs next to nothing.
+"""
+
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -10,3 +26,44 @@ __version__ = "0.1.0"
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 if not os.path.isdir(os.path.join(_PACKAGE, "kernels")):
     __path__.append(os.path.dirname(_PACKAGE))
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+    from tensorrt import plugin as trtp
+
+    from aotfactory.core.errors import AotError as AotError
+    from aotfactory.core.errors import CheckError as CheckError
+    from aotfactory.core.errors import DefinitionError as DefinitionError
+    from aotfactory.core.errors import MissingError as MissingError
+    from aotfactory.core.errors import UsageError as UsageError
+    from aotfactory.core.recipe import Input as Input
+    from aotfactory.core.recipe import Recipe as Recipe
+    from aotfactory.core.recipe import Tolerance as Tolerance
+    from aotfactory.plugins.aot_kernel import AotKernel as AotKernel
+    from aotfactory.plugins.aot_kernel import aot_kernel as aot_kernel
+
+_HOMES = {
+    **dict.fromkeys(("AotError", "CheckError", "DefinitionError", "MissingError", "UsageError"), "core.errors"),
+    **dict.fromkeys(("Input", "Recipe", "Tolerance"), "core.recipe"),
+    **dict.fromkeys(("AotKernel", "aot_kernel"), "plugins.aot_kernel"),
+}
+"""Public names, and the modules they come from."""
+
+__all__ = [*sorted(_HOMES), "trt", "trtp"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("trt", "trtp"):
+        from aotfactory.plugins import tensorrt_api
+
+        value = getattr(tensorrt_api.load(), name)
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f"aotfactory.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module 'aotfactory' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

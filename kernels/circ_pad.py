@@ -26,12 +26,8 @@ import numpy.typing as npt
 import triton
 import triton.language as tl
 
-from aotfactory import dtypes
-from aotfactory.errors import UsageError
-from aotfactory.kernel import AotKernel, aot_kernel
-from aotfactory.recipe import Input, Recipe
-
-import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
+from aotfactory import AotKernel, Input, Recipe, UsageError, aot_kernel, trtp
+from aotfactory.core import dtypes
 
 INT32_MAX = 2**31 - 1
 MAX_NARROW = INT32_MAX

@@ -21,11 +21,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from aotfactory.errors import UsageError
-from aotfactory.kernel import AotKernel, aot_kernel
-from aotfactory.recipe import Input, Recipe
-
-import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
+from aotfactory import AotKernel, Input, Recipe, UsageError, aot_kernel, trtp
 
 TYPES = "FP32|FP16|BF16"
 PADDINGS = ("zeros", "border")

@@ -19,12 +19,8 @@ import triton
 import triton.language as tl
 from aotfactory.kernels import _row_tiles
 
-from aotfactory import dtypes
-from aotfactory.errors import UsageError
-from aotfactory.kernel import AotKernel, aot_kernel
-from aotfactory.recipe import Input, Recipe, Tolerance
-
-import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
+from aotfactory import AotKernel, Input, Recipe, Tolerance, UsageError, aot_kernel, trtp
+from aotfactory.core import dtypes
 
 TYPES = "FP32|FP16|BF16"
 AHEAD = tl.constexpr(2048)  # elements up to which a row's weights are loaded with it, not after it: registers are few

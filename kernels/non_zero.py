@@ -15,12 +15,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from aotfactory.errors import UsageError
-from aotfactory.kernel import AotKernel, aot_kernel
-from aotfactory.recipe import Input, Recipe
-
-import tensorrt as trt  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
-import tensorrt.plugin as trtp  # isort: skip
+from aotfactory import AotKernel, Input, Recipe, UsageError, aot_kernel, trt, trtp
 
 TACTICS = {1: (1024, 4), 2: (4096, 8)}
 """Elements in a block, and warps: for small inputs, and for large ones."""

@@ -25,12 +25,7 @@ import triton.language as tl
 from aotfactory.kernels import _row_tiles
 from triton.backends.nvidia.compiler import CUDAOptions
 
-from aotfactory.errors import UsageError
-from aotfactory.kernel import AotKernel, aot_kernel
-from aotfactory.recipe import Input, Recipe
-
-import tensorrt as trt  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
-import tensorrt.plugin as trtp  # isort: skip
+from aotfactory import AotKernel, Input, Recipe, UsageError, aot_kernel, trt, trtp
 
 TYPES = "FP32|FP16|BF16"
 VECTOR = 16  # elements of an int8 or fp8 vector

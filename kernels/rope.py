@@ -17,11 +17,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from aotfactory.errors import UsageError
-from aotfactory.kernel import AotKernel, aot_kernel
-from aotfactory.recipe import Input, Recipe, Tolerance
-
-import tensorrt.plugin as trtp  # isort: skip  (aotfactory.kernel decides which TensorRT this is)
+from aotfactory import AotKernel, Input, Recipe, Tolerance, UsageError, aot_kernel, trtp
 
 TYPES = "FP32|FP16|BF16"
 LARGEST = 8192  # elements of half a head

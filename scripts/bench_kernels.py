@@ -41,14 +41,17 @@ from bench_cases import BENCHES, PROFILES, SHAPES, Bench, Work
 from bench_render import RIVALS, line, render
 from gpu_check import gpu
 
-from aotfactory import arch, build, bundle, network_builder, ptx
-from aotfactory.catalog import Catalog
-from aotfactory.compile import Options, compile_network
-from aotfactory.files import replace_file
-from aotfactory.network import Network, NetworkInput, Profile
-from aotfactory.recipe import Recipe
-from aotfactory.run.launcher import build_launcher
-from aotfactory.tune import rank
+from aotfactory.api import build
+from aotfactory.api.tune import rank
+from aotfactory.compiler import bundle, ptx
+from aotfactory.compiler.compile import Options, compile_network
+from aotfactory.core import arch
+from aotfactory.core.files import replace_file
+from aotfactory.core.network import Network, NetworkInput, Profile
+from aotfactory.core.recipe import Recipe
+from aotfactory.executors.native.launcher import build_launcher
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets import network_builder
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "kernels.json"
 Key = dict[str, str]

@@ -26,14 +26,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aotfactory import arch, build, tensorrt_api
-from aotfactory.catalog import Catalog
-from aotfactory.compile import Options
-from aotfactory.errors import AotError
-from aotfactory.recipe import Recipe
-from aotfactory.run.launcher import Timing, build_launcher, run_launcher
-from aotfactory.targets import Request
-from aotfactory.validate import validate
+from aotfactory.api import build
+from aotfactory.api.validate import validate
+from aotfactory.compiler.compile import Options
+from aotfactory.core import arch
+from aotfactory.core.errors import AotError
+from aotfactory.core.recipe import Recipe
+from aotfactory.executors.native.launcher import build_launcher, run_launcher
+from aotfactory.executors.native.program import Timing
+from aotfactory.plugins import tensorrt_api
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets.request import TargetOptions
 
 LARGEST = 2**18
 """Elements of an input: enough for many blocks of every tactic, and quick under compute-sanitizer."""
@@ -127,7 +130,7 @@ def compile_case(case: Case) -> Path:
     recipe = Catalog().find(case.recipe)
     assert recipe is not None
     low, opt, high = profile(recipe, case.shapes)
-    request = Request(dtype={None: case.dtype}, min_shape=low, opt_shape=opt, max_shape=high)
+    request = TargetOptions(dtype={None: case.dtype}, min_shape=low, opt_shape=opt, max_shape=high)
     report = build.build_bundle(
         case.recipe,
         request=request,

@@ -23,9 +23,9 @@ from typing import Any
 import bench_kernels as bench
 from bench_cases import BENCHES
 
-from aotfactory import bundle
-from aotfactory.files import replace_file
-from aotfactory.run.launcher import run_launcher
+from aotfactory.compiler import bundle
+from aotfactory.core.files import replace_file
+from aotfactory.executors.native.launcher import run_launcher
 
 METRICS = {
     "us": "gpu__time_duration.sum",

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aotfactory import network_builder
-from aotfactory.arch import PtxIsa, parse_archs
-from aotfactory.catalog import Catalog
-from aotfactory.checks import Check
-from aotfactory.compile import Options, Result, compile_network
-from aotfactory.network import Network, NetworkInput, Profile
-from aotfactory.run import interpreter
+from aotfactory.compiler.compile import CompiledVariant, Options, compile_network
+from aotfactory.core.arch import PtxIsa, parse_archs
+from aotfactory.core.check import Check
+from aotfactory.core.network import Network, NetworkInput, Profile
+from aotfactory.executors.interpreter import check as interpreter
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets import network_builder
 
 MODULES = Path(__file__).parent / "modules"
 
@@ -28,11 +28,11 @@ class Built:
     """What came out; `checks` by name, of the only variant."""
 
     network: Network
-    results: list[Result]
+    results: list[CompiledVariant]
     found: list[Check]
 
     @property
-    def result(self) -> Result:
+    def result(self) -> CompiledVariant:
         (result,) = self.results
         return result
 

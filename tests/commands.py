@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from aotfactory import cli
+from aotfactory.cli import main as cli
 
 
 @dataclass(frozen=True)

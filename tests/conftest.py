@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from commands import run  # noqa: F401  (a fixture for all tests)
 
-from aotfactory import tensorrt_api
-from aotfactory.errors import AotError, MissingError
-from aotfactory.run.cmake import SOURCES
-from aotfactory.run.launcher import build_launcher
-from aotfactory.run.runner import build_runner
+from aotfactory.core import cuda
+from aotfactory.core.errors import AotError, MissingError
+from aotfactory.executors.native.cmake import SOURCES
+from aotfactory.executors.native.launcher import build_launcher
+from aotfactory.executors.native.runner import build_runner
+from aotfactory.plugins import tensorrt_api
 
 FAKE_DRIVER = Path(__file__).parent / "cpp" / "fake_cuda.cpp"
 
@@ -45,7 +46,7 @@ def pytest_report_header() -> str:
 @functools.cache
 def no_gpu() -> str:
     """Why there is no GPU; empty if there is one."""
-    return "" if tensorrt_api.cuda_device_count() else "no GPU: the CUDA driver is missing or sees no device"
+    return "" if cuda.cuda_device_count() else "no GPU: the CUDA driver is missing or sees no device"
 
 
 @functools.cache

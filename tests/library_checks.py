@@ -25,11 +25,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from triton.compiler import ASTSource
 
-from aotfactory import data, dtypes, modules, network_builder, reference
-from aotfactory.catalog import Catalog
-from aotfactory.network import NetworkInput, Profile
-from aotfactory.network_builder import plugin_call
-from aotfactory.recipe import Recipe
+from aotfactory.core import dimensions, dtypes
+from aotfactory.core.network import NetworkInput, Profile
+from aotfactory.core.recipe import Recipe
+from aotfactory.executors import reference
+from aotfactory.executors.inputs import make_input
+from aotfactory.plugins import loader
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets import network_builder
+from aotfactory.targets.network_builder import plugin_call
 
 KERNELS = Path(__file__).parent.parent / "kernels"
 FILES = (
@@ -83,12 +87,12 @@ def network_of(recipe: Recipe, sizes: Sizes, dtype: str, attributes: Mapping[str
 
 def interpret(network: Any, inputs: Mapping[str, np.ndarray]) -> dict[int, dict[str, np.ndarray]]:
     """The outputs of every tactic, from buffers of exactly their size."""
-    from aotfactory.run import interpreted
+    from aotfactory.executors.interpreter import kernel as interpreted
 
     (call,) = network.calls
     plugin = plugin_call(network, call)
     tactics = next(t for c, t in plugin.combinations() if c == plugin.combination)
-    symbols = data.bind(network, {name: array.shape for name, array in inputs.items()})
+    symbols = dimensions.bind(network, {name: array.shape for name, array in inputs.items()})
     found = {}
     for tactic in tactics:
         fake = [{"metadata": {"name": "entry", "num_warps": 4, "shared": 0}, "ptx": ""}]
@@ -196,7 +200,7 @@ def check_random_shapes(name: str) -> None:
         kinds = {
             item.name: kind if k == 0 or item.name in EXTREME else "random" for k, item in enumerate(recipe.inputs)
         }
-        judge(recipe, made, {n: data.make(n, dtype, s, kind=kinds[n], seed=seed) for n, s in shapes.items()})
+        judge(recipe, made, {n: make_input(n, dtype, s, kind=kinds[n], seed=seed) for n, s in shapes.items()})
 
     random_shapes()
 
@@ -220,7 +224,7 @@ def check_profile_beyond_one_block(name: str) -> None:
             made = network_of(recipe, profile, dtype, attributes)
             shapes = {item.name: tuple(profile[d][1] for d in item.dims) for item in recipe.inputs}
             # Far from 0, so that a wrong mean or maximum shows; at 1e30 the squares leave the range of fp32.
-            inputs = {n: data.make(n, dtype, s, seed=1) for n, s in shapes.items()}
+            inputs = {n: make_input(n, dtype, s, seed=1) for n, s in shapes.items()}
             inputs["x"] = ((inputs["x"].astype(np.float32) + 3) * scale).astype(inputs["x"].dtype)
             judge(recipe, made, inputs)
 
@@ -234,7 +238,7 @@ def check_groups_of_odd_channels() -> None:
             sizes = default_sizes(recipe, N=1, C=2 * channels, H=spatial[0], W=spatial[1])
             made = network_of(recipe, sizes, dtype, {"groups": 2})
             shapes = {item.name: tuple(sizes[d][1] for d in item.dims) for item in recipe.inputs}
-            judge(recipe, made, {n: data.make(n, dtype, shape, seed=2) for n, shape in shapes.items()})
+            judge(recipe, made, {n: make_input(n, dtype, shape, seed=2) for n, shape in shapes.items()})
 
 
 @triton.jit
@@ -243,12 +247,12 @@ def quotients_kernel(at_ptr, pixels, y_ptr, COUNT: tl.constexpr):
     tl.store(y_ptr + i, quotient(tl.load(at_ptr + i), pixels))
 
 
-quotient = modules.load(str(KERNELS / "group_norm_silu.py"))._quotient
+quotient = loader.load(str(KERNELS / "group_norm_silu.py"))._quotient
 
 
 def check_quotients() -> None:
     """Of group_norm_silu, which estimates them in fp32: at multiples of the divisor and beside them, up to 2^31."""
-    from aotfactory.run import interpreted
+    from aotfactory.executors.interpreter import kernel as interpreted
 
     rng = np.random.default_rng(4)
     count = 4096
@@ -279,7 +283,7 @@ def check_accuracy(name: str) -> None:
     dims = default_sizes(recipe)
     sizes = default_sizes(recipe, **{d: n for d, n in small.items() if d in dims})
     made = network_of(recipe, sizes, "fp32")
-    inputs = {i.name: data.make(i.name, "fp32", tuple(sizes[d][1] for d in i.dims), seed=3) for i in recipe.inputs}
+    inputs = {i.name: make_input(i.name, "fp32", tuple(sizes[d][1] for d in i.dims), seed=3) for i in recipe.inputs}
     expected = reference.outputs(made, lambda plugin: recipe, inputs)
     for got in interpret(made, inputs).values():
         for output, array in got.items():
@@ -317,7 +321,7 @@ def check_quantised_numbers_are_near() -> None:
 def check_residual_is_changed_in_place() -> None:
     recipe = recipe_of("rms_norm_add")
     made = network_of(recipe, default_sizes(recipe, B=1, S=2, D=24), "fp32")
-    inputs = {n: data.make(n, "fp32", s) for n, s in (("x", (1, 2, 24)), ("residual", (1, 2, 24)), ("weight", (24,)))}
+    inputs = {n: make_input(n, "fp32", s) for n, s in (("x", (1, 2, 24)), ("residual", (1, 2, 24)), ("weight", (24,)))}
     for got in interpret(made, inputs).values():
         assert np.array_equal(got["residual_out"], inputs["x"] + inputs["residual"])
 

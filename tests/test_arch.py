@@ -8,9 +8,21 @@ import sys
 
 import pytest
 
-from aotfactory import arch, ptxas
-from aotfactory.arch import BASE_ISA, KNOWN, PORTABLE, TARGET_ISA, Arch, PtxIsa, Target, default_isa, parse_archs
-from aotfactory.errors import CheckError, DefinitionError, MissingError, UsageError
+from aotfactory.compiler import ptxas
+from aotfactory.core import arch
+from aotfactory.core import cuda as driver
+from aotfactory.core.arch import (
+    BASE_ISA,
+    KNOWN,
+    PORTABLE,
+    TARGET_ISA,
+    Arch,
+    PtxIsa,
+    PtxTarget,
+    default_isa,
+    parse_archs,
+)
+from aotfactory.core.errors import CheckError, DefinitionError, MissingError, UsageError
 
 SM_90 = Arch(name="sm_90", capability=90)
 
@@ -47,7 +59,7 @@ class FakeCuda:
 @pytest.fixture
 def cuda(monkeypatch):
     """Puts a FakeCuda, or None for no driver, in the place of libcuda."""
-    return lambda fake: monkeypatch.setattr(arch, "_libcuda", lambda: fake)
+    return lambda fake: monkeypatch.setattr(driver, "open_driver", lambda: fake)
 
 
 def test_parse_keeps_order_and_drops_duplicates():
@@ -97,17 +109,17 @@ def test_native_without_a_usable_gpu(cuda, fake, message):
 
 def test_driver_version(cuda):
     cuda(FakeCuda(driver=12080))
-    assert arch.driver_version() == 12080
+    assert cuda.driver_version() == 12080
     cuda(None)
-    assert arch.driver_version() is None
+    assert cuda.driver_version() is None
     cuda(FakeCuda(driver=0))
-    assert arch.driver_version() is None
+    assert cuda.driver_version() is None
 
 
 @pytest.mark.gpu
 def test_the_real_gpu_is_known():
     assert arch.native_arch().name in KNOWN
-    assert arch.driver_version() >= 12000
+    assert cuda.driver_version() >= 12000
 
 
 def test_isa_reads_and_writes():
@@ -121,9 +133,9 @@ def test_isa_reads_and_writes():
 
 
 def test_target_reads():
-    assert Target.parse("sm_100f") == (100, "f")
+    assert PtxTarget.parse("sm_100f") == (100, "f")
     with pytest.raises(DefinitionError, match="not a PTX target"):
-        Target.parse("compute_90")
+        PtxTarget.parse("compute_90")
 
 
 @pytest.mark.parametrize(
@@ -198,11 +210,11 @@ def test_oldest_isa_is_what_ptxas_says(target):
 def test_known_are_plain_and_sorted():
     assert KNOWN[0] == "sm_75"
     assert KNOWN[-1] == "sm_121"
-    assert all(Target.parse(name).suffix == "" for name in KNOWN)
+    assert all(PtxTarget.parse(name).suffix == "" for name in KNOWN)
     assert TARGET_ISA["sm_90a"] <= BASE_ISA
 
 
 def test_import_is_light():
     heavy = "{'triton', 'tensorrt', 'numpy'} & set(sys.modules)"
-    code = f"import sys, aotfactory.arch, aotfactory.ptx; print(sorted({heavy}))"
+    code = f"import sys, aotfactory.core.arch, aotfactory.compiler.ptx; print(sorted({heavy}))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -16,12 +16,12 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from aotfactory import bundle, ptx
-from aotfactory.arch import parse_archs
-from aotfactory.build import build_bundle
-from aotfactory.catalog import Catalog
-from aotfactory.compile import Options
-from aotfactory.targets import Request
+from aotfactory.api.build import build_bundle
+from aotfactory.compiler import bundle, ptx
+from aotfactory.compiler.compile import Options
+from aotfactory.core.arch import parse_archs
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets.request import TargetOptions
 
 ROOT = Path(__file__).parent.parent
 
@@ -185,7 +185,7 @@ def test_the_gpu_check_runs_every_tactic(name: str, dtype: str, count: int, tmp_
         low, opt, high = checks.profile(recipe, shapes)
         report = build_bundle(
             name,
-            request=Request(dtype={None: dtype}, min_shape=low, opt_shape=opt, max_shape=high),
+            request=TargetOptions(dtype={None: dtype}, min_shape=low, opt_shape=opt, max_shape=high),
             options=Options(archs=parse_archs("sm_90")),
             out=tmp_path / shapes,
             interpret=False,

@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 from small_definitions import SOURCE, Definitions, changed
 
-from aotfactory import build as building
-from aotfactory import bundle as bundles
-from aotfactory.arch import parse_archs
-from aotfactory.build import Report, build_bundle, recipe_to_json
-from aotfactory.catalog import Catalog
-from aotfactory.compile import Options
-from aotfactory.errors import AotError
-from aotfactory.targets import Request
+from aotfactory.api import build as building
+from aotfactory.api.build import BuildResult, build_bundle, recipe_to_json
+from aotfactory.compiler import bundle as bundles
+from aotfactory.compiler.compile import Options
+from aotfactory.core.arch import parse_archs
+from aotfactory.core.errors import AotError
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets.request import TargetOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def build(definitions: Definitions, out: Path, *, archs: str = "sm_80", scale: str = "1") -> Report:
-    request = Request(
+def build(definitions: Definitions, out: Path, *, archs: str = "sm_80", scale: str = "1") -> BuildResult:
+    request = TargetOptions(
         min_shape={None: (1, 64)}, opt_shape={None: (4, 64)}, max_shape={None: (8, 64)}, attributes={"scale": scale}
     )
     options = Options(archs=parse_archs(archs))
@@ -101,8 +101,8 @@ from pathlib import Path
 from aotfactory.arch import parse_archs
 from aotfactory.build import build_bundle
 from aotfactory.compile import Options
-from aotfactory.targets import Request
-request = Request(min_shape={None: (1, 3, 32, 32)}, max_shape={None: (8, 3, 64, 96)})
+from aotfactory.targets import TargetOptions
+request = TargetOptions(min_shape={None: (1, 3, 32, 32)}, max_shape={None: (8, 3, 64, 96)})
 build_bundle("circ_pad", request=request, options=Options(archs=parse_archs("sm_90,portable"), tactic=2),
              out=Path(sys.argv[2]), plugins=[sys.argv[1]], interpret=False)
 """

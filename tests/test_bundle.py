@@ -21,12 +21,12 @@ import numpy as np
 import pytest
 from small_definitions import PTX
 
-from aotfactory import bundle as bundles
-from aotfactory import files
-from aotfactory.bundle import Bundle, Variant
-from aotfactory.errors import DefinitionError, UsageError
-from aotfactory.network import Call, Network, Range, Tensor
-from aotfactory.symbolic import Constant, SizeTensor, Symbol, parse
+from aotfactory.compiler import bundle as bundles
+from aotfactory.compiler.bundle import Bundle, Variant
+from aotfactory.core import files
+from aotfactory.core.errors import DefinitionError, UsageError
+from aotfactory.core.expressions import Constant, SizeTensor, Symbol, parse
+from aotfactory.core.network import Call, Network, Range, Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = {

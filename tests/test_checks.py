@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aotfactory import checks
-from aotfactory.bundle import Variant
-from aotfactory.checks import Check, bounds
-from aotfactory.errors import DefinitionError
-from aotfactory.network import Call, Network, Range, Tensor
-from aotfactory.symbolic import Constant, Expr, Op, Symbol, operation, parse
+from aotfactory.compiler.bundle import Variant
+from aotfactory.compiler.launch_bounds import check as check_bounds
+from aotfactory.core import check as checks
+from aotfactory.core.check import Check
+from aotfactory.core.errors import DefinitionError
+from aotfactory.core.expressions import Constant, Expr, Op, Symbol, operation, parse
+from aotfactory.core.network import Call, Network, Range, Tensor
 
 GRID = {"grid_x": "1", "grid_y": "1", "grid_z": "1"}
 BLOCK = {"block_x": "128", "block_y": "1", "block_z": "1"}
@@ -62,7 +63,7 @@ def check(
         launch={n: parse(e) if isinstance(e, str) else e for n, e in fields.items()},
         extra_args=tuple(parse(e) if isinstance(e, str) else e for e in extra),
     )
-    return bounds(variant, network(ranges, output), CALL, divisible or {})
+    return check_bounds(variant, network(ranges, output), CALL, divisible or {})
 
 
 MAX = 2**31 - 1

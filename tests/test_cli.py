@@ -23,12 +23,17 @@ import pytest
 from commands import Run
 from small_definitions import SOURCE, Definitions, changed
 
-from aotfactory import cli, cli_bake, cli_build, tensorrt_api, terminal
-from aotfactory.targets import Request
+from aotfactory.api import bake
+from aotfactory.cli import build as cli_build
+from aotfactory.cli import main as cli
+from aotfactory.cli import terminal
+from aotfactory.core import cuda
+from aotfactory.plugins import tensorrt_api
+from aotfactory.targets.request import TargetOptions
 
 # A job that a shell runs in the background has SIGINT ignored, and so have its children.
 HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-COMMAND = [sys.executable, "-c", f"{HEED}; from aotfactory.cli import main; main()"]
+COMMAND = [sys.executable, "-c", f"{HEED}; from aotfactory.cli.main import main; main()"]
 
 
 @pytest.fixture
@@ -120,7 +125,7 @@ class TestBuild:
 
     def test_a_plan_is_an_error_without_a_gpu(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tensorrt_api, "require_builder", lambda: None)
-        monkeypatch.setattr(tensorrt_api, "cuda_device_count", lambda: 0)
+        monkeypatch.setattr(cuda, "cuda_device_count", lambda: 0)
         done = run("build", "circ_pad", "--engine", "tensorrt")
         assert (done.code, done.out) == (3, "")
         assert "a plan is built on a GPU, and this machine has none" in done.err
@@ -129,15 +134,15 @@ class TestBuild:
     def test_the_plan_where_it_can_be_made(
         self, run: Run, copy: Definitions, monkeypatch: pytest.MonkeyPatch, engine: str
     ) -> None:
-        made: list[tuple[Path, int, Request]] = []
+        made: list[tuple[Path, int, TargetOptions]] = []
 
-        def plan_for(path: Path, archs: int, shapes: Request, progress: object) -> SimpleNamespace:
+        def plan_for(path: Path, archs: int, shapes: TargetOptions, progress: object) -> SimpleNamespace:
             made.append((path, archs, shapes))
             plan = SimpleNamespace(kernels=[], messages=["[a warning]"], sha256="ab12")
             return SimpleNamespace(path=Path("engines/copy.plan"), plan=plan)
 
         monkeypatch.setattr(cli_build, "_require_bake", lambda: None)
-        monkeypatch.setattr(cli_bake, "plan_for", plan_for)
+        monkeypatch.setattr(bake, "plan_for", plan_for)
         done = run(*build(copy, "--shape", "1x64", "--engine", engine))
         assert (done.code, done.err) == (0, "")
         assert "wrote engines/copy.aot\n" in done.out
@@ -146,12 +151,12 @@ class TestBuild:
         report = json.loads(run(*build(copy, "--shape", "1x64", "--engine", engine, "--format", "json")).out)
         assert report["engine"] == {"kind": "plan", "path": "engines/copy.plan", "sha256": "ab12"}
         assert report["bundle"]["path"] == "engines/copy.aot"
-        assert made == [(Path("engines/copy.aot"), 2, Request(shape={None: (1, 64)}))] * 2
+        assert made == [(Path("engines/copy.aot"), 2, TargetOptions(shape={None: (1, 64)}))] * 2
 
     def test_no_plan_where_none_is_asked_for(
         self, run: Run, copy: Definitions, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(cli_bake, "plan_for", pytest.fail)
+        monkeypatch.setattr(bake, "plan_for", pytest.fail)
         done = run(*build(copy, "--shape", "1x64", "--engine", "bundle"))
         assert (done.code, done.err) == (0, "")
 
@@ -431,7 +436,7 @@ class TestCompletion:
         command = [
             sys.executable,
             "-c",
-            "import sys; sys.argv[0] = 'aotfactory'; from aotfactory.cli import main; main()",
+            "import sys; sys.argv[0] = 'aotfactory'; from aotfactory.cli.main import main; main()",
         ]
         return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.split()
 
@@ -445,7 +450,7 @@ class TestCompletion:
         command = [
             sys.executable,
             "-c",
-            "import sys; sys.argv[0] = 'aotfactory'; from aotfactory.cli import main; main()",
+            "import sys; sys.argv[0] = 'aotfactory'; from aotfactory.cli.main import main; main()",
         ]
         env = {**os.environ, "HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
         done = subprocess.run(
@@ -461,7 +466,9 @@ HEAVY = {"triton", "tensorrt", "tensorrt_bindings", "numpy", "onnx", "rich", "to
 
 @pytest.mark.parametrize("arguments", [["--help"], ["build", "--help"], ["build"], ["nonsense"]])
 def test_help_and_usage_import_nothing_heavy(arguments: list[str]) -> None:
-    code = "import sys\nfrom aotfactory.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    code = (
+        "import sys\nfrom aotfactory.cli.main import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     loaded = {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split()}
     assert "typer" in loaded

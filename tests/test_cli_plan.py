@@ -16,12 +16,15 @@ from doubles.runtime import full_tensorrt
 from doubles.samples import SM_90, sample
 from test_engine import chain_model
 
-from aotfactory import data, engine, tensorrt_api
-from aotfactory.errors import UsageError
-from aotfactory.plan_file import PlanFile, load_array
-from aotfactory.run.trtexec import TrtexecResult
-from aotfactory.run.trtexec_output import Verdict
-from aotfactory.run.trtexec_report import trtexec_report
+from aotfactory.core import cuda
+from aotfactory.core.errors import UsageError
+from aotfactory.executors.inputs import make_input
+from aotfactory.executors.trtexec.command import TrtexecResult
+from aotfactory.executors.trtexec.output import Verdict
+from aotfactory.executors.trtexec.report import trtexec_report
+from aotfactory.plan import builder
+from aotfactory.plan.plan_file import PlanFile, load_array
+from aotfactory.plugins import tensorrt_api
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +34,8 @@ def _a_machine_with_everything(request, monkeypatch):
     full = full_tensorrt()
     monkeypatch.setattr(tensorrt_api, "require_builder", lambda: full)
     monkeypatch.setattr(tensorrt_api, "load", lambda: full)
-    monkeypatch.setattr(tensorrt_api, "cuda_device_count", lambda: 1)
-    monkeypatch.setattr(engine, "native_arch", lambda: SM_90)
+    monkeypatch.setattr(cuda, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(builder, "native_arch", lambda: SM_90)
 
 
 @pytest.fixture
@@ -156,7 +159,7 @@ class TestRun:
         made = programs("circ_pad_dynamic")
         done = run("run", str(made.plan), "--shape", "1x3x9x10", "--seed", "7", "--lean", "--format", "json")
         report = json.loads(done.out)
-        assert (report["schema"], report["outputs"][0]["shape"]) == ("aotfactory.run/1", [1, 3, 11, 12])
+        assert (report["schema"], report["outputs"][0]["shape"]) == ("aotfactory.executors/1", [1, 3, 11, 12])
         assert "file" not in report["outputs"][0]  # it is gone
         (call,) = made.calls
         assert {"--seed", "7", "--shape", "x=1x3x9x10", "--lean"} <= set(call["arguments"])
@@ -178,7 +181,7 @@ class TestRun:
         (y,) = report["outputs"]
         assert (y["name"], y["dtype"], y["shape"], y["file"]) == ("y", "fp32", [1, 3, 11, 12], str(out / "y.npy"))
         assert report["performance"]["throughput"] == 4012.5
-        x = data.make("x", "fp32", (1, 3, 9, 10), seed=3)
+        x = make_input("x", "fp32", (1, 3, 9, 10), seed=3)
         np.testing.assert_array_equal(np.load(y["file"]), np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), "wrap"))
         assert "y: float32 2x3x34x34" in run(*command).out  # the profile's opt
 
@@ -244,7 +247,7 @@ class TestBench:
 
     def test_json(self, run: Run, programs):
         report = json.loads(run("bench", str(programs("circ_pad").plan), "--format", "json").out)
-        assert (report["schema"], report["timing"]["graph_us"]["median"]) == ("aotfactory.run/1", 1.75)
+        assert (report["schema"], report["timing"]["graph_us"]["median"]) == ("aotfactory.executors/1", 1.75)
 
 
 # --- what does not go together ---------------------------------------------------------------------------------------

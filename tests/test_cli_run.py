@@ -9,14 +9,14 @@ import launcher_bundles
 import numpy as np
 import pytest
 
-from aotfactory import tensorrt_api
+from aotfactory.core import cuda
 
-HAS_GPU = tensorrt_api.cuda_device_count() > 0
+HAS_GPU = cuda.cuda_device_count() > 0
 without_gpu = pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
 
 
 def _run(*arguments):
-    command = [sys.executable, "-c", "from aotfactory.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from aotfactory.cli.main import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 

@@ -12,9 +12,9 @@ from building import MODULES, build, edited, load, network, tensor
 from triton.backends.nvidia.compiler import CUDABackend
 from triton.runtime import driver
 
-from aotfactory.arch import PtxIsa, parse_archs
-from aotfactory.compile import Options, compile_network
-from aotfactory.errors import DefinitionError, UsageError
+from aotfactory.compiler.compile import Options, compile_network
+from aotfactory.core.arch import PtxIsa, parse_archs
+from aotfactory.core.errors import DefinitionError, UsageError
 
 MUTANTS = Path(__file__).parent / "mutants"
 COPY = MUTANTS / "copy_ptx.py"
@@ -278,8 +278,8 @@ def test_of_several_compilations_the_chosen_one_is_checked(chosen: int, failed: 
 
 
 def test_names_of_calls_make_file_names() -> None:
-    from aotfactory.compile import variant_id
-    from aotfactory.network import Call, Combination
+    from aotfactory.compiler.compile import variant_id
+    from aotfactory.core.network import Call, Combination
 
     call = Call(name="layer/0 <a>.b", plugin="a::b", attributes={}, inputs=(), outputs=())
     combination = Combination(dtypes=("fp32", "fp16"), formats=("linear", "hwc8"))

@@ -24,20 +24,23 @@ from plan_in_python import execute
 from tensorrt.plugin import _lib
 from test_trtexec import case, check_outputs
 
-from aotfactory import bake as baking
-from aotfactory import bundle as bundles
-from aotfactory import data, engine, provenance, tensorrt_api
-from aotfactory.bake import bake
-from aotfactory.bundle import Bundle
-from aotfactory.catalog import Catalog
-from aotfactory.checks import Check
-from aotfactory.engine import Plan, build_plan
-from aotfactory.errors import AotError, CheckError, DefinitionError, MissingError, UsageError
-from aotfactory.network import Profile
-from aotfactory.plan_options import PlanOptions, require_supported
-from aotfactory.plugin_answers import PluginAnswers
-from aotfactory.symbolic import Constant
-from aotfactory.targets import Request
+from aotfactory.api import bake as baking
+from aotfactory.api.bake import bake
+from aotfactory.compiler import bundle as bundles
+from aotfactory.compiler.bundle import Bundle
+from aotfactory.core.check import Check
+from aotfactory.core.errors import AotError, CheckError, DefinitionError, MissingError, UsageError
+from aotfactory.core.expressions import Constant
+from aotfactory.core.network import Profile
+from aotfactory.executors.inputs import make_input
+from aotfactory.plan import builder
+from aotfactory.plan import record as provenance
+from aotfactory.plan.builder import Plan, build_plan
+from aotfactory.plan.options import PlanOptions, require_supported
+from aotfactory.plan.plugin_answers import PluginAnswers
+from aotfactory.plugins import tensorrt_api
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets.request import TargetOptions
 
 MODES = ("network", "onnx")
 
@@ -198,7 +201,7 @@ def test_missing_tactic(tensorrt):
 def test_missing_combination_is_named(tensorrt, mode, monkeypatch):
     """TensorRT asks for a tactic of `autotune` that the bundle has no kernel for."""
     item = sample("circ_pad")
-    from aotfactory.plugin_answers import PluginAnswers
+    from aotfactory.plan.plugin_answers import PluginAnswers
 
     genuine = PluginAnswers.autotune
 
@@ -243,7 +246,7 @@ def test_options_reach_the_builder(tensorrt):
         ({"optimization_level": 6}, "optimization level 6"),
         ({"workspace": -1}, "workspace of -1 bytes"),
         ({"jit": True, "tactic": 1}, "--tactic is for the bundle's kernels"),
-        ({"shapes": Request(shape={"x": (1, 3, 32, 32)})}, "--shape is for ONNX models"),
+        ({"shapes": TargetOptions(shape={"x": (1, 3, 32, 32)})}, "--shape is for ONNX models"),
     ],
 )
 def test_options_that_contradict_each_other(tensorrt, options, message):
@@ -276,7 +279,7 @@ def test_supported_versions(version):
 def test_timing_caches_are_kept_apart(tensorrt, tmp_path):
     """Two bundles that TensorRT's own cache keys cannot tell apart: same plugin and types, other attributes."""
     first = sample("elementwise_add")
-    second = compiled("elementwise_add", Request(attributes={"block_size": 256}))
+    second = compiled("elementwise_add", TargetOptions(attributes={"block_size": 256}))
     for item in (first, second, first):
         plan_of(item, timing_cache=tmp_path)
     plan_of(sample("circ_pad"), timing_cache=tmp_path)
@@ -343,7 +346,7 @@ def test_builder_that_is_not_there():
 
 
 def test_what_tensorrt_says_is_in_the_error(tensorrt, monkeypatch):
-    monkeypatch.setattr(engine, "add_calls", lambda trt, trtp, definition, network, options: {})
+    monkeypatch.setattr(builder, "add_calls", lambda trt, trtp, definition, network, options: {})
     with pytest.raises(CheckError, match=r"could not build the plan(.|\n)*at least one output"):
         plan_of(sample("circ_pad"))
 
@@ -369,7 +372,7 @@ DYNAMIC = {"min_shape": {"x": (1, 3, 8, 8)}, "opt_shape": {"x": (2, 3, 9, 9)}, "
 
 
 @pytest.mark.parametrize(
-    "request_", [Request(shape={"x": (2, 3, 8, 8)}), Request(**DYNAMIC)], ids=["static", "dynamic"]
+    "request_", [TargetOptions(shape={"x": (2, 3, 8, 8)}), TargetOptions(**DYNAMIC)], ids=["static", "dynamic"]
 )
 @pytest.mark.parametrize("first", [False, True])
 def test_users_model(tensorrt, tmp_path, request_, first):
@@ -398,7 +401,7 @@ def test_users_model(tensorrt, tmp_path, request_, first):
 
 def test_users_model_that_changed(tensorrt, tmp_path):
     path = chain_model(tmp_path / "model.onnx", [2, 3, 8, 8])
-    item = compiled(str(path), Request())
+    item = compiled(str(path), TargetOptions())
     chain_model(path, [2, 3, 8, 8], pads=((1, 1, 1, 1), (2, 2, 2, 2)))
     with pytest.raises(DefinitionError, match="was not compiled for: no call has these attributes"):
         plan_of(item, model=path)
@@ -409,11 +412,11 @@ def test_users_model_that_changed(tensorrt, tmp_path):
     with pytest.raises(
         UsageError, match=r"dimension 3 is 8 in the bundle, 7 in --shape(.|\n)*compile the bundle again"
     ):
-        plan_of(item, model=path, shapes=Request(shape={None: (2, 3, 8, 7)}))
+        plan_of(item, model=path, shapes=TargetOptions(shape={None: (2, 3, 8, 7)}))
     chain_model(path, [3, 8, 8])
     with pytest.raises(UsageError, match="input x has 3 dimensions in the model"):
         plan_of(item, model=path)
-    between = compiled(str(chain_model(path, [2, 3, 8, 8], first=True)), Request())
+    between = compiled(str(chain_model(path, [2, 3, 8, 8], first=True)), TargetOptions())
     chain_model(path, [2, 3, 9, 9], first=True)
     with pytest.raises((DefinitionError, CheckError), match="no call has inputs of these shapes"):
         plan_of(between, model=path)
@@ -426,7 +429,7 @@ def test_users_model_whose_nodes_have_such_names(tensorrt, tmp_path, names):
     for node, name in zip(model.graph.node, names, strict=True):
         node.name = name
     onnx.save(model, path)
-    assert len(plan_of(compiled(str(path), Request()), model=path).kernels) == 2
+    assert len(plan_of(compiled(str(path), TargetOptions()), model=path).kernels) == 2
 
 
 def test_users_model_with_functions(tensorrt, tmp_path):
@@ -438,7 +441,7 @@ def test_users_model_with_functions(tensorrt, tmp_path):
         [onnx.helper.make_node("Twice", ["x"], ["y"], domain="own")], "m", model.graph.input, model.graph.output
     )
     onnx.save(onnx.helper.make_model(graph, functions=[body], opset_imports=opsets), path)
-    assert len(plan_of(compiled(str(path), Request()), model=path).kernels) == 2
+    assert len(plan_of(compiled(str(path), TargetOptions()), model=path).kernels) == 2
 
 
 def test_users_weights_stay_where_they_are(tensorrt, tmp_path):
@@ -447,14 +450,14 @@ def test_users_weights_stay_where_they_are(tensorrt, tmp_path):
     model = onnx.load(path)
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(9, np.float32), "w"))
     onnx.save(model, path, save_as_external_data=True, location="weights", size_threshold=0)
-    item = compiled(str(path), Request())
+    item = compiled(str(path), TargetOptions())
     (tmp_path / "weights").unlink()
     assert len(plan_of(item, model=path).kernels) == 2
 
 
 def test_users_model_that_moved(tensorrt, tmp_path):
     path = chain_model(tmp_path / "model.onnx", [2, 3, 8, 8])
-    item = compiled(str(path), Request())
+    item = compiled(str(path), TargetOptions())
     moved = path.rename(tmp_path / "moved.onnx")
     with pytest.raises(
         UsageError, match=r"cannot read .*model\.onnx: No such file(.|\n)*say where the model is: --model PATH"
@@ -477,12 +480,12 @@ def test_open_dimension_of_another_input(tensorrt, tmp_path):
     ]
     path = tmp_path / "model.onnx"
     onnx.save(gs.export_onnx(gs.Graph(nodes, [x, z], [y, w], opset=17), do_type_check=False), path)
-    item = compiled(str(path), Request(shape={"z": (2, 4)}))
+    item = compiled(str(path), TargetOptions(shape={"z": (2, 4)}))
     with pytest.raises(UsageError, match=r"input z: dimension 0 is open(.|\n)*--shape z="):
         plan_of(item, model=path)
     with pytest.raises(UsageError, match=r"--shape: .*model\.onnx has no input 'a'"):
-        plan_of(item, model=path, shapes=Request(shape={"a": (1,)}))
-    shapes = Request(min_shape={"z": (1, 4)}, opt_shape={"z": (2, 4)}, max_shape={"z": (3, 4)})
+        plan_of(item, model=path, shapes=TargetOptions(shape={"a": (1,)}))
+    shapes = TargetOptions(min_shape={"z": (1, 4)}, opt_shape={"z": (2, 4)}, max_shape={"z": (3, 4)})
     assert read_plan(plan_of(item, model=path, shapes=shapes).data)["points"] == {"z_0": [1, 2, 3]}
 
 
@@ -491,7 +494,7 @@ def test_input_of_unknown_rank(tensorrt, tmp_path):
     model = onnx.load(path)
     model.graph.input[0].type.tensor_type.ClearField("shape")
     onnx.save(model, path)
-    item = compiled(str(path), Request(shape={"x": (2, 3, 8, 8)}))
+    item = compiled(str(path), TargetOptions(shape={"x": (2, 3, 8, 8)}))
     assert plan_of(item, model=path).inputs == {"x": Profile.static((2, 3, 8, 8))}
 
 
@@ -628,9 +631,9 @@ def test_jit_plans_are_right(name, mode, tmp_path):
 def test_users_model_is_right(tmp_path):
     """At shapes that are neither end of the profile nor its opt."""
     model = chain_model(tmp_path / "model.onnx", ["N", 3, "H", "W"], first=True)
-    item = compiled(str(model), Request(**DYNAMIC), portable=True)
-    path = bake(item.path, options=PlanOptions(mode="onnx", shapes=Request(**DYNAMIC))).path
-    x = data.make("x", "fp32", (3, 3, 11, 13))
+    item = compiled(str(model), TargetOptions(**DYNAMIC), portable=True)
+    path = bake(item.path, options=PlanOptions(mode="onnx", shapes=TargetOptions(**DYNAMIC))).path
+    x = make_input("x", "fp32", (3, 3, 11, 13))
     y = np.pad(np.maximum(x, 0), ((0, 0), (0, 0), (1, 1), (1, 1)), "wrap")
     check_outputs(execute(path.read_bytes(), {"x": x}), {"y": np.pad(y, ((0, 0), (0, 0), (1, 1), (1, 1)), "wrap")})
 
@@ -648,7 +651,7 @@ def test_options_and_documentation_agree():
 
 
 def test_rebased_expressions_of_all_samples_are_exact():
-    from aotfactory.rebase import dimension, over_inputs
+    from aotfactory.core.dimensions import dimension, over_inputs
 
     for name in SHAPES:
         bundle: Bundle = sample(name).bundle

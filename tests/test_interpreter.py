@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from building import MODULES, build, edited, load, network, tensor
 
-from aotfactory import symbolic
-from aotfactory.compile import Result
-from aotfactory.errors import CheckError
-from aotfactory.network import Network
-from aotfactory.network_builder import NetworkBuilder
-from aotfactory.run import interpreted, interpreter
-from aotfactory.symbolic import Constant, Op, Symbol, operation
+from aotfactory.compiler.compile import CompiledVariant
+from aotfactory.core import expressions
+from aotfactory.core.errors import CheckError
+from aotfactory.core.expressions import Constant, Op, Symbol, operation
+from aotfactory.core.network import Network
+from aotfactory.executors.interpreter import check as interpreter
+from aotfactory.executors.interpreter import kernel as interpreted
+from aotfactory.targets.network_builder import NetworkBuilder
 
 COPY_PTX = Path(__file__).parent / "mutants" / "copy_ptx.py"
 DOUBLE = MODULES / "double.py"
@@ -62,7 +63,7 @@ def test_variants_that_differ_in_architecture_alone_run_once(monkeypatch: pytest
     assert outcomes == {f"double.{a}.fp32-fp32.t{t}": str(t) for a in ("sm_80", "sm_90", "portable") for t in (1, 2)}
 
 
-def tampered(result: Result, **changes: object) -> Result:
+def tampered(result: CompiledVariant, **changes: object) -> CompiledVariant:
     assert result.variant is not None
     return replace(result, id=f"{result.id} {changes}", variant=replace(result.variant, **changes))  # type: ignore[arg-type]
 
@@ -426,7 +427,7 @@ def test_expressions_reach_the_worker_as_json() -> None:
     assert made is not None
     job = interpreter._job(build(made, interpret=False, tactic=2).results[0])
     again = json.loads(json.dumps(job))
-    assert symbolic.from_json(again["extra_args"][0]) == operation(Op.PROD, Symbol("N"), 48)
+    assert expressions.from_json(again["extra_args"][0]) == operation(Op.PROD, Symbol("N"), 48)
     assert again["dtypes"] == ["fp32", "fp32"]
     assert again["tactic"] == 2
     assert again["compilations"][0]["metadata"]["num_warps"] == 1

@@ -10,8 +10,8 @@ import pytest
 from building import MODULES, Built, build, load, network, tensor
 from triton import knobs
 
-from aotfactory.errors import DefinitionError
-from aotfactory.kernel import aot_kernel
+from aotfactory.core.errors import DefinitionError
+from aotfactory.plugins.aot_kernel import aot_kernel
 
 SOURCES = load(MODULES / "arguments.py")
 DYNAMIC = "N=1/3/9 48"

@@ -23,12 +23,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aotfactory import compile as compiler
-from aotfactory import data, dtypes, modules, network_builder
-from aotfactory.arch import parse_archs
-from aotfactory.errors import AotError
-from aotfactory.network import NetworkInput, Profile
-from aotfactory.network_builder import plugin_call
+from aotfactory.compiler import compile as compiler
+from aotfactory.core import dimensions, dtypes
+from aotfactory.core.arch import parse_archs
+from aotfactory.core.errors import AotError
+from aotfactory.core.network import NetworkInput, Profile
+from aotfactory.executors.inputs import make_input
+from aotfactory.plugins import loader
+from aotfactory.targets import network_builder
+from aotfactory.targets.network_builder import plugin_call
 
 KERNELS = Path(__file__).parent.parent / "kernels"
 TYPES = ("fp32", "fp16", "bf16", "int8", "int32")
@@ -38,7 +41,7 @@ SETTINGS = settings(
 
 
 def kernel_module(name: str) -> Any:
-    return modules.load(str(KERNELS / f"{name}.py"))
+    return loader.load(str(KERNELS / f"{name}.py"))
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,13 @@ def exact_bf16() -> Any:
 
 def run(name: str, x: np.ndarray, case: Case, **attributes: Any) -> dict[int, list[np.ndarray]]:
     """The outputs of every tactic, in Triton's interpreter, from buffers of exactly their size."""
-    from aotfactory.run import interpreted
+    from aotfactory.executors.interpreter import kernel as interpreted
 
     network = network_of(name, dtypes.of_array(x.dtype).name, case, attributes)
     call = network.calls[0]
     plugin = plugin_call(network, call)
     tactics = next(t for c, t in plugin.combinations() if c == plugin.combination)
-    symbols = data.bind(network, {"x": x.shape})
+    symbols = dimensions.bind(network, {"x": x.shape})
     found = {}
     for tactic in tactics:
         fake = [{"metadata": {"name": "entry", "num_warps": 4, "shared": 0}, "ptx": ""}]
@@ -139,7 +142,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def values(dtype: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    return data.make("x", dtype, shape, kind="adversarial", seed=seed)
+    return make_input("x", dtype, shape, kind="adversarial", seed=seed)
 
 
 @st.composite

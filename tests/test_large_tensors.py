@@ -4,17 +4,17 @@
 import numpy as np
 import pytest
 
-from aotfactory import build
-from aotfactory.arch import parse_archs
-from aotfactory.compile import Options
-from aotfactory.run.launcher import run_launcher
-from aotfactory.targets import Request
+from aotfactory.api import build
+from aotfactory.compiler.compile import Options
+from aotfactory.core.arch import parse_archs
+from aotfactory.executors.native.launcher import run_launcher
+from aotfactory.targets.request import TargetOptions
 
 pytestmark = [pytest.mark.gpu, pytest.mark.launcher, pytest.mark.slow]
 
 
 def _run(tmp_path, recipe, dtype, array):
-    request = Request(shape={"x": array.shape}, dtype={None: dtype})
+    request = TargetOptions(shape={"x": array.shape}, dtype={None: dtype})
     options = Options(archs=parse_archs("native"))
     report = build.build_bundle(recipe, request=request, options=options, out=tmp_path, interpret=False)
     assert report.path is not None, report.failed

@@ -17,11 +17,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from aotfactory import symbolic
-from aotfactory.errors import CheckError, DefinitionError, MissingError, UsageError
-from aotfactory.run import cmake
-from aotfactory.run.launcher import LaunchResult, build_launcher, run_launcher
-from aotfactory.run.process import run_command
+from aotfactory.core import expressions
+from aotfactory.core.errors import CheckError, DefinitionError, MissingError, UsageError
+from aotfactory.executors.native import cmake
+from aotfactory.executors.native.launcher import LaunchResult, build_launcher, run_launcher
+from aotfactory.executors.native.process import run_command
 
 pytestmark = pytest.mark.launcher
 
@@ -125,7 +125,7 @@ class TestEvaluation:
             """The value; an error if it, or one on the way to it, is undefined or outside int64."""
             for operand in tree[1:] if isinstance(tree, list) else []:
                 value_of(operand)
-            value = symbolic.from_json(tree).evaluate(symbols)
+            value = expressions.from_json(tree).evaluate(symbols)
             if not -(2**63) <= value < 2**63:
                 raise DefinitionError("outside int64")
             return value
@@ -133,7 +133,7 @@ class TestEvaluation:
         def tree(depth: int) -> Any:
             if depth == 0 or rng.random() < 0.2:
                 return rng.choice([*symbols, rng.randint(-9, 9), rng.randint(-(2**40), 2**40)])
-            return [rng.choice(list(symbolic.Op)).value, tree(depth - 1), tree(depth - 1)]
+            return [rng.choice(list(expressions.Op)).value, tree(depth - 1), tree(depth - 1)]
 
         while len(kept) < 3000:
             expression = tree(rng.randint(1, 6))

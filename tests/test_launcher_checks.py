@@ -10,8 +10,9 @@ import launcher_bundles as bundles
 import numpy as np
 import pytest
 
-from aotfactory.errors import CheckError, DefinitionError, MissingError, UsageError
-from aotfactory.run.launcher import LaunchResult, Timing, build_launcher, run_launcher
+from aotfactory.core.errors import CheckError, DefinitionError, MissingError, UsageError
+from aotfactory.executors.native.launcher import LaunchResult, build_launcher, run_launcher
+from aotfactory.executors.native.program import Timing
 
 pytestmark = pytest.mark.launcher
 

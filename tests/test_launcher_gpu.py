@@ -12,8 +12,9 @@ import launcher_bundles as bundles
 import numpy as np
 import pytest
 
-from aotfactory.errors import CheckError, DefinitionError, MissingError
-from aotfactory.run.launcher import LaunchResult, Timing, run_launcher
+from aotfactory.core.errors import CheckError, DefinitionError, MissingError
+from aotfactory.executors.native.launcher import LaunchResult, run_launcher
+from aotfactory.executors.native.program import Timing
 
 pytestmark = pytest.mark.launcher
 

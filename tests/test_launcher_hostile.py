@@ -12,8 +12,8 @@ from typing import Any
 import launcher_bundles as bundles
 import pytest
 
-from aotfactory.errors import DefinitionError
-from aotfactory.run.launcher import build_launcher, run_launcher
+from aotfactory.core.errors import DefinitionError
+from aotfactory.executors.native.launcher import build_launcher, run_launcher
 
 pytestmark = pytest.mark.launcher
 

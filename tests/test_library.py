@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from library_checks import CHECKS, NAMES, TYPES, Sizes, catalog, default_sizes, network_of, recipe_of
 
-from aotfactory import compile as compiler
-from aotfactory import network_builder
-from aotfactory.arch import parse_archs
-from aotfactory.errors import AotError, UsageError
-from aotfactory.network import NetworkInput, Profile
+from aotfactory.compiler import compile as compiler
+from aotfactory.core.arch import parse_archs
+from aotfactory.core.errors import AotError, UsageError
+from aotfactory.core.network import NetworkInput, Profile
+from aotfactory.targets import network_builder
 
 tuned_for_newer_triton = pytest.mark.skipif(
     metadata.version("triton").startswith("3.5."), reason="Triton 3.5 allocates registers and converts fp8 otherwise"

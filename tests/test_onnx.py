@@ -13,11 +13,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from small_definitions import Definitions, changed
 
-from aotfactory import data
-from aotfactory.catalog import Catalog
-from aotfactory.errors import AotError, UsageError
-from aotfactory.network import Network, Range
-from aotfactory.targets import Request, resolve
+from aotfactory.core import dimensions
+from aotfactory.core.errors import AotError, UsageError
+from aotfactory.core.network import Network, Range
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets.request import TargetOptions
+from aotfactory.targets.resolve import resolve
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def load(
     graph = helper.make_graph(nodes, "g", inputs, [nowhere(output)], initializers, value_info=value_info)
     path = directory / "model.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
-    return resolve(str(path), Catalog([str(pad.path)]), Request(**options))
+    return resolve(str(path), Catalog([str(pad.path)]), TargetOptions(**options))
 
 
 def shapes(network: Network) -> dict[str, str]:
@@ -104,7 +105,7 @@ class TestPluginNodes:
                        min_shape={"x": (1, 8)}, max_shape={"x": (1, 64)})  # fmt: skip
         assert shapes(network) == {"x": "1xW", "a": "1xW+2", "b": "1xW+2", "y": "1xW+4"}
         # Only a plain dimension says what its symbol is.
-        assert data.bind(network, {"x": (1, 20), "b": (1, 22)}) == {"W": 20}
+        assert dimensions.bind(network, {"x": (1, 20), "b": (1, 22)}) == {"W": 20}
 
     def test_shapes_are_inferred_anew_after_each(self, tmp_path: Path, pad: Definitions) -> None:
         before, between = helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Relu", ["b"], ["c"])
@@ -148,7 +149,7 @@ class TestPluginNodes:
         )
         opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
         onnx.save(helper.make_model(graph, functions=[body], opset_imports=opsets), tmp_path / "m.onnx")
-        network = resolve(str(tmp_path / "m.onnx"), Catalog([str(pad.path)]), Request())
+        network = resolve(str(tmp_path / "m.onnx"), Catalog([str(pad.path)]), TargetOptions())
         assert shapes(network) == {"x": "1x8", "y": "1x10"}
 
 
@@ -271,12 +272,12 @@ class TestProblems:
     def test_not_a_model(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "bad.onnx").write_bytes(content)
         with pytest.raises(UsageError, match="is not an ONNX model"):
-            resolve(str(tmp_path / "bad.onnx"), Catalog(), Request())
+            resolve(str(tmp_path / "bad.onnx"), Catalog(), TargetOptions())
 
     def test_a_directory(self, tmp_path: Path) -> None:
         (tmp_path / "dir.onnx").mkdir()
         with pytest.raises(UsageError, match=r"cannot read .*: Is a directory"):
-            resolve(str(tmp_path / "dir.onnx"), Catalog(), Request())
+            resolve(str(tmp_path / "dir.onnx"), Catalog(), TargetOptions())
 
 
 def test_the_definitions_mistakes_are_told_for_onnx_too(tmp_path: Path) -> None:

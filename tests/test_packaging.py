@@ -22,7 +22,7 @@ FIND_KERNELS = (
     "import aotfactory.kernels as k, pkgutil\n"
     "print(*k.__path__)\nprint(*sorted(m.name for m in pkgutil.iter_modules(k.__path__)))"
 )
-STUBS = [f"aotfactory/stubs/{name}.so.11" for name in ("libnvinfer", "libnvinfer_plugin", "libnvonnxparser")]
+STUBS = [f"aotfactory/plugins/stubs/{name}.so.11" for name in ("libnvinfer", "libnvinfer_plugin", "libnvonnxparser")]
 
 
 def kernel_names() -> list[str]:
@@ -82,7 +82,7 @@ class TestWheel:
         required = re.findall(r"^Requires-Dist: ([\w-]+)(?!.*extra ==)", metadata, re.MULTILINE)
         assert {"tensorrt-cu13-bindings", "tensorrt-lean-cu13-libs", "triton", "numpy"} <= set(required)
         assert not {"torch", "tensorrt", "tensorrt-cu13"} & set(required)
-        assert "aotfactory = aotfactory.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
+        assert "aotfactory = aotfactory.cli.main:main" in archive.read(f"{info}/entry_points.txt").decode()
         assert f"{info}/licenses/LICENSE" in archive.namelist()
 
     def test_installed_elsewhere(self, wheel: Path, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ class TestWheel:
 
     def test_build_without_a_compiler_leaves_the_stubs_out(self, tmp_path: Path) -> None:
         names = zipfile.ZipFile(build_wheel(tmp_path, PATH="", CC="")).namelist()
-        assert "aotfactory/stubs/stubs.c" in names
+        assert "aotfactory/plugins/stubs/stubs.c" in names
         assert not [name for name in names if ".so" in name]
 
 

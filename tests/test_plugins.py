@@ -14,19 +14,19 @@ import numpy as np
 import pytest
 from small_definitions import SOURCE, Definitions, changed
 
-from aotfactory import modules, plugins
-from aotfactory.arch import parse_archs
-from aotfactory.build import Report, build_bundle
-from aotfactory.catalog import Catalog
-from aotfactory.compile import Options
-from aotfactory.errors import AotError, DefinitionError, UsageError
-from aotfactory.targets import Request
+from aotfactory.api.build import Report, build_bundle
+from aotfactory.compiler.compile import Options
+from aotfactory.core.arch import parse_archs
+from aotfactory.core.errors import AotError, DefinitionError, UsageError
+from aotfactory.plugins import definitions, loader, registry
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets.request import TargetOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def build(definitions: Definitions, attributes: dict[str, Any] | None = None) -> Report:
-    request = Request(
+    request = TargetOptions(
         min_shape={None: (1, 64)},
         max_shape={None: (8, 64)},
         attributes={"scale": "1"} if attributes is None else attributes,
@@ -316,8 +316,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
 @pytest.fixture
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without torch, whatever this one has."""
-    origin = modules._origin
-    monkeypatch.setattr(modules, "_origin", lambda name: None if name == "torch" else origin(name))
+    origin = loader._origin
+    monkeypatch.setattr(loader, "_origin", lambda name: None if name == "torch" else origin(name))
     for name in [n for n in sys.modules if n.partition(".")[0] == "torch"]:
         monkeypatch.delitem(sys.modules, name)
 
@@ -386,9 +386,9 @@ def test_a_wrong_attribute_is_a_usage_error(kind: str, given: dict[str, Any], me
 
 def test_an_unknown_plugin_is_told_with_those_that_are_there(tmp_path: Path) -> None:
     definitions = Definitions(tmp_path)
-    plugins.load(str(definitions.path))
+    loader.load(str(definitions.path))
     with pytest.raises(UsageError, match="no plugin 'mine::nothing' is registered") as caught:
-        plugins.find("mine::nothing")
+        definitions.find("mine::nothing")
     assert definitions.id in str(caught.value.hint)
 
 
@@ -411,26 +411,26 @@ class TestLoading:
         link.symlink_to(tmp_path)
         monkeypatch.chdir(tmp_path)
         specs = [str(definitions.path), definitions.path.name, str(link / definitions.path.name), definitions.path.stem]
-        assert len({id(plugins.load(spec)) for spec in specs}) == 1
+        assert len({id(loader.load(spec)) for spec in specs}) == 1
 
     def test_a_function_registers_and_is_called_once(self, tmp_path: Path) -> None:
         body = "".join(f"    {line}\n" for line in SOURCE.splitlines())
         definitions = Definitions(tmp_path, f"def setup():\n{body}")
         for spec in (f"{definitions.path}:setup", os.path.relpath(definitions.path) + ":setup"):
             Catalog([spec])
-        assert plugins.find(definitions.id).function("aot_impl")
+        assert definitions.find(definitions.id).function("aot_impl")
 
     def test_an_exception_in_the_function_has_its_line(self, tmp_path: Path) -> None:
         definitions = Definitions(tmp_path, "def setup():\n    raise KeyError('x')  # HERE\n")
         with pytest.raises(DefinitionError, match=r"setup\(\): KeyError: 'x'") as caught:
-            plugins.load(f"{definitions.path}:setup")
+            loader.load(f"{definitions.path}:setup")
         assert caught.value.where == definitions.here
 
     def test_a_directory(self, tmp_path: Path) -> None:
         made = [Definitions(tmp_path), Definitions(tmp_path)]
         (tmp_path / "_private.py").write_text("raise RuntimeError")
         assert Catalog([str(tmp_path)]).sources == sorted(str(d.path) for d in made)
-        assert {d.id for d in made} <= set(plugins.registered())
+        assert {d.id for d in made} <= set(registry.registered())
 
     def test_a_dotted_name_in_the_current_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         package = tmp_path / "mypackage_dotted"
@@ -438,35 +438,35 @@ class TestLoading:
         (package / "__init__.py").touch()
         definitions = Definitions(package, f"from . import __name__ as parent\n{SOURCE}")
         monkeypatch.chdir(tmp_path)
-        module = plugins.load(f"mypackage_dotted.{definitions.path.stem}")
+        module = loader.load(f"mypackage_dotted.{definitions.path.stem}")
         # By its path it is the same module, with relative imports that work.
-        assert plugins.load(str(definitions.path)) is module
+        assert loader.load(str(definitions.path)) is module
 
     def test_a_file_in_a_package_has_relative_imports(self, tmp_path: Path) -> None:
         package = tmp_path / "mypackage_relative"
         package.mkdir()
         (package / "__init__.py").write_text("VALUE = 1\n")
         definitions = Definitions(package, f"from . import VALUE\n{SOURCE}")
-        assert plugins.load(str(definitions.path)).__name__ == f"mypackage_relative.{definitions.path.stem}"
+        assert loader.load(str(definitions.path)).__name__ == f"mypackage_relative.{definitions.path.stem}"
 
     def test_siblings_can_be_imported_and_are_not_loaded_twice(self, tmp_path: Path) -> None:
         sibling = Definitions(tmp_path)
         other = Definitions(tmp_path, f"import {sibling.path.stem}\n{SOURCE}")
         Catalog([str(other.path), str(sibling.path)])
-        assert {sibling.id, other.id} <= set(plugins.registered())
+        assert {sibling.id, other.id} <= set(registry.registered())
 
     def test_a_mistake_in_a_sibling_is_told_there(self, tmp_path: Path) -> None:
         sibling = Definitions(tmp_path, "def helper():\n    raise KeyError('x')  # HERE\n")
         other = Definitions(tmp_path, f"from {sibling.path.stem} import helper\nhelper()\n")
         with pytest.raises(DefinitionError, match="KeyError: 'x'") as caught:
-            plugins.load(str(other.path))
+            loader.load(str(other.path))
         assert caught.value.where == sibling.here
 
     def test_a_file_does_not_take_the_place_of_a_module(self, tmp_path: Path) -> None:
         path = tmp_path / "colorsys.py"
         path.write_text("MINE = True\n")
-        assert plugins.load(str(path)).MINE
-        assert plugins.load(str(path)) is plugins.load(str(path))
+        assert loader.load(str(path)).MINE
+        assert loader.load(str(path)) is definitions.load(str(path))
         import colorsys
 
         assert not hasattr(colorsys, "MINE")
@@ -476,9 +476,9 @@ class TestLoading:
         path = tmp_path / name
         path.write_text("raise RuntimeError('boom')\n")
         with pytest.raises(DefinitionError, match="boom"):
-            plugins.load(str(path))
+            loader.load(str(path))
         path.write_text("VALUE = 'mended'\n")
-        assert plugins.load(str(path)).VALUE == "mended"
+        assert loader.load(str(path)).VALUE == "mended"
 
     @pytest.mark.parametrize(
         ("spec", "message"),
@@ -504,7 +504,7 @@ class TestLoading:
         definitions = Definitions(tmp_path, "import no_such_dependency  # HERE\n")
         sys.path.append(str(tmp_path))
         with pytest.raises(DefinitionError, match="No module named 'no_such_dependency'") as caught:
-            plugins.load(definitions.path.stem)
+            loader.load(definitions.path.stem)
         assert caught.value.where == definitions.here
 
 
@@ -516,7 +516,7 @@ class TestCatalog:
         catalog.load_all()
         assert found is not None
         assert catalog.find("elementwise_add") is found
-        assert plugins.load(str(path)).__name__ == "aotfactory.kernels.elementwise_add"
+        assert loader.load(str(path)).__name__ == "aotfactory.kernels.elementwise_add"
         assert catalog.problems == []
 
     def test_the_users_recipe_comes_first(self, tmp_path: Path) -> None:
@@ -573,7 +573,7 @@ RECIPE = Recipe(
 def test_a_copy_of_a_shipped_kernel_leaves_that_one_out(tmp_path: Path) -> None:
     (tmp_path / "my_pad.py").write_text((ROOT / "kernels" / "circ_pad.py").read_text("utf-8"), "utf-8")
     code = (
-        "from aotfactory.catalog import Catalog\n"
+        "from aotfactory.plugins.catalog import Catalog\n"
         "catalog = Catalog(['my_pad.py'])\n"
         "catalog.load_all()\n"
         "print(catalog.find('circ_pad').reference.__code__.co_filename)\n"

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from building import MODULES, load
 
-from aotfactory import dtypes, plugins, protocol
-from aotfactory.errors import DefinitionError
-from aotfactory.network import Combination, Range
-from aotfactory.protocol import PluginCall, trt
-from aotfactory.symbolic import Constant, Expr, Symbol, parse
+from aotfactory.core import dtypes
+from aotfactory.core.errors import DefinitionError
+from aotfactory.core.expressions import Constant, Expr, Symbol, parse
+from aotfactory.core.network import Combination, Range
+from aotfactory.plugins import attributes, definitions, plugin_call
+from aotfactory.plugins.plugin_call import PluginCall, trt
 
 load(MODULES / "recorded.py")
 recorded: Any = __import__("sys").modules["recorded"]
@@ -30,7 +31,7 @@ def seen() -> list[dict[str, Any]]:
 
 
 def call(name: str, *inputs: tuple[str, tuple[Expr, ...]], ranges: Any = RANGES, **attributes: Any) -> PluginCall:
-    return PluginCall(plugins.find(f"recorded::{name}"), attributes, list(inputs), ranges)
+    return PluginCall(definitions.find(f"recorded::{name}"), attributes, list(inputs), ranges)
 
 
 ATTRIBUTES = {"gain": 0.5, "count": 3, "mode": "edge", "on": True, "pads": np.array([1, 2], np.int32)}
@@ -39,7 +40,7 @@ INPUTS = ("fp32", (N, Constant(3))), ("fp16", (Constant(2), Constant(5)))
 
 def test_all_attributes_arrive_in_the_registers_order_with_their_types(seen: list[dict[str, Any]]) -> None:
     given = dict(reversed(ATTRIBUTES.items()))
-    values = plugins.attribute_values(plugins.find("recorded::attributes"), given)
+    values = attributes.attribute_values(definitions.find("recorded::attributes"), given)
     made = call("attributes", *INPUTS, **values)
     combination, tactics = made.combinations()[0]
     made.kernel(combination, tactics[-1])
@@ -182,7 +183,7 @@ def test_mistakes_of_an_aot_impl_and_what_comes_after(which: str, message: str) 
     with pytest.raises(DefinitionError, match=message) as caught:
         made.kernel(*default(made))
     assert re.search(r"recorded\.py:\d+", str(caught.value))
-    assert protocol._tensor.SymIntExpr._exprBuilder is None
+    assert plugin_call._tensor.SymIntExpr._exprBuilder is None
     assert trt.DimsExprs.__name__ == "DimsExprs"
     good = call("returns", ("fp32", (N,)), which="good")
     assert good.kernel(*default(good)).extra_args == (N,)
@@ -219,7 +220,7 @@ def test_dimensions_know_their_divisor_over_the_profile() -> None:
 
 
 def test_every_operation_of_tensorrt_is_known() -> None:
-    assert set(protocol.OPERATIONS) == set(trt.DimensionOperation.__members__)
+    assert set(plugin_call.OPERATIONS) == set(trt.DimensionOperation.__members__)
 
 
 def test_a_type_that_kernels_cannot_take_is_refused() -> None:

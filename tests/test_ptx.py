@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ptx_samples import NVRTC, POINTER, copying, elementwise, module, product
 
-from aotfactory import ptxas
-from aotfactory.arch import PORTABLE, PtxIsa, parse_archs
-from aotfactory.calling_convention import check_shared, fit, plain_target
-from aotfactory.errors import CheckError, DefinitionError, MissingError
-from aotfactory.ptx import parse_module
-from aotfactory.ptxas import assemble, compiler_isa
+from aotfactory.compiler import ptxas
+from aotfactory.compiler.calling_convention import check_shared, fit, plain_target
+from aotfactory.compiler.ptx import parse_module
+from aotfactory.compiler.ptxas import assemble, compiler_isa
+from aotfactory.core.arch import PORTABLE, PtxIsa, parse_archs
+from aotfactory.core.errors import CheckError, DefinitionError, MissingError
 
 BASE = PtxIsa(8, 0)
 

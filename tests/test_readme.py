@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from small_definitions import SOURCE
 
-from aotfactory import tensorrt_api
-from aotfactory.cli import app
-from aotfactory.errors import AotError
+from aotfactory.cli.main import app
+from aotfactory.core.errors import AotError
+from aotfactory.plugins import tensorrt_api
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = {name: (ROOT / name).read_text("utf-8") for name in ("README.md", "docs/writing-kernels.md")}
@@ -35,7 +35,7 @@ def commands(text: str) -> list[str]:
 
 
 def run(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-c", "from aotfactory.cli import main; main()", *shlex.split(command)[1:]]
+    words = [sys.executable, "-c", "from aotfactory.cli.main import main; main()", *shlex.split(command)[1:]]
     env = {**os.environ, "COLUMNS": "80"}
     return subprocess.run(words, cwd=directory, env=env, capture_output=True, text=True, check=False)
 

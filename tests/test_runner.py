@@ -14,13 +14,14 @@ import pytest
 from doubles.samples import SHAPES, sample
 from test_trtexec import case, check_outputs
 
-from aotfactory import checks, tensorrt_api
-from aotfactory.bake import bake
-from aotfactory.errors import CheckError, DefinitionError, MissingError, UsageError
-from aotfactory.plan_file import PlanFile
-from aotfactory.plan_options import PlanOptions
-from aotfactory.run.launcher import Timing
-from aotfactory.run.runner import RunnerOptions, build_runner, run_runner
+from aotfactory.api.bake import bake
+from aotfactory.core import check as checks
+from aotfactory.core import cuda
+from aotfactory.core.errors import CheckError, DefinitionError, MissingError, UsageError
+from aotfactory.executors.native.program import Timing
+from aotfactory.executors.native.runner import RunnerOptions, build_runner, run_runner
+from aotfactory.plan.options import PlanOptions
+from aotfactory.plan.plan_file import PlanFile
 
 pytestmark = pytest.mark.launcher
 
@@ -68,7 +69,7 @@ def report(tmp_path, status="passed", checks=()):
     y = {"name": "y", "dtype": "bf16", "shape": [3], "file": str(tmp_path / "y.npy")}
     libraries = ["/lib/libcuda.so.1", "/lib/libnvinfer.so.11"]
     return {
-        "schema": "aotfactory.run/1",
+        "schema": "aotfactory.executors/1",
         "status": status,
         "checks": list(checks),
         "inputs": [],
@@ -108,24 +109,29 @@ def test_failed_check(fake, tmp_path):
     ("said", "code", "kind", "message"),
     [
         (
-            {"schema": "aotfactory.run/1", "status": "error", "error": "bad plan", "exit_code": 1},
+            {"schema": "aotfactory.executors/1", "status": "error", "error": "bad plan", "exit_code": 1},
             1,
             CheckError,
             "bad plan",
         ),
         (
-            {"schema": "aotfactory.run/1", "status": "error", "error": "no input", "exit_code": 2},
+            {"schema": "aotfactory.executors/1", "status": "error", "error": "no input", "exit_code": 2},
             2,
             UsageError,
             "no input",
         ),
         (
-            {"schema": "aotfactory.run/1", "status": "error", "error": "no GPU", "exit_code": 3},
+            {"schema": "aotfactory.executors/1", "status": "error", "error": "no GPU", "exit_code": 3},
             3,
             MissingError,
             "no GPU",
         ),
-        ({"schema": "aotfactory.run/1", "status": "error", "error": "odd", "exit_code": 4}, 4, DefinitionError, "odd"),
+        (
+            {"schema": "aotfactory.executors/1", "status": "error", "error": "odd", "exit_code": 4},
+            4,
+            DefinitionError,
+            "odd",
+        ),
         ({"schema": "other"}, 0, CheckError, "something else"),
         ("", 7, CheckError, r"gave exit code 7(.|\n)*last words"),
         ("", 139, CheckError, "died of SIGSEGV"),
@@ -168,7 +174,7 @@ def test_usage_errors(runner, arguments):
 
 @pytest.mark.runner
 def test_no_gpu_is_said(runner, damaged):
-    if tensorrt_api.cuda_device_count():
+    if cuda.cuda_device_count():
         pytest.skip("this machine has a GPU")
     with pytest.raises(MissingError, match=r"libcuda|no.*GPU|device"):
         run_runner(damaged, options=RunnerOptions(program=runner, lean=True))

@@ -15,9 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aotfactory.errors import DefinitionError
-from aotfactory.proofs import Interval, bounds, divisor, prove_within
-from aotfactory.symbolic import (
+from aotfactory.core.errors import DefinitionError
+from aotfactory.core.expressions import (
     MAX_DEPTH,
     MAX_SIZE,
     Constant,
@@ -29,6 +28,7 @@ from aotfactory.symbolic import (
     operation,
     parse,
 )
+from aotfactory.core.proofs import Interval, bounds, divisor, prove_within
 
 NAMES = ("N", "H", "W")
 PROFILE = {"N": Interval(1, 8), "H": Interval(1, 4096), "W": Interval(1, 4096)}

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from small_definitions import SOURCE, Definitions, changed
 
-from aotfactory.catalog import Catalog
-from aotfactory.errors import AotError, UsageError
-from aotfactory.network import Network, Range
-from aotfactory.targets import Request, parse_shape, resolve
+from aotfactory.core.errors import AotError, UsageError
+from aotfactory.core.network import Network, Range
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets.request import TargetOptions, parse_shape
+from aotfactory.targets.resolve import resolve
 
 ONE = """
 from aotfactory.recipe import Input, Recipe
@@ -50,7 +51,7 @@ def resolver(directory: Path, source: str, *, by_id: bool = False) -> Resolve:
     name = definitions.path.stem
     definitions.path.write_text(definitions.path.read_text("utf-8").replace("RECIPE_NAME", name), "utf-8")
     catalog = Catalog([str(definitions.path)])
-    return lambda **options: resolve(definitions.id if by_id else name, catalog, Request(**options))
+    return lambda **options: resolve(definitions.id if by_id else name, catalog, TargetOptions(**options))
 
 
 @pytest.fixture
@@ -196,7 +197,7 @@ class TestTargets:
         assert one(attributes={"scale": "5"}).calls[0].attributes == {"scale": 5}
 
     def test_a_shipped_plugin_by_its_id(self) -> None:
-        network = resolve("aotfactory::circ_pad", Catalog(), Request())
+        network = resolve("aotfactory::circ_pad", Catalog(), TargetOptions())
         assert (network.name, network.target) == ("circ_pad", "aotfactory::circ_pad")
 
     @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ class TestTargets:
     )
     def test_what_is_not_there(self, target: str, message: str) -> None:
         with pytest.raises(UsageError, match=message):
-            resolve(target, Catalog(), Request())
+            resolve(target, Catalog(), TargetOptions())
 
 
 @pytest.mark.parametrize("text", ["1", "1x3x32x32", "0x5", "2147483647"])

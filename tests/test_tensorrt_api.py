@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from aotfactory import stubs
-from aotfactory.errors import MissingError
+from aotfactory.core.errors import MissingError
+from aotfactory.plugins import stubs
 
 LOAD = "from aotfactory import tensorrt_api as api\nloaded = api.load()\n"
 
@@ -119,7 +119,9 @@ class TestCompileOnly:
 
     @pytest.mark.parametrize("ask", ["api.require_builder()", "loaded.trt.Builder(loaded.trt.Logger())"])
     def test_a_builder_is_refused_with_the_remedy(self, ask: str) -> None:
-        code = f"from aotfactory.errors import MissingError\ntry:\n    {ask}\nexcept MissingError as e:\n    print(e)"
+        code = (
+            f"from aotfactory.core.errors import MissingError\ntry:\n    {ask}\nexcept MissingError as e:\n    print(e)"
+        )
         out = succeed(LOAD + code)
         assert "TensorRT's builder is not on this machine" in out
         assert 'pip install "aotfactory[tensorrt]"' in out
@@ -294,7 +296,7 @@ class TestStubs:
         start = tmp_path / "start"
         code = f"""
             import pathlib, time
-            from aotfactory.stubs import stub_directory
+            from aotfactory.plugins.stubs import stub_directory
             print("ready", flush=True)
             while not pathlib.Path({str(start)!r}).exists():
                 time.sleep(0.001)

@@ -23,14 +23,14 @@ from doubles.samples import SM_90, sample
 from doubles.signatures import USED, Double, RefusedError, documented, trt
 
 import aotfactory
-from aotfactory import tensorrt_api
-from aotfactory.bundled_kernels import bundled_kernels
-from aotfactory.catalog import Catalog
-from aotfactory.engine import build_plan
-from aotfactory.engine_log import make_logger
-from aotfactory.engine_network import add_calls, parse_model
-from aotfactory.errors import AotError, CheckError
-from aotfactory.plan_options import HARDWARE, VERBOSITY, PlanOptions
+from aotfactory.core.errors import AotError, CheckError
+from aotfactory.plan.builder import build_plan
+from aotfactory.plan.bundled_kernels import bundled_kernels
+from aotfactory.plan.log import make_logger
+from aotfactory.plan.options import HARDWARE, VERBOSITY, PlanOptions
+from aotfactory.plan.tensorrt_network import add_calls, parse_model
+from aotfactory.plugins import tensorrt_api
+from aotfactory.plugins.catalog import Catalog
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "tensorrt.md"
@@ -83,7 +83,7 @@ import ctypes, json, re, sys
 from pathlib import Path
 bindings, tests = Path(sys.argv[1]), sys.argv[2]
 sys.path.insert(0, tests)
-from aotfactory.stubs import LIBRARIES, soname, stub_directory
+from aotfactory.plugins.stubs import LIBRARIES, soname, stub_directory
 extension = next((bindings / "tensorrt_bindings").glob("tensorrt*.so")).read_bytes()
 major = int(re.search(rb"libnvinfer[.]so[.]([0-9]+)", extension)[1])
 for library in LIBRARIES:

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from doubles.samples import SHAPES, Sample, sample
 
-from aotfactory import data
-from aotfactory.bake import bake
-from aotfactory.catalog import Catalog
-from aotfactory.data import Array
-from aotfactory.errors import CheckError, MissingError, UsageError
-from aotfactory.plan_file import PlanFile
-from aotfactory.plan_options import PlanOptions
-from aotfactory.recipe import Tolerance
-from aotfactory.run import trtexec_output
-from aotfactory.run.trtexec import TrtexecOptions, TrtexecResult, cut_outputs, find_trtexec, run_trtexec
+from aotfactory.api.bake import bake
+from aotfactory.core.errors import CheckError, MissingError, UsageError
+from aotfactory.core.recipe import Tolerance
+from aotfactory.executors import compare as comparison
+from aotfactory.executors.inputs import Array, make_input
+from aotfactory.executors.trtexec import output
+from aotfactory.executors.trtexec.command import TrtexecOptions, TrtexecResult, cut_outputs, find_trtexec, run_trtexec
+from aotfactory.plan.options import PlanOptions
+from aotfactory.plan.plan_file import PlanFile
+from aotfactory.plugins.catalog import Catalog
 
 VERSIONS = [101303, 110000, 110400]
 FAKE = Path(__file__).parent / "doubles" / "fake_trtexec.py"
@@ -34,7 +34,7 @@ def case(name: str, point: str = "opt") -> tuple[Sample, dict[str, Array], dict[
     network = item.bundle.network
     at = {symbol: getattr(r, point) for symbol, r in network.ranges.items()}
     inputs = {
-        t.name: data.make(t.name, t.dtype, tuple(d.evaluate(at) for d in t.shape))
+        t.name: make_input(t.name, t.dtype, tuple(d.evaluate(at) for d in t.shape))
         for t in network.tensors
         if t.role == "input"
     }
@@ -45,13 +45,13 @@ def case(name: str, point: str = "opt") -> tuple[Sample, dict[str, Array], dict[
         values = made if isinstance(made, tuple) else (made,)
     outputs = [t for t in network.tensors if t.role == "output"]
     references = {
-        t.name: np.asarray(v).astype(data.dtypes.find(t.dtype).array) for t, v in zip(outputs, values, strict=True)
+        t.name: np.asarray(v).astype(inputs.dtypes.find(t.dtype).array) for t, v in zip(outputs, values, strict=True)
     }
     return item, inputs, references
 
 
 def compare(result: TrtexecResult, references: dict[str, Array], tolerance: Tolerance | None = None) -> list[str]:
-    wrong = {n: data.mismatch(result.outputs[n], r, tolerance or Tolerance()) for n, r in references.items()}
+    wrong = {n: comparison.mismatch(result.outputs[n], r, tolerance or Tolerance()) for n, r in references.items()}
     return [text for text in wrong.values() if text]
 
 
@@ -59,7 +59,7 @@ def check_outputs(outputs, references: dict[str, Array]) -> None:
     """The outputs of a real plan; a sum may be rounded otherwise than the reference."""
     assert sorted(outputs) == sorted(references)
     for name, expected in references.items():
-        assert data.mismatch(outputs[name], expected, Tolerance(atol=1e-6, rtol=1e-6)) is None, name
+        assert comparison.mismatch(outputs[name], expected, Tolerance(atol=1e-6, rtol=1e-6)) is None, name
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ def test_raw_files_that_do_not_fit(fake, plan):
 
 def test_trtexec_is_found(monkeypatch, tmp_path):
     monkeypatch.delenv("TENSORRT_ROOT", raising=False)
-    monkeypatch.setattr("aotfactory.run.trtexec.ROOTS", (str(tmp_path / "packages"),))
+    monkeypatch.setattr("aotfactory.executors.trtexec.command.ROOTS", (str(tmp_path / "packages"),))
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     with pytest.raises(MissingError, match="trtexec is not on this machine"):
         find_trtexec()
@@ -276,18 +276,18 @@ def test_summary_of_10_x_with_fewer_percentiles(prefix):
         "Total Host Walltime: 3.0 s",
         "Total GPU Compute Time: 1.9 s",
     ]
-    found = trtexec_output.performance("\n".join(prefix + line for line in lines))
+    found = output.performance("\n".join(prefix + line for line in lines))
     assert (found.throughput, found.latency.percentiles, found.h2d) == (6020.0, {99.0: 0.2}, None)
 
 
 def test_no_summary():
-    assert trtexec_output.performance("&&&& PASSED TensorRT.trtexec [TensorRT v110400] [b106] # trtexec") is None
+    assert output.performance("&&&& PASSED TensorRT.trtexec [TensorRT v110400] [b106] # trtexec") is None
 
 
 def test_statistics_that_cannot_be_read():
     text = "=== Performance summary ===\nLatency: min = x ms, median = 3 ms"
     with pytest.raises(CheckError, match="cannot be read"):
-        trtexec_output.performance(text)
+        output.performance(text)
 
 
 OUTPUT = """[
@@ -310,18 +310,18 @@ def test_exported_outputs_including_broken_json(tmp_path, dims):
     path.write_text(OUTPUT.replace("DIMS", dims))
     with pytest.raises(json.JSONDecodeError):
         json.loads(OUTPUT)
-    y, indices = trtexec_output.exported_outputs(path)
+    y, indices = output.exported_outputs(path)
     assert (y.name, y.shape, y.values[:3]) == ("y", (1, 2, 2), (1.0, -2.5, 3e10))
     assert np.isnan(y.values[3])
     assert (indices.shape, indices.values) == ((3, 2), (0, 1, 2, 3, 4, 5))
     path.write_text("[\n]\n")
-    assert trtexec_output.exported_outputs(path) == []
+    assert output.exported_outputs(path) == []
     path.write_text(OUTPUT.replace("-2.5", "what"))
     with pytest.raises(CheckError, match="exported output y cannot be read"):
-        trtexec_output.exported_outputs(path)
+        output.exported_outputs(path)
     path.write_text("trtexec was killed while it")
     with pytest.raises(CheckError, match="outputs cannot be read"):
-        trtexec_output.exported_outputs(path)
+        output.exported_outputs(path)
 
 
 @pytest.mark.parametrize("content", ["[", "{}", "[1]", "[]"])
@@ -329,7 +329,7 @@ def test_exports_that_cannot_be_read(tmp_path, content):
     path = tmp_path / "times.json"
     path.write_text(content)
     with pytest.raises(CheckError, match="trtexec's export is not"):
-        trtexec_output.exported_times(path)
+        output.exported_times(path)
 
 
 def test_bf16_outputs_have_their_type(fake, plan):

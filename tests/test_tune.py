@@ -12,12 +12,14 @@ import launcher_bundles as bundles
 import numpy as np
 import pytest
 
-from aotfactory import bundle, tune
-from aotfactory.errors import DefinitionError, MissingError, UsageError
-from aotfactory.run.launcher import build_launcher
-from aotfactory.symbolic import Constant
-from aotfactory.targets import Request
-from aotfactory.tensorrt_api import cuda_device_count
+from aotfactory.api import tune
+from aotfactory.compiler import bundle
+from aotfactory.core import network_json
+from aotfactory.core.cuda import cuda_device_count
+from aotfactory.core.errors import DefinitionError, MissingError, UsageError
+from aotfactory.core.expressions import Constant
+from aotfactory.executors.native.launcher import build_launcher
+from aotfactory.targets.request import TargetOptions
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def path(tmp_path: Path) -> Path:
     )
     second = replace(first, id="call.copy.sm_90.t2", tactic=2, extra_args=(Constant(8),), registers=16, spills=0)
     made = bundle.Bundle(
-        network=bundle.network_from_json(content), variants=(first, second), versions={"triton": "3.9.0"}
+        network=network_json.network_from_json(content), variants=(first, second), versions={"triton": "3.9.0"}
     )
     bundle.write(made, tmp_path / "sample.aot")
     return tmp_path / "sample.aot"
@@ -79,7 +81,7 @@ class TestRank:
         assert [(r["gpu"], r["shapes"]["x"][0], r["driver"]) for r in found] == [
             ("Fake", 7, ranked.driver), ("Other", 100, ranked.driver), ("Fake", 100, 1)
         ]  # fmt: skip
-        assert found[0]["network"] == bundle.network_to_json(bundle.read(tmp_path / "sample.aot").network)
+        assert found[0]["network"] == network_json.network_to_json(bundle.read(tmp_path / "sample.aot").network)
 
 
 def rankings(*times: dict[int, float]) -> list[dict[str, Any]]:
@@ -105,13 +107,13 @@ def test_a_damaged_file_is_not_overwritten(tmp_path: Path, text: str, message: s
 @pytest.mark.skipif(cuda_device_count() > 0, reason="there is a GPU")
 def test_a_machine_without_a_gpu_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="timed on a GPU"):
-        tune.tune("circ_pad", request=Request(), out=tmp_path)
+        tune.tune("circ_pad", request=TargetOptions(), out=tmp_path)
 
 
 @pytest.mark.gpu
 @pytest.mark.launcher
 def test_a_recipe_is_tuned(tmp_path: Path) -> None:
-    request = Request(shape={None: (2, 3, 32, 32)}, dtype={None: "fp16"})
+    request = TargetOptions(shape={None: (2, 3, 32, 32)}, dtype={None: "fp16"})
     ranking, kept = tune.tune("circ_pad", request=request, out=tmp_path, iterations=5)
     assert json.loads(kept.read_text())["rankings"][0]["tactics"][0]["tactic"] == ranking.tactics[0].tactic
     assert ranking.tactics[0].tactic not in tune.never_fastest(tune.read(kept))

@@ -8,14 +8,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from aotfactory import build, bundle, data, reference, validate
-from aotfactory.arch import parse_archs
-from aotfactory.catalog import Catalog
-from aotfactory.compile import Options
-from aotfactory.recipe import Tolerance
-from aotfactory.targets import Request
+from aotfactory.api import build, validate
+from aotfactory.compiler import bundle
+from aotfactory.compiler.compile import Options
+from aotfactory.core.arch import parse_archs
+from aotfactory.core.recipe import Tolerance
+from aotfactory.executors import compare as comparison
+from aotfactory.executors import inputs, reference
+from aotfactory.executors.inputs import make_input
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets.request import TargetOptions
 
-DYNAMIC = Request(min_shape={"x": (1, 2, 3, 3)}, opt_shape={"x": (1, 2, 8, 8)}, max_shape={"x": (2, 2, 9, 33)})
+DYNAMIC = TargetOptions(min_shape={"x": (1, 2, 3, 3)}, opt_shape={"x": (1, 2, 8, 8)}, max_shape={"x": (2, 2, 9, 33)})
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +29,10 @@ def circ_pad(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def inplace_add(tmp_path_factory):
-    return _build("inplace_add", Request(shape={"x": (2, 3, 5, 7)}), tmp_path_factory.mktemp("inplace_add"))
+    return _build("inplace_add", TargetOptions(shape={"x": (2, 3, 5, 7)}), tmp_path_factory.mktemp("inplace_add"))
 
 
-def _build(recipe: str, request: Request, out: Path) -> Path:
+def _build(recipe: str, request: TargetOptions, out: Path) -> Path:
     options = Options(archs=parse_archs("sm_80"))
     path = build.build_bundle(recipe, request=request, options=options, out=out, interpret=False).path
     assert path is not None
@@ -46,7 +50,7 @@ def _launcher(spoil):
         for number in sorted({v.tactic for v in bundle.read(path).variants}) if inputs else []:
             outputs = {}
             for name, array in reference.outputs(network, catalog.for_plugin, inputs).items():
-                outputs[name] = array.astype(data.dtypes.find(network.tensor(name).dtype).array)
+                outputs[name] = array.astype(inputs.dtypes.find(network.tensor(name).dtype).array)
             failures = spoil(number, outputs) or []
             runs.append(SimpleNamespace(tactic=number, outputs=outputs, failures=failures))
         return SimpleNamespace(runs=runs, report={"libraries": ["libc.so.6", "libcuda.so.1"]})
@@ -159,25 +163,25 @@ def test_a_bundle_that_the_definitions_no_longer_make_is_not_interpreted(monkeyp
     ],
 )
 def test_mismatch(out, expected, tolerance, wrong):
-    found = data.mismatch(np.array(out, np.float32), np.array(expected), tolerance)
+    found = comparison.mismatch(np.array(out, np.float32), np.array(expected), tolerance)
     assert (found is None) if wrong is None else (wrong in found)
 
 
 def test_mismatch_of_shapes_and_scalars():
-    assert "shape (2,) instead of (3,)" in data.mismatch(np.zeros(2), np.zeros(3), Tolerance())
-    assert data.mismatch(np.array(3, np.int64), np.array(3.0), Tolerance()) is None
-    assert "3 instead of 4" in data.mismatch(np.array(3, np.int64), np.array(4.0), Tolerance())
+    assert "shape (2,) instead of (3,)" in comparison.mismatch(np.zeros(2), np.zeros(3), Tolerance())
+    assert comparison.mismatch(np.array(3, np.int64), np.array(3.0), Tolerance()) is None
+    assert "3 instead of 4" in comparison.mismatch(np.array(3, np.int64), np.array(4.0), Tolerance())
 
 
-@pytest.mark.parametrize("dtype", sorted(data.dtypes.DTYPES))
+@pytest.mark.parametrize("dtype", sorted(inputs.dtypes.DTYPES))
 def test_data_is_the_same_everywhere_and_has_the_extremes(dtype):
     shape = (40, 50)
     for kind in ("random", "adversarial"):
-        again = [data.make("x", dtype, shape, kind=kind).tobytes() for _ in range(2)]
+        again = [make_input("x", dtype, shape, kind=kind).tobytes() for _ in range(2)]
         assert again[0] == again[1]
-        assert again[0] != data.make("y", dtype, shape, kind=kind).tobytes()
-    special = data.make("x", dtype, shape, kind="adversarial")
-    assert special.dtype == data.dtypes.find(dtype).array
+        assert again[0] != make_input("y", dtype, shape, kind=kind).tobytes()
+    special = make_input("x", dtype, shape, kind="adversarial")
+    assert special.dtype == inputs.dtypes.find(dtype).array
     values = special.astype(np.float64)
     if dtype in ("fp32", "fp16", "bf16", "fp8"):
         assert np.isnan(values).any()

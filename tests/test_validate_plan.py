@@ -15,18 +15,23 @@ from doubles.runtime import full_tensorrt
 from doubles.samples import SHAPES, SM_90, compiled, sample
 from test_engine import DYNAMIC, chain_model
 
-from aotfactory import provenance, reference, tensorrt_api, trials, validate, validate_plan
-from aotfactory.bake import bake
-from aotfactory.bundle import network_to_json
-from aotfactory.catalog import Catalog
-from aotfactory.checks import Check
-from aotfactory.errors import CheckError, DefinitionError, UsageError
-from aotfactory.network import Profile
-from aotfactory.plan_file import PlanFile
-from aotfactory.plan_options import PlanOptions
-from aotfactory.run.runner import RunnerOptions
-from aotfactory.run.trtexec import TrtexecOptions
-from aotfactory.targets import Request
+from aotfactory.api import outcome, validate, validate_plan
+from aotfactory.api.bake import bake
+from aotfactory.core import cuda
+from aotfactory.core.check import Check
+from aotfactory.core.errors import CheckError, DefinitionError, UsageError
+from aotfactory.core.network import Profile
+from aotfactory.core.network_json import network_to_json
+from aotfactory.executors import cases as run_cases
+from aotfactory.executors import reference
+from aotfactory.executors.native.runner import RunnerOptions
+from aotfactory.executors.trtexec.command import TrtexecOptions
+from aotfactory.plan import record as provenance
+from aotfactory.plan.options import PlanOptions
+from aotfactory.plan.plan_file import PlanFile
+from aotfactory.plugins import tensorrt_api
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets.request import TargetOptions
 
 ALL_PASSED = {"trtexec": "passed", "runner": "passed", "python-free": "passed"}
 
@@ -37,7 +42,7 @@ def _a_machine_with_everything(request, monkeypatch):
         return  # it is one
     full = full_tensorrt()
     monkeypatch.setattr(tensorrt_api, "require_builder", lambda: full)
-    monkeypatch.setattr(tensorrt_api, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(cuda, "cuda_device_count", lambda: 1)
     monkeypatch.delenv("AOTFACTORY_RUNNER", raising=False)
 
 
@@ -50,7 +55,7 @@ def run(made: Programs, *executors: str, **options) -> dict[str, Check]:
     """The checks by name."""
     found = validate_plan.validate_plan(
         made.plan,
-        executors=executors or tuple(validate_plan.EXECUTORS),
+        executors=executors or tuple(outcome.EXECUTORS),
         trtexec=TrtexecOptions(program=made.trtexec),
         runner=RunnerOptions(program=made.runner, **options),
     )
@@ -119,7 +124,7 @@ def test_without_a_recipe_it_says_what_was_checked(programs, monkeypatch):
 
 
 def test_what_is_too_large_for_the_reference_is_skipped(programs, monkeypatch):
-    monkeypatch.setattr(trials, "LARGEST", 100)
+    monkeypatch.setattr(run_cases, "LARGEST", 100)
     found = run(programs("circ_pad"))
     assert statuses(found) == {"trtexec": "skipped", "runner": "skipped", "python-free": "passed"}
     assert "too many for the reference" in found["runner"].detail
@@ -128,7 +133,7 @@ def test_what_is_too_large_for_the_reference_is_skipped(programs, monkeypatch):
 def test_tolerances_are_those_of_the_recipes():
     network = sample("circ_pad").bundle.network
     recipe = Catalog().find("circ_pad")
-    loose = dataclasses.replace(recipe, tolerance={"fp32": trials.reference.Tolerance(atol=1)})
+    loose = dataclasses.replace(recipe, tolerance={"fp32": run_cases.reference.Tolerance(atol=1)})
     for given in (recipe, loose):
         found = reference.tolerances(network, lambda plugin, given=given: given)
         assert found == {"y": given.tolerance.get("fp32", reference.Tolerance())}
@@ -141,7 +146,7 @@ def test_tolerances_are_those_of_the_recipes():
 
 
 @pytest.mark.parametrize(
-    ("request_", "at"), [(Request(**DYNAMIC), "min, opt, max"), (Request(shape={"x": (2, 3, 8, 8)}), "min")]
+    ("request_", "at"), [(TargetOptions(**DYNAMIC), "min, opt, max"), (TargetOptions(shape={"x": (2, 3, 8, 8)}), "min")]
 )
 def test_a_model_with_other_nodes_is_run_on_random_data(programs, tmp_path, request_, at):
     model = chain_model(tmp_path / "model.onnx", ["N", 3, "H", "W"], first=True)
@@ -165,10 +170,10 @@ def test_a_model_with_other_nodes_is_run_on_random_data(programs, tmp_path, requ
 
 
 def test_without_a_gpu_nothing_is_run(programs, monkeypatch):
-    monkeypatch.setattr(tensorrt_api, "cuda_device_count", lambda: 0)
+    monkeypatch.setattr(cuda, "cuda_device_count", lambda: 0)
     found = run(made := programs("circ_pad"))
     assert set(statuses(found).values()) == {"skipped"}
-    assert {c.detail for c in found.values()} == {trials.NO_GPU}
+    assert {c.detail for c in found.values()} == {outcome.NO_GPU}
     assert made.calls == []
 
 
@@ -190,7 +195,7 @@ def test_the_runner_is_built_for_the_given_tensorrt(programs, monkeypatch, tmp_p
         roots.append(tensorrt_root)
         return made.runner
 
-    for place in ("aotfactory.validate_plan", "aotfactory.run.runner"):
+    for place in ("aotfactory.api.validate_plan", "aotfactory.executors.native.runner"):
         monkeypatch.setattr(f"{place}.build_runner", build)
     options = RunnerOptions(tensorrt_root=tmp_path)
     found = validate_plan.validate_plan(made.plan, executors=["runner"], runner=options)
@@ -203,7 +208,7 @@ def test_missing_trtexec_is_the_reason(programs, monkeypatch, tmp_path):
     with monkeypatch.context() as without:
         without.setenv("PATH", str(tmp_path / "nowhere"))
         without.delenv("TENSORRT_ROOT", raising=False)
-        without.setattr("aotfactory.run.trtexec.ROOTS", ())
+        without.setattr("aotfactory.executors.trtexec.command.ROOTS", ())
         (check,) = validate_plan.validate_plan(made.plan, executors=["trtexec"])
     assert (check.status, check.detail) == ("skipped", "trtexec is not on this machine")
     (tmp_path / "bin").mkdir()
@@ -305,7 +310,7 @@ def test_checks_replace_earlier_ones(programs, monkeypatch):
     run(made, "runner")
     assert {c["name"]: c["status"] for c in made.record["checks"]} == ALL_PASSED
     assert len(made.record["checks"]) == 3
-    monkeypatch.setattr(tensorrt_api, "cuda_device_count", lambda: 0)
+    monkeypatch.setattr(cuda, "cuda_device_count", lambda: 0)
     assert set(statuses(run(made)).values()) == {"skipped"}
     assert {c["name"]: c["status"] for c in made.record["checks"]} == ALL_PASSED  # what was seen elsewhere holds
     other = Check(name="runner", subject="another.plan", status="skipped", detail="why")

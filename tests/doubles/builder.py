@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from aotfactory.symbolic import Constant, Symbol
+from aotfactory.core.expressions import Constant, Symbol
 from doubles.plugin_layer import BuildError, PluginLayer, Tensor
 from doubles.signatures import Double, RefusedError, trt
 

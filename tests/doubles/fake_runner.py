@@ -32,7 +32,10 @@ def main() -> int:
     own = {"LC_CTYPE", "PWD", "OLDPWD", "SHLVL", "_"}  # what Python and the shell make themselves
     with Path(spec["calls"]).open("a") as calls:
         calls.write(json.dumps({"arguments": sys.argv[2:], "environment": sorted(os.environ.keys() - own)}) + "\n")
-    report = {"schema": "aotfactory.run/1", "libraries": spec.get("libraries", ["libcuda.so.1", "libnvinfer.so.11"])}
+    report = {
+        "schema": "aotfactory.executors/1",
+        "libraries": spec.get("libraries", ["libcuda.so.1", "libnvinfer.so.11"]),
+    }
     if "error" in spec:
         print(json.dumps({**report, "status": "error", "error": spec["error"], "exit_code": spec["exit_code"]}))
         return int(spec["exit_code"])

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, numpy_helper
 
-from aotfactory import dtypes
+from aotfactory.core import dtypes
 from doubles.plugin_layer import Tensor
 from doubles.signatures import Double, trt
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aotfactory.bake import bake
-from aotfactory.network import Network
-from aotfactory.plan_options import PlanOptions
+from aotfactory.api.bake import bake
+from aotfactory.core.network import Network
+from aotfactory.plan.options import PlanOptions
 from doubles.samples import SHAPES, SM_90, sample
 
 

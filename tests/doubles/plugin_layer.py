@@ -15,10 +15,10 @@ from typing import Any
 
 from tensorrt.plugin import _tensor
 
-from aotfactory import proofs
-from aotfactory.proofs import Interval
-from aotfactory.protocol import Dimension, ExprBuilder, _list_dims_exprs
-from aotfactory.symbolic import Constant, Expr, SizeTensor
+from aotfactory.core import proofs
+from aotfactory.core.expressions import Constant, Expr, SizeTensor
+from aotfactory.core.proofs import Interval
+from aotfactory.plugins.plugin_call import Dimension, ExprBuilder, _list_dims_exprs
 from doubles.signatures import Double, RefusedError, trt
 
 FIELDS = ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", "shared_mem")

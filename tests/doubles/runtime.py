@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from aotfactory import tensorrt_api
-from aotfactory.tensorrt_api import TensorRT
+from aotfactory.plugins import tensorrt_api
+from aotfactory.plugins.tensorrt_api import TensorRT
 from doubles.builder import MAGIC, Builder
 from doubles.parser import OnnxParser
 from doubles.signatures import Double, trt

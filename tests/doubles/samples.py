@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aotfactory import build
-from aotfactory import bundle as bundles
-from aotfactory.arch import PORTABLE, Arch
-from aotfactory.bundle import Bundle
-from aotfactory.compile import Options
-from aotfactory.targets import Request
+from aotfactory.api import build
+from aotfactory.compiler import bundle as bundles
+from aotfactory.compiler.bundle import Bundle
+from aotfactory.compiler.compile import Options
+from aotfactory.core.arch import PORTABLE, Arch
+from aotfactory.targets.request import TargetOptions
 
 SM_90 = Arch(name="sm_90", capability=90)
 
@@ -62,11 +62,11 @@ def _directory() -> tempfile.TemporaryDirectory[str]:
 def sample(name: str, *, portable: bool = False) -> Sample:
     """One of `SHAPES`, for sm_90, or for every GPU."""
     target, request = SHAPES[name]
-    return compiled(target, Request(**request), portable=portable, label=f"{name}-{portable}")
+    return compiled(target, TargetOptions(**request), portable=portable, label=f"{name}-{portable}")
 
 
 def compiled(
-    target: str, request: Request, *, portable: bool = False, plugins: Iterable[str] = (), label: str = "other"
+    target: str, request: TargetOptions, *, portable: bool = False, plugins: Iterable[str] = (), label: str = "other"
 ) -> Sample:
     """Any target's bundle."""
     out = Path(tempfile.mkdtemp(dir=_directory().name, prefix=label))

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from aotfactory import tensorrt_api
+from aotfactory.plugins import tensorrt_api
 
 trt = tensorrt_api.load().trt
 

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``aotfactory bake BUNDLE``: from a bundle on disk to a plan with its record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from aotfactory.compiler import bundle as bundles
+from aotfactory.compiler.bundle import Bundle
+from aotfactory.core import cuda
+from aotfactory.core.arch import native_arch
+from aotfactory.plan import record as provenance
+from aotfactory.plan.builder import Plan, build_plan
+from aotfactory.plan.options import PlanOptions
+from aotfactory.plan.tensorrt_network import uses_model
+from aotfactory.plugins import tensorrt_api
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets.request import TargetOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baked:
+    """A plan on disk.
+
+    Attributes:
+        path: Of the plan; its record lies beside it.
+        record: As in ``NAME.plan.json``.
+    """
+
+    path: Path
+    bundle: Bundle
+    plan: Plan
+    record: dict[str, Any]
+
+
+def bake(
+    directory: Path,
+    *,
+    options: PlanOptions,
+    out: Path | None = None,
+    plugins: Iterable[str] = (),
+    progress: Callable[[str], None] = lambda text: None,
+) -> Baked:
+    """Build a bundle's plan and write it as ``out/NAME.plan`` with its record.
+
+    Args:
+        directory: The bundle.
+        out: By default the bundle's parent directory.
+        plugins: Modules of plugin definitions to load, as for ``--plugins``. None is needed, but with `options.jit`:
+            then aotfactory's own and those of installed packages are loaded too.
+
+    Raises:
+        AotError: The bundle cannot be read, or see `build_plan`. What was at ``out`` before is still there.
+    """
+    bundle = bundles.read(directory)
+    catalog = Catalog(plugins)
+    if options.jit:
+        catalog.load_all()
+    if uses_model(bundle.network, options):
+        options = replace(options, mode="onnx")  # the only way to build it
+    path = (out or directory.parent) / f"{bundle.network.name}.plan"
+    provenance.require_writable(path)
+    sha256 = hashlib.sha256((directory / bundles.MANIFEST).read_bytes()).hexdigest()
+    plan = build_plan(bundle, sha256=sha256, options=options, progress=progress)
+    record = provenance.make_record(
+        plan, path=path, bundle=bundle, bundle_path=directory, options=options, tensorrt=tensorrt_api.load().version
+    )
+    provenance.write(plan, record, path)
+    return Baked(path=path, bundle=bundle, plan=plan, record=record)
+
+
+def plan_for(report_path: Path, archs: int, shapes: TargetOptions, progress: Any) -> Baked | None:
+    """The plan of a bundle that was just made, or None where this machine has no builder or GPU.
+
+    Args:
+        archs: How many architectures the bundle is for.
+        shapes: As the bundle was asked for; an ONNX model may have inputs that the bundle says nothing of.
+    """
+    if tensorrt_api.load().kind != "full" or cuda.cuda_device_count() == 0:
+        return None
+    onnx = bundles.read(report_path).network.target.endswith(".onnx")  # which may leave shapes open
+    out = report_path.parent / native_arch().name if archs > 1 else report_path.parent
+    options = PlanOptions(shapes=shapes) if onnx else PlanOptions()
+    return bake(report_path, options=options, out=out, progress=progress)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Outcomes of a validation: which executors ran, and what each check's detail says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+from aotfactory.core.check import Check
+from aotfactory.core.errors import AotError, MissingError, UsageError
+from aotfactory.core.network import Network
+from aotfactory.executors.cases import LARGEST
+from aotfactory.plugins.catalog import Catalog
+
+EXECUTORS = {"trtexec": "execution", "runner": "memory accesses"}
+"""And what each of them still checks where there is no reference."""
+
+
+class Outcome:
+    """One check for each name, of which the first thing that goes wrong decides."""
+
+    def __init__(self, subject: str, names: Iterable[str]) -> None:
+        self.subject = subject
+        self.found: dict[str, Check | None] = dict.fromkeys(names)
+
+    @property
+    def open(self) -> list[str]:
+        return [name for name, check in self.found.items() if check is None]
+
+    @property
+    def running(self) -> list[str]:
+        return [name for name in self.open if name in EXECUTORS]
+
+    @property
+    def checks(self) -> list[Check]:
+        return [check for check in self.found.values() if check is not None]
+
+    def settle(self, name: str, status: Literal["passed", "failed", "skipped"], detail: str) -> None:
+        self.found[name] = Check(name=name, subject=self.subject, status=status, detail=detail)
+
+    @contextmanager
+    def of(self, name: str, at: object = "") -> Iterator[None]:
+        """What is raised inside decides the check: skipped for what the machine lacks, else failed."""
+        try:
+            yield
+        except AotError as error:
+            where = f" ({error.where})" if error.where else ""
+            detail = " ".join(f"{error.message}{where}".split()) + (f"; at {at}" if at else "")
+            self.settle(name, "skipped" if isinstance(error, MissingError) else "failed", detail)
+
+
+NO_GPU = "no GPU or NVIDIA driver on this machine"
+
+
+TOO_LARGE = f"a tensor has more than {LARGEST} elements, too many for the reference"
+
+
+def passed(labels: Iterable[str], only: str) -> str:
+    """What it means that the trials of these labels were right.
+
+    Args:
+        only: What was checked where there was no reference to compare with; empty if there always was one.
+    """
+    against = f"{only} only: the plugins have no recipe" if only else "against the reference"
+    return f"{against}, at {', '.join(dict.fromkeys(labels))}"
+
+
+def require_executors(wanted: Sequence[str], offered: Sequence[str], artifact: str) -> None:
+    """Refuse an executor that is not for this kind of artifact.
+
+    Raises:
+        UsageError: With those that are.
+    """
+    for name in wanted:
+        if name not in offered:
+            raise UsageError(f"executor {name} does not run a {artifact}", hint=f"use {' or '.join(offered)}")
+
+
+def catalog_for(network: Network, plugins: Iterable[str]) -> Catalog:
+    """The recipes of a network's plugins, from --plugins, the shipped kernels and installed packages."""
+    catalog = Catalog(plugins)
+    if any(catalog.for_plugin(call.plugin) is None for call in network.calls):
+        catalog.load_all()
+    return catalog

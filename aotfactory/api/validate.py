@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is an artifact right? Every executor that this machine has runs it, against the recipes' references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from aotfactory.api.outcome import NO_GPU, TOO_LARGE, catalog_for, passed, require_executors
+from aotfactory.compiler import bundle
+from aotfactory.compiler import compile as compiling
+from aotfactory.compiler.bundle import Bundle
+from aotfactory.core import arch, cuda
+from aotfactory.core import check as checks
+from aotfactory.core.check import Check
+from aotfactory.core.errors import AotError, CheckError
+from aotfactory.executors import reference
+from aotfactory.executors.cases import trials
+from aotfactory.executors.interpreter import check as interpreter
+from aotfactory.executors.native.launcher import build_launcher, run_launcher
+from aotfactory.plugins.catalog import Catalog
+
+EXECUTORS = ("interpreter", "launcher")
+
+
+def validate(
+    path: Path,
+    *,
+    plugins: Iterable[str] = (),
+    executors: Sequence[str] = EXECUTORS,
+    progress: Callable[[str], None] = lambda text: None,
+) -> list[Check]:
+    """Validate a bundle.
+
+    Args:
+        path: The bundle's directory.
+        executors: Which of `EXECUTORS` to use; one that this machine lacks gives a skipped check with the reason.
+
+    Raises:
+        UsageError: There is no bundle, or an executor is not for bundles.
+        DefinitionError: The bundle is damaged.
+    """
+    require_executors(executors, EXECUTORS, "bundle")
+    made = bundle.read(path)
+    catalog = catalog_for(made.network, plugins)
+    found: list[Check] = []
+    if "interpreter" in executors:
+        progress("interpreter")
+        found += _interpreter(made, catalog)
+    if "launcher" in executors:
+        found += _launcher(path, made, catalog, progress)
+    return found
+
+
+def _interpreter(made: Bundle, catalog: Catalog) -> list[Check]:
+    """Compile again from the definitions here, and interpret the variants that come out the same."""
+    try:
+        archs = tuple(dict.fromkeys(a for v in made.variants for a in arch.parse_archs(v.arch)))
+        isa = max(arch.PtxIsa.parse(v.ptx_isa) for v in made.variants)
+        options = compiling.Options(archs=archs, isa=isa, all_dtypes=True)
+        results = compiling.compile_network(made.network, options, lambda text: None)
+    except AotError as error:
+        detail = f"the definitions here do not make this bundle: {error.message}"
+        return [Check(name="interpreter", subject=v.id, status="skipped", detail=detail) for v in made.variants]
+    now = {result.id: result for result in results}
+    same = {v.id for v in made.variants if v.id in now and _text(now[v.id]) == v.text}
+    detail = "the definitions here no longer give this kernel"
+    others = [
+        Check(name="interpreter", subject=v.id, status="skipped", detail=detail)
+        for v in made.variants
+        if v.id not in same
+    ]
+    return others + interpreter.check(made.network, [now[v.id] for v in made.variants if v.id in same], catalog.sources)
+
+
+def _text(result: compiling.CompiledVariant) -> str | None:
+    return result.variant.text if result.variant else None
+
+
+def _launcher(path: Path, made: Bundle, catalog: Catalog, progress: Callable[[str], None]) -> list[Check]:
+    """Run every tactic on the GPU at the profile's shapes, and the Python-free check."""
+    if cuda.cuda_device_count() == 0:
+        return [Check(name=n, subject=path.name, status="skipped", detail=NO_GPU) for n in ("launcher", "python-free")]
+    network = made.network
+    labels: list[str] = []
+    tactics: set[int] = set()
+    wrong: dict[int, str] = {}
+    compared = True
+    for trial in trials(network, catalog):
+        progress(f"launcher at {trial.label}, {trial.kind} data")
+        try:
+            result = run_launcher(path, inputs=trial.inputs, tactic="all", check=False)
+        except CheckError as error:
+            return [Check(name="launcher", subject=path.name, status="failed", detail=f"{error.message}; at {trial}")]
+        for run in result.runs:
+            tactics.add(run.tactic)
+            found = "; ".join(run.failures)
+            found = found or reference.compare(network, catalog.for_plugin, run.outputs, trial.expected) or ""
+            if found:
+                wrong[run.tactic] = f"{found}; at {trial}"
+        labels.append(trial.label)
+        compared = compared and bool(trial.expected)
+    if not labels:
+        return [Check(name="launcher", subject=path.name, status="skipped", detail=TOO_LARGE), python_free(path)]
+    launched = [
+        Check(
+            name="launcher",
+            subject=f"{network.name} tactic {tactic}",
+            status="failed" if tactic in wrong else "passed",
+            detail=wrong.get(tactic) or passed(labels, "" if compared else "memory accesses"),
+        )
+        for tactic in sorted(tactics)
+    ]
+    return [*launched, python_free(path)]
+
+
+def python_free(path: Path) -> Check:
+    """Run the launcher with an empty environment; its memory map must show no Python, Triton or TensorRT library."""
+    result = run_launcher(path, env={}, launcher=build_launcher())
+    return checks.python_free(path.name, result.report["libraries"], tensorrt=False)

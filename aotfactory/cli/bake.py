@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `bake`: a bundle into a TensorRT plan, where TensorRT's builder and a GPU are."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aotfactory.cli.options import MaxShape, MinShape, OptShape, ShapeOption, shapes_of
+from aotfactory.cli.terminal import Format, print_json, show, working
+
+if TYPE_CHECKING:
+    pass
+from aotfactory.cli.tables import print_baked
+
+
+class Mode(str, enum.Enum):
+    """How TensorRT gets the network."""
+
+    network = "network"
+    onnx = "onnx"
+
+
+class Hardware(str, enum.Enum):
+    """Which other GPUs the plan runs on."""
+
+    none = "none"
+    ampere_plus = "ampere+"
+    same_compute_capability = "same-compute-capability"
+
+
+class Verbosity(str, enum.Enum):
+    """What the plan says of its layers."""
+
+    layer_names = "layer-names"
+    detailed = "detailed"
+    none = "none"
+
+
+def bake(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A bundle: engines/NAME.aot.", show_default=False)],
+    plugins: Annotated[
+        list[str], typer.Option("--plugins", metavar="PATH[:FUNC]", help="Plugin definitions; only --jit needs them.")
+    ] = [],  # noqa: B006  (typer copies it)
+    mode: Annotated[Mode, typer.Option(help="Build the network by calls, or from ONNX.")] = Mode.network,
+    model: Annotated[Path | None, typer.Option(metavar="FILE.onnx", help="The model, if it was moved.")] = None,
+    shape: ShapeOption = [],  # noqa: B006
+    min_shape: MinShape = [],  # noqa: B006
+    opt_shape: OptShape = [],  # noqa: B006
+    max_shape: MaxShape = [],  # noqa: B006
+    jit: Annotated[bool, typer.Option("--jit", help="Take the plugins' impl; the plan then needs Python.")] = False,
+    tactic: Annotated[int | None, typer.Option(metavar="N", help="Offer TensorRT only this tactic.")] = None,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="Run in later minor versions, by the lean runtime.")
+    ] = False,
+    exclude_lean_runtime: Annotated[
+        bool, typer.Option("--exclude-lean-runtime", help="Leave the lean runtime out of the plan.")
+    ] = False,
+    hardware_compatibility: Annotated[Hardware, typer.Option(help="Which other GPUs it runs on.")] = Hardware.none,
+    workspace: Annotated[int | None, typer.Option(metavar="BYTES", help="Memory that layers may use.")] = None,
+    optimization_level: Annotated[int | None, typer.Option(metavar="0-5", help="How long to search.")] = None,
+    timing_cache: Annotated[Path | None, typer.Option(metavar="DIR", help="One file in it for each bundle.")] = None,
+    profiling_verbosity: Annotated[Verbosity, typer.Option(help="What the plan says of layers.")] = Verbosity.detailed,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; default: beside the bundle.")] = None,
+    format: Annotated[Format, typer.Option(help="JSON goes to stdout, everything else to stderr.")] = Format.text,
+) -> None:
+    """Build a TensorRT plan from a bundle's own kernels, byte for byte.
+
+    Shapes are for a bundle of an ONNX model, and there for the inputs that no plugin reads.
+    """
+    given = locals()
+    with working() as progress:
+        from aotfactory.api import bake as baking
+        from aotfactory.plan.options import PlanOptions
+
+        options = PlanOptions(
+            mode=mode.value,
+            jit=jit,
+            tactic=tactic,
+            model=model,
+            shapes=shapes_of(given),
+            version_compatible=version_compatible,
+            exclude_lean_runtime=exclude_lean_runtime,
+            hardware_compatibility=hardware_compatibility.value,
+            workspace=workspace,
+            optimization_level=optimization_level,
+            timing_cache=timing_cache,
+            profiling_verbosity=profiling_verbosity.value,
+        )
+        baked = baking.bake(path, options=options, out=out, plugins=plugins, progress=progress)
+    if format is Format.json:
+        print_json(baked.record)
+    else:
+        show(lambda console: print_baked(console, baked))

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: parses, calls the library, prints. Modules that load TensorRT or Triton are imported late.
+
+Commands of more than a few lines are in `cli_build`, `cli_bake`, `cli_run` and `cli_tune`.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from aotfactory.cli import bake as cli_bake
+from aotfactory.cli import build as cli_build
+from aotfactory.cli import run as cli_run
+from aotfactory.cli import tune, validate
+from aotfactory.cli.options import FormatOption, Plugins
+from aotfactory.cli.terminal import Format, print_json, say, show, working
+from aotfactory.core.errors import AotError, MissingError
+
+INTERRUPTED = 130
+BROKEN = 70
+"""Exit code where aotfactory itself is wrong (EX_SOFTWARE): never that of a check that failed."""
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("interrupted")
+        raise SystemExit(INTERRUPTED) from None
+
+
+class _Commands(TyperGroup):
+    """Typer would turn ctrl-C into a silent exit before `main` sees it."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _interruptible():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _interruptible():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    name="aotfactory",
+    cls=_Commands,
+    help="Ahead-of-time TensorRT engines with custom kernels baked in.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # importing what renders help in boxes takes three times as long as all the rest
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+app.command(short_help="Compile and check a target, and build its engine.")(cli_build.build)
+app.command("compile", short_help="Compile and check a target into a kernel bundle.")(cli_build.compile_command)
+
+
+@app.command("list", short_help="List the recipes.")
+def list_command(plugins: Plugins = [], format: FormatOption = Format.text) -> None:  # noqa: B006
+    """List the recipes: aotfactory's own, those of installed packages, and those in --plugins."""
+    with working():
+        from aotfactory.plugins.catalog import Catalog
+
+        catalog = Catalog(plugins)
+        catalog.load_all()
+    for problem in catalog.problems:
+        say(f"warning: {problem}")
+    recipes = list(catalog.recipes.values())
+    if format is Format.json:
+        from aotfactory.api.build import recipe_to_json
+
+        print_json({"schema": "aotfactory.list/1", "recipes": [recipe_to_json(r) for r in recipes]})
+        return
+    from aotfactory.cli import tables
+
+    show(lambda console: tables.print_recipes(console, recipes))
+
+
+@app.command(short_help="Show what a bundle or plan holds.")
+def inspect(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="PATH", help="A bundle, engines/NAME.aot, or a plan, NAME.plan.", show_default=False),
+    ],
+    format: FormatOption = Format.text,
+) -> None:
+    """Show what a bundle or plan holds, after verifying that every file is as it was made."""
+    from aotfactory.compiler import bundle as bundles
+
+    if path.suffix == ".plan":
+        from aotfactory.plan import record as provenance
+
+        record = provenance.verified(path)
+        found = None
+    else:
+        found = bundles.read(path)
+        record = bundles.manifest(found)
+    if format is Format.json:
+        print_json(record)
+        return
+    from aotfactory.cli import tables
+
+    if found:
+        show(lambda console: tables.print_bundle(console, found))
+    else:
+        with provenance.reporting_damage(path):
+            show(lambda console: tables.print_record(console, record))
+
+
+app.command(short_help="Build a TensorRT plan from a bundle.")(cli_bake.bake)
+app.command(short_help="Run a bundle or plan on the GPU, without Python.")(cli_run.run)
+app.command(short_help="Compare a bundle or plan with its reference.")(validate.validate)
+app.command(short_help="Time a bundle's tactics, or a plan, on the GPU.")(cli_run.bench)
+app.command(short_help="Rank a target's tactics on the GPU here.")(tune.tune)
+
+
+@app.callback(invoke_without_command=True)
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Show the versions that matter.")] = False,
+) -> None:
+    if version:
+        versions = _versions()
+        show(lambda console: console.print(*(f"{name} {v}" for name, v in versions.items()), sep="\n", highlight=False))
+        raise typer.Exit
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as package_version
+
+    import aotfactory
+    from aotfactory.plugins import tensorrt_api
+
+    found = {"aotfactory": aotfactory.__version__, "Python": sys.version.split()[0]}
+    try:
+        tensorrt = tensorrt_api.load()
+        found["tensorrt"] = f"{tensorrt.version} ({tensorrt.kind})"
+    except MissingError:
+        found["tensorrt"] = "missing"
+    for name in ("triton", "numpy", "cuda-python", "polygraphy", "onnx"):
+        try:
+            found[name] = package_version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def main() -> NoReturn:
+    """Entry point: one place turns errors into messages and exit codes."""
+    try:
+        with _interruptible():
+            app()
+    except AotError as error:
+        say(f"error: {error}")
+        sys.exit(error.exit_code)
+    except Exception:
+        traceback.print_exc()
+        say("error: this is a mistake in aotfactory itself; please report it with the lines above")
+        sys.exit(BROKEN)
+    sys.exit(0)

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options that give the inputs' shapes, as `build`, `compile` and `bake` take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from aotfactory.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from aotfactory.targets.request import TargetOptions
+import dataclasses
+import enum
+import importlib
+import pkgutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aotfactory.cli.terminal import Format
+
+if TYPE_CHECKING:
+    from aotfactory.targets.request import TargetOptions
+if TYPE_CHECKING:
+    from aotfactory.core.network import Shape
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+if TYPE_CHECKING:
+    from aotfactory.core.network import Shape
+    from aotfactory.executors.native.runner import RunnerOptions
+    from aotfactory.executors.trtexec.command import TrtexecOptions
+
+
+Value = TypeVar("Value")
+
+ShapeOption = Annotated[
+    list[str], typer.Option("--shape", metavar="[NAME=]1x3x32x32", help="Shape of an input; opt, for a dynamic one.")
+]
+MinShape = Annotated[list[str], typer.Option("--min-shape", metavar="[NAME=]SHAPE", help="Smallest dynamic shape.")]
+OptShape = Annotated[list[str], typer.Option("--opt-shape", metavar="[NAME=]SHAPE", help="Shape to optimise for.")]
+MaxShape = Annotated[list[str], typer.Option("--max-shape", metavar="[NAME=]SHAPE", help="Largest dynamic shape.")]
+
+
+def shapes_of(options: Mapping[str, Any]) -> TargetOptions:
+    """What the options ask for the inputs' shapes."""
+    from aotfactory.targets.request import TargetOptions, parse_shape
+
+    names = ("shape", "min_shape", "opt_shape", "max_shape")
+    shapes: dict[str, Any] = {n: named(f"--{n.replace('_', '-')}", options[n], parse_shape) for n in names}
+    return TargetOptions(**shapes)
+
+
+def named(option: str, texts: Sequence[str], convert: Callable[[str], Value]) -> dict[str | None, Value]:
+    """``NAME=value`` and bare ``value`` options, by name; the bare one under None."""
+    found: dict[str | None, Value] = {}
+    for text in texts:
+        name, equals, value = text.rpartition("=")
+        key = name if equals else None
+        if key in found:
+            whose = f"for {key}" if key else "without a name"
+            raise UsageError(f"{option} is given twice {whose}", hint=f"name the inputs: {option} NAME={value}")
+        found[key] = convert(value)
+    return found
+
+
+def _recipe_names(incomplete: str) -> list[str]:
+    """For the shell's completion: the recipes that ship with aotfactory, without loading them."""
+    kernels = importlib.import_module("aotfactory.kernels").__path__
+    names = (m.name for m in pkgutil.iter_modules(kernels) if not m.name.startswith("_"))
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="A recipe, a plugin id (namespace::name), or a .onnx file.",
+        autocompletion=_recipe_names,
+        show_default=False,
+    ),
+]
+
+
+Plugins = Annotated[
+    list[str],
+    typer.Option(
+        "--plugins",
+        metavar="PATH[:FUNC]",
+        help="Plugin definitions: a file, a directory or a dotted module name; FUNC is called after the import.",
+    ),
+]
+
+
+DType = Annotated[list[str], typer.Option("--dtype", metavar="[NAME=]fp32", help="Data type of an input.")]
+
+
+Attr = Annotated[
+    list[str], typer.Option("--attr", metavar="NAME=VALUE", help="Plugin attribute; 1,1,1,1 for an array.")
+]
+
+
+ArchOption = Annotated[
+    str | None,
+    typer.Option(
+        "--arch",
+        metavar="sm_80,sm_90",
+        help="Architectures; native (the GPU here) or portable (every GPU from sm_80 on).",
+    ),
+]
+
+
+IsaOption = Annotated[str | None, typer.Option("--ptx-isa", metavar="8.0", help="Newest PTX ISA to write.")]
+
+
+Tactic = Annotated[int | None, typer.Option("--tactic", metavar="N", help="Only this tactic.")]
+
+
+AllDTypes = Annotated[bool, typer.Option("--all-dtypes", help="Also the data types that this network does not use.")]
+
+
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")]
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="JSON goes to stdout, everything else to stderr.")]
+
+
+def request_of(options: Mapping[str, Any]) -> TargetOptions:
+    """What the options of shapes, data types and attributes ask for, by their parameters' names."""
+    dtype, attributes = named("--dtype", options["dtype"], str), _attributes(options["attr"])
+    return dataclasses.replace(shapes_of(options), dtype=dtype, attributes=attributes)
+
+
+def _attributes(texts: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--attr {text!r} has no value", hint="write --attr NAME=VALUE")
+        if name in found:
+            raise UsageError(f"--attr {name} is given twice", hint="an array is one value: --attr NAME=1,1,1,1")
+        found[name] = value
+    return found
+
+
+class Executor(str, enum.Enum):
+    """What can run an artifact: the first two a bundle, the others a plan."""
+
+    interpreter = "interpreter"
+    launcher = "launcher"
+    runner = "runner"
+    trtexec = "trtexec"
+
+
+Artifact = Annotated[
+    Path,
+    typer.Argument(metavar="PATH", help="A bundle, engines/NAME.aot, or a plan, NAME.plan.", show_default=False),
+]
+
+
+Shapes = Annotated[
+    list[str], typer.Option("--shape", metavar="[NAME=]1x3x32x32", help="Shape of an input that gets random data.")
+]
+
+
+TrtexecOption = Annotated[
+    Path | None, typer.Option("--trtexec", metavar="PATH", help="For plans: trtexec, if not in the usual places.")
+]
+
+
+RootOption = Annotated[
+    Path | None,
+    typer.Option("--tensorrt-root", metavar="DIR", help="For plans: TensorRT's directory, if not $TENSORRT_ROOT."),
+]
+
+
+LeanOption = Annotated[bool, typer.Option("--lean", help="For plans: let the runner take the lean runtime.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What runs a plan, as the options say."""
+
+    trtexec: Path | None = None
+    root: Path | None = None
+    lean: bool = False
+
+    def for_trtexec(self) -> TrtexecOptions:
+        from aotfactory.executors.trtexec.command import TrtexecOptions
+
+        return TrtexecOptions(program=self.trtexec, root=self.root)
+
+    def for_runner(self, **options: Any) -> RunnerOptions:
+        from aotfactory.executors.native.runner import RunnerOptions
+
+        return RunnerOptions(tensorrt_root=self.root, lean=self.lean, **options)
+
+    def require_none(self) -> None:
+        """Refuse these options with a bundle."""
+        for option, value in (("--trtexec", self.trtexec), ("--tensorrt-root", self.root), ("--lean", self.lean)):
+            if value:
+                raise UsageError(f"{option} is for plans", hint="a bundle takes no TensorRT")
+
+
+def is_plan(path: Path) -> bool:
+    return path.suffix == ".plan"
+
+
+def shapes_by_name(path: Path, inputs: Iterable[str], texts: Sequence[str]) -> dict[str, Shape]:
+    """``NAME=shape``, where an artifact with one input needs no name."""
+    from aotfactory.cli.options import named
+    from aotfactory.targets.request import TargetOptions, check_names, parse_shape
+
+    names, given = list(inputs), named("--shape", texts, parse_shape)
+    check_names(TargetOptions(shape=given), names, path.name)
+    return {name or names[0]: shape for name, shape in given.items()}

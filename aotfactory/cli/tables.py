@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the command line prints for people, in 80 columns. What programs read is JSON, made where the values are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from aotfactory.compiler.bundle import Bundle, Variant
+from aotfactory.core.check import NAMES, Check
+from aotfactory.core.expressions import Constant, Expr, SizeTensor
+from aotfactory.core.network import Call, Combination, Network, Tensor
+
+if TYPE_CHECKING:
+    from aotfactory.api.build import BuildResult
+    from aotfactory.core.recipe import Recipe
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from aotfactory.api.bake import Baked
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from aotfactory.core.check import Check
+    from aotfactory.executors.native.launcher import LaunchResult
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from aotfactory.api.tune import Ranking
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from aotfactory.core.check import Check
+    from aotfactory.executors.inputs import Array
+
+
+MARKS = {"passed": "[green]ok[/]", "failed": "[bold red]FAILED[/]", "skipped": "[dim]skipped[/]"}
+
+
+def print_build(console: Console, report: BuildResult) -> None:
+    """A build: the network, its variants with their checks, what failed or was skipped, and what was written."""
+    print_network(console, report.bundle.network)
+    print_variants(console, report.bundle, report.checks)
+    for check in report.failed:
+        _say(console, f"[bold red]{check.name} failed[/]: {escape(check.subject)}: {escape(check.detail)}")
+    reasons = {(c.name, c.detail.split(" as ")[0]) for c in report.checks if c.status == "skipped"}
+    reasons -= {(name, "abi failed") for name in NAMES}  # that has been said
+    for name, detail in sorted(reasons):
+        _say(console, f"[dim]{name} skipped: {escape(detail)}[/]")
+    if report.path:
+        passed = ", ".join(n for n in NAMES if any(c.name == n and c.status == "passed" for c in report.checks))
+        _say(console, f"checks passed: {passed}")
+        _say(console, f"wrote [bold]{escape(str(report.path))}[/]")
+    else:
+        _say(console, "[bold red]nothing was written[/]: a check failed")
+
+
+def _say(console: Console, markup: str) -> None:
+    """A sentence: the terminal wraps it, so that it can be copied and searched in one piece."""
+    console.print(markup, highlight=False, soft_wrap=True)
+
+
+def print_network(console: Console, network: Network) -> None:
+    """Tensors, calls and profile of a network."""
+    _say(console, f"[bold]{escape(network.name)}[/]")
+    table = _table("tensor", "", "type", "shape")
+    for tensor in network.tensors:
+        table.add_row(*map(escape, (tensor.name, _role(tensor, network), tensor.dtype, _shape(tensor))))
+    console.print(_indented(table))
+    for name, r in network.ranges.items():
+        _say(console, f"  {name}: min {r.min}, opt {r.opt}, max {r.max}")
+
+
+def _role(tensor: Tensor, network: Network) -> str:
+    maker = next((call for call in network.calls if tensor.name in call.outputs), None)
+    text = tensor.role if maker is None else f"{tensor.role} of {maker.name}"
+    return f"{text}, in the buffer of {tensor.aliases}" if tensor.aliases else text
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(_extent, tensor.shape)) or "scalar"
+
+
+def _extent(dimension: Expr) -> str:
+    return f"(at most {dimension.upper})" if isinstance(dimension, SizeTensor) else str(dimension)
+
+
+def print_variants(console: Console, bundle: Bundle, checks: Iterable[Check] = ()) -> None:
+    """A table for every call of the network, one line for every variant; then the expressions behind it."""
+    outcomes: dict[str, list[Check]] = {}
+    for check in checks:
+        outcomes.setdefault(check.subject, []).append(check)
+    for call in bundle.network.calls:
+        variants = [v for v in bundle.variants if v.call == call.name]
+        _say(console, f"\n{_headline(call)}")
+        table = _table("arch", "types", "tactic", "grid", "block", "regs", "PTX")
+        if outcomes:
+            table.add_column("checks")
+        for v in variants:
+            ends = ({n: getattr(r, end) for n, r in bundle.network.ranges.items()} for end in ("min", "max"))
+            grid, block = _extents(v.launch, "grid", *ends), _extents(v.launch, "block", {}, {})
+            combination = Combination(dtypes=v.dtypes, formats=v.formats)
+            registers = f"{v.registers}, {v.spills} B spilled" if v.spills else f"{v.registers}"
+            row = [v.arch, str(combination), str(v.tactic), grid, block, registers, f"{v.ptx_isa} {v.ptx_target}"]
+            table.add_row(*map(escape, row), *([_mark(outcomes.get(v.id, []))] if outcomes else []))
+        console.print(_indented(table))
+        _print_expressions(console, variants)
+    console.print()
+
+
+def _headline(call: Call) -> str:
+    attributes = "".join(f", {n}={_value(v)}" for n, v in call.attributes.items())
+    outputs, inputs = ", ".join(call.outputs), ", ".join(call.inputs)
+    return f"[bold]{escape(call.name)}[/]: {escape(f'{outputs} = {call.plugin}({inputs}{attributes})')}"
+
+
+def _extents(launch: Mapping[str, Expr], what: str, low: Mapping[str, int], high: Mapping[str, int]) -> str:
+    """``7``, or ``7 to 448``: what a grid or block is at the smallest and the largest shape; with y and z if not 1."""
+    axes = [launch[f"{what}_{axis}"] for axis in "xyz"]
+    texts = []
+    for axis in axes:
+        try:
+            ends = axis.evaluate(low), axis.evaluate(high)
+        except Exception:  # it may divide by 0 where a check has failed
+            texts.append(str(axis))
+        else:
+            texts.append(str(ends[0]) if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}")
+    return " x ".join(texts).removesuffix(" x 1").removesuffix(" x 1")
+
+
+def _mark(checks: Sequence[Check]) -> str:
+    passed = sum(check.status == "passed" for check in checks)
+    if any(check.status == "failed" for check in checks):
+        return MARKS["failed"]
+    return MARKS["passed"] if passed == len(checks) else f"{MARKS['passed']} ({passed} of {len(checks)})"
+
+
+def _print_expressions(console: Console, variants: Sequence[Variant]) -> None:
+    """The symbolic launch parameters and the extra arguments, once where architectures and tactics share them."""
+    shared: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for v in variants:
+        launch = {n: e for n, e in v.launch.items() if not isinstance(e, Constant)}
+        extra = ", ".join(map(str, v.extra_args))
+        lines = [(name, str(e)) for name, e in launch.items()] + ([("extra arguments", extra)] if extra else [])
+        if lines:
+            label = f"{Combination(dtypes=v.dtypes, formats=v.formats)} tactic {v.tactic}"
+            shared.setdefault(tuple(lines), []).append(label)
+    for expressions, labels in shared.items():
+        _say(console, f"  {escape(', '.join(dict.fromkeys(labels)))}")
+        for name, text in expressions:
+            console.print(Padding(Text(f"{name}: {text}"), (0, 0, 0, 4)))
+
+
+def print_bundle(console: Console, bundle: Bundle) -> None:
+    """A bundle that was read from disk."""
+    print_network(console, bundle.network)
+    print_variants(console, bundle)
+    made = ", ".join(f"{name} {version}" for name, version in bundle.versions.items())
+    _say(console, f"made by {escape(made)}; every PTX file is as compiled")
+
+
+def print_record(console: Console, record: Mapping[str, Any]) -> None:
+    """A plan, by its record."""
+    versions, gpu = record["versions"], record["gpu"]
+    _say(
+        console,
+        f"[bold]{escape(record['plan']['path'])}[/]: {record['plan']['bytes']} bytes, from {escape(record['target'])}",
+    )
+    _say(console, f"  built by TensorRT {versions['tensorrt']} on {escape(str(gpu['name']))}, for {gpu['arch']}")
+    _say(console, f"  bundle: {escape(record['bundle']['path'])}")
+    for kernel in record["kernels"]:
+        if kernel["in_plan"]:
+            _say(console, f"  kernel of {escape(kernel['call'])}: {escape(kernel['id'])}, tactic {kernel['tactic']}")
+    for check in record["checks"]:
+        _say(console, f"  {check['name']}: {MARKS[check['status']]} {escape(check['detail'])}")
+    for message in record["messages"]:
+        _say(console, f"  TensorRT warned: {escape(message)}")
+    _say(console, "plan, record and bundle agree")
+
+
+def print_recipes(console: Console, recipes: Iterable[Recipe]) -> None:
+    """Two lines for every recipe."""
+    for r in sorted(recipes, key=lambda r: r.name):
+        _say(console, f"[bold]{escape(r.name)}[/]  {escape(r.summary)}")
+        inputs = ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in r.inputs)
+        attributes = [f"{n}={_value(v)}" for n, v in r.attributes.items()]
+        facts = [r.plugin, inputs, " ".join(r.dtypes), *attributes]
+        console.print(Padding(Text("; ".join(facts)), (0, 0, 0, 4)))
+
+
+def _value(value: object) -> str:
+    items = value.tolist() if hasattr(value, "tolist") else value
+    return ",".join(map(str, items)) if isinstance(items, list | tuple) else str(items)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _indented(table: Table) -> Padding:
+    return Padding(table, (0, 0, 0, 2))
+
+
+def print_baked(console: Console, baked: Baked) -> None:
+    """What was built, for people."""
+    from rich.markup import escape
+
+    kernels = ", ".join(v.id for v in baked.plan.kernels) or "hidden by the plan"
+    console.print(f"kernels in the plan: {escape(kernels)}", highlight=False, soft_wrap=True)
+    for message in baked.plan.messages:
+        console.print(f"[yellow]TensorRT warns[/] {escape(message)}", highlight=False, soft_wrap=True)
+    console.print(f"wrote [bold]{escape(str(baked.path))}[/]", highlight=False, soft_wrap=True)
+
+
+def print_checks(console: Console, checks: list[Check]) -> None:
+    from rich.markup import escape
+
+    from aotfactory.cli.tables import MARKS
+
+    for check in checks:
+        console.print(f"{check.name} {check.subject}: {MARKS[check.status]}", highlight=False)
+        console.print(f"  [dim]{escape(check.detail)}[/]", highlight=False)
+
+
+def print_run(console: Console, result: LaunchResult) -> None:
+    for run in result.runs:
+        for launch in run.launches:
+            extra = ", ".join(map(str, launch["extra_args"])) or "-"
+            grid = " x ".join(map(str, launch["grid"]))
+            console.print(f"{launch['variant']}: grid {grid}, extra arguments {extra}", highlight=False)
+        print_tensors(console, run.outputs, run.failures)
+
+
+def print_bench(console: Console, result: LaunchResult) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("tactic", "microseconds", "p5", "p95", "GB/s", "of a copy"):
+        table.add_column(column, justify="right")
+    for run in result.runs:
+        if run.timing is None or "pass" not in run.timing:
+            table.add_row(str(run.tactic), "nothing to run at this shape")
+            continue
+        time = run.timing["pass"]
+        numbers = [f"{time['graph_us'][key]:.2f}" for key in ("median", "p5", "p95")]
+        table.add_row(str(run.tactic), *numbers, f"{time['graph_gb_per_s']:.0f}", f"{run.timing['ratio_to_copy']:.2f}")
+    console.print(table)
+
+
+def print_ranking(console: Console, ranking: Ranking, path: Path, losers: list[int]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    shapes = ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in ranking.shapes.items())
+    console.print(f"[bold]{escape(ranking.name)}[/] on {escape(ranking.gpu)}: {escape(shapes)}", highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for column in ("tactic", "microseconds", "p5", "p95", "GB/s", "of a copy", "regs", "spills", "threads", "shared"):
+        table.add_column(column, justify="right")
+    for t in ranking.tactics:
+        times = [f"{value:.2f}" for value in (t.us, t.p5, t.p95)]
+        resources = [str(n) for n in (t.registers, t.spills, t.threads, t.shared_mem)]
+        table.add_row(str(t.tactic), *times, f"{t.gb_per_s:.0f}", f"{t.of_copy:.2f}", *resources)
+    console.print(table)
+    if losers:
+        console.print(
+            f"never among the fastest in {path.name}: {', '.join(map(str, losers))}", highlight=False, soft_wrap=True
+        )
+    console.print(f"wrote [bold]{escape(str(path))}[/]", highlight=False, soft_wrap=True)
+
+
+def print_tensors(console: Console, outputs: Mapping[str, Array], failures: Sequence[str]) -> None:
+    """The outputs of a run, and what its checks found."""
+    from rich.markup import escape
+
+    for name, array in outputs.items():
+        shape = "x".join(map(str, array.shape)) or "scalar"
+        console.print(f"  {escape(name)}: {array.dtype} {shape}", highlight=False)
+    for failure in failures:
+        console.print(f"  [bold red]failed[/] {escape(failure)}", highlight=False)
+
+
+def print_timing(console: Console, timing: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "microseconds", "p5", "p95", "GB/s"):
+        table.add_column(column, justify="right")
+    for label, key in (("stream", ""), ("CUDA graph", "graph_")):
+        if (times := timing.get(f"{key}us")) is not None:
+            numbers = [f"{times[point]:.2f}" for point in ("median", "p5", "p95")]
+            table.add_row(label, *numbers, f"{timing[f'{key}gb_per_s']:.0f}")
+    console.print(table)

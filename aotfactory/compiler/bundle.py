@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle on disk: ``NAME.aot/`` with ``manifest.json`` and one PTX file for every variant.
+
+PTX files are named by their content and never overwritten; the manifest is replaced in one step after them, and what
+it no longer names is removed last. So whatever interrupts a build, the manifest names a complete set of files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aotfactory.core import expressions
+from aotfactory.core.errors import DefinitionError, UsageError
+from aotfactory.core.expressions import Expr
+from aotfactory.core.files import replace_file
+from aotfactory.core.network import Network
+from aotfactory.core.network_json import network_from_json, network_to_json
+
+SCHEMA = "aotfactory.bundle/1"
+
+
+MANIFEST = "manifest.json"
+
+
+OWN_FILE = re.compile(
+    r"manifest\.json|[\w.-]+\.t\d+\.[0-9a-f]{8}\.ptx|\.(manifest\.json|[\w.-]+\.ptx)\.\w+\.tmp", re.ASCII
+)
+"""The only files that are written to a bundle, and the only ones that are ever removed from one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One compiled kernel of a bundle: a call, for one architecture, combination and tactic.
+
+    Attributes:
+        arch: ``sm_90``, or ``portable``.
+        kernel: Entry name in the PTX, unique in the bundle.
+        text: The PTX.
+        ptx_isa, ptx_target: What the PTX declares: ``8.0``, ``sm_90``.
+        parameters: Of the entry: ``ptr`` or ``i32``, in order.
+        launch: ``grid_x`` ... ``block_z`` in programs and threads, ``shared_mem`` in bytes of dynamic shared memory.
+        registers, spills: Per thread, and in bytes, as ptxas reports; None before it ran.
+    """
+
+    id: str
+    call: str
+    plugin: str
+    arch: str
+    dtypes: tuple[str, ...]
+    formats: tuple[str, ...]
+    tactic: int
+    kernel: str
+    text: str
+    ptx_isa: str
+    ptx_target: str
+    parameters: tuple[str, ...]
+    launch: Mapping[str, Expr]
+    extra_args: tuple[Expr, ...]
+    registers: int | None = None
+    spills: int | None = None
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def ptx(self) -> str:
+        """Name of the PTX file in the bundle."""
+        return f"{self.id}.{self.sha256[:8]}.ptx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """All compiled kernels of one engine, with the network they belong to and the versions that made them."""
+
+    network: Network
+    variants: tuple[Variant, ...]
+    versions: Mapping[str, str]
+
+
+def manifest(bundle: Bundle) -> dict[str, Any]:
+    """The bundle's manifest as JSON values."""
+    network = bundle.network
+    return {
+        "schema": SCHEMA,
+        "name": network.name,
+        "target": network.target,
+        "versions": dict(bundle.versions),
+        **network_to_json(network),
+        "variants": [
+            {
+                "id": v.id,
+                "call": v.call,
+                "plugin": v.plugin,
+                "arch": v.arch,
+                "dtypes": list(v.dtypes),
+                "formats": list(v.formats),
+                "tactic": v.tactic,
+                "kernel": v.kernel,
+                "ptx": v.ptx,
+                "ptx_bytes": len(v.text.encode()),
+                "sha256": v.sha256,
+                "ptx_isa": v.ptx_isa,
+                "ptx_target": v.ptx_target,
+                "parameters": list(v.parameters),
+                "launch": {n: e.to_json() for n, e in v.launch.items()},
+                "extra_args": [e.to_json() for e in v.extra_args],
+                "registers": v.registers,
+                "spills": v.spills,
+            }
+            for v in bundle.variants
+        ],
+    }
+
+
+def write(bundle: Bundle, directory: Path) -> str:
+    """Write a bundle, replacing the one in `directory`; returns the SHA-256 of its manifest.
+
+    Raises:
+        UsageError: `directory` holds something that is not a bundle, or cannot be written.
+    """
+    text = json.dumps(manifest(bundle), indent=1, allow_nan=False).encode() + b"\n"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with _locked(directory, fcntl.LOCK_EX):
+            _require_ours(directory)
+            for variant in bundle.variants:
+                replace_file(directory / variant.ptx, variant.text.encode())
+            replace_file(directory / MANIFEST, text)
+            named = {MANIFEST, *(v.ptx for v in bundle.variants)}
+            for path in directory.iterdir():
+                if path.name not in named:
+                    path.unlink()
+    except OSError as error:
+        raise UsageError(f"cannot write {directory}: {error.strerror}", hint="choose another --out") from error
+    return hashlib.sha256(text).hexdigest()
+
+
+def _require_ours(directory: Path) -> None:
+    """Raise UsageError unless every file in `directory` is of a bundle, or of one whose writing was interrupted."""
+    strangers = [p.name for p in directory.iterdir() if p.is_dir() or not OWN_FILE.fullmatch(p.name)]
+    path = directory / MANIFEST
+    if not strangers and path.exists() and not _is_manifest(path.read_bytes()):
+        strangers = [f"another program's {MANIFEST}"]
+    if strangers:
+        raise UsageError(f"{directory} is not a bundle: it holds {min(strangers)}", hint="choose another --out")
+
+
+def _is_manifest(text: bytes) -> bool:
+    try:
+        return str(json.loads(text)["schema"]).startswith("aotfactory.compiler.bundle/")
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def read(directory: Path) -> Bundle:
+    """Read a bundle and verify every PTX file against the manifest.
+
+    Raises:
+        UsageError: There is no bundle in `directory`.
+        DefinitionError: The bundle is damaged.
+    """
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise UsageError(f"{directory} is not a bundle: it has no {MANIFEST}", hint="make one by aotfactory compile")
+    try:
+        with _locked(directory, fcntl.LOCK_SH):
+            data = json.loads(path.read_bytes())
+            if data["schema"] != SCHEMA:
+                raise DefinitionError(
+                    f"schema {data['schema']!r} is not {SCHEMA}", where=str(path), hint="compile it again"
+                )
+            network = network_from_json(data)
+            variants = tuple(_variant(directory, v) for v in data["variants"])
+            return Bundle(network=network, variants=variants, versions=dict(data["versions"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise DefinitionError(f"damaged bundle: {problem}", where=str(path), hint="compile it again") from error
+    except DefinitionError as error:
+        raise DefinitionError(error.message, where=error.where or str(path), hint="compile it again") from error
+
+
+def _variant(directory: Path, data: dict[str, Any]) -> Variant:
+    name = data["ptx"]
+    path = directory / name
+    if name != os.path.basename(name) or not OWN_FILE.fullmatch(name) or path.is_symlink():
+        raise DefinitionError(f"{name!r} leads out of the bundle", where=str(directory / MANIFEST))
+    text = path.read_bytes().decode()
+    variant = Variant(
+        id=data["id"],
+        call=data["call"],
+        plugin=data["plugin"],
+        arch=data["arch"],
+        dtypes=tuple(data["dtypes"]),
+        formats=tuple(data["formats"]),
+        tactic=data["tactic"],
+        kernel=data["kernel"],
+        text=text,
+        ptx_isa=data["ptx_isa"],
+        ptx_target=data["ptx_target"],
+        parameters=tuple(data["parameters"]),
+        registers=data["registers"],
+        spills=data["spills"],
+        launch={n: expressions.from_json(e) for n, e in data["launch"].items()},
+        extra_args=tuple(expressions.from_json(e) for e in data["extra_args"]),
+    )
+    if variant.sha256 != data["sha256"]:
+        raise DefinitionError(
+            f"{name} is not the file that was compiled: its SHA-256 differs from the manifest's",
+            where=str(path),
+            hint="compile it again",
+        )
+    if variant.ptx != name:
+        raise DefinitionError(f"{name} is not the name of its content: {variant.ptx}", where=str(directory / MANIFEST))
+    return variant
+
+
+@contextmanager
+def _locked(directory: Path, kind: int) -> Iterator[None]:
+    """Who writes a bundle has it alone: no one removes files that another is about to name, or to read."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        # Some network file systems have no locks for directories: what is in place there is whole all the same.
+        with suppress(OSError):
+            fcntl.flock(handle, kind)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fit a kernel to the calling convention of TensorRT's AOT plugins, or refuse it with the reason.
+
+TensorRT launches the kernel with one pointer per input, then the extra arguments (int32), then one pointer per output,
+and nothing else: no scratch memory, no cluster, no cooperative launch.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from aotfactory.compiler.ptx import NAME, VERSION, Entry, Module, Parameter, parse_module, shared_memory, uses
+from aotfactory.core.arch import TARGET_ISA, Arch, PtxIsa
+from aotfactory.core.errors import DefinitionError
+
+TENSOR_ALIGNMENT = 256
+"""Bytes that TensorRT aligns engine inputs and outputs to (NvInferRuntime.h)."""
+
+SHARED_LIMIT = 48 * 1024
+"""Bytes of shared memory that a kernel gets without asking the driver for more, which TensorRT does not."""
+
+_CONVENTION = "TensorRT passes the inputs' pointers, the extra arguments as int32, the outputs' pointers, in this order"
+_PLAIN_LAUNCH = "TensorRT's AOT plugins launch a plain grid of blocks"
+_FORBIDDEN = (
+    (
+        r"%n?clusterid\b|%cluster_\w+|\bbarrier\.cluster\b|\bmapa\b",
+        "it works in thread block clusters",
+        f"{_PLAIN_LAUNCH}; compile with num_ctas=1 or write the kernel without clusters",
+    ),
+    (
+        r"%envreg[12]\b",
+        "it synchronises the whole grid, which needs a cooperative launch",
+        f"{_PLAIN_LAUNCH}; split the work into two plugins, or let one block do the last step",
+    ),
+    (
+        r"\bgriddepcontrol\b",
+        "it waits for or starts dependent launches",
+        f"{_PLAIN_LAUNCH}; compile without launch_pdl and without griddepcontrol",
+    ),
+    (
+        r"\btcgen05\.alloc\b",
+        "it uses tensor memory",
+        "TensorRT's AOT plugins are not known to support it; compile for portable or sm_90",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedKernel:
+    """A module whose kernel takes exactly what TensorRT passes.
+
+    Attributes:
+        text: The PTX, without comments and line info.
+        parameters: ``ptr`` or ``i32`` for each parameter, in order.
+        removed: The names of Triton's hidden parameters that were taken out.
+        unused: Positions of parameters that the kernel never reads.
+        shared_static: Bytes of shared memory that the kernel declares.
+        shared_dynamic: Whether it also uses the shared memory that the launch sizes.
+    """
+
+    text: str
+    entry: str
+    isa: PtxIsa
+    target: str
+    parameters: tuple[str, ...]
+    removed: tuple[str, ...]
+    unused: tuple[int, ...]
+    shared_static: int
+    shared_dynamic: bool
+
+
+def fit(
+    text: str,
+    *,
+    entry: str,
+    inputs: int,
+    extra_args: int,
+    outputs: int,
+    aliased: Collection[int] = (),
+    block: tuple[int, int, int] | None = None,
+    shared_mem: int | None = None,
+    isa: PtxIsa | None = None,
+    arch: Arch | None = None,
+    new_name: str | None = None,
+) -> FittedKernel:
+    """Fits a kernel to TensorRT's calling convention; the same text in gives the same bytes out.
+
+    Args:
+        inputs, extra_args, outputs: How many of each the call has.
+        aliased: The outputs (from 0) that share an input's buffer, so that the kernel need not use their pointer.
+        block: The threads of a block in x, y, z, checked against what the kernel demands; None: not checked.
+        shared_mem: The launch's dynamic shared memory in bytes, if known. `check_shared` checks its amount.
+        isa: The newest PTX ISA to write; an older text stays as it is.
+        arch: What must be able to run it; None: not checked.
+        new_name: The name that the kernel gets.
+
+    Raises:
+        DefinitionError: The kernel cannot be an AOT plugin's: why, and what to do.
+    """
+    module = parse_module(text)
+    kernel = module.entry(entry)
+    expected = (
+        *(("ptr", f"input {i}") for i in range(inputs)),
+        *(("i32", f"extra argument {i}") for i in range(extra_args)),
+        *(("ptr", f"output {i}") for i in range(outputs)),
+    )
+    removed = _hidden(module, kernel, expected)
+    body, kept = module.body(kernel), kernel.parameters[: len(expected)]
+    _check_kinds(kernel, kept, expected)
+    unused = tuple(i for i, parameter in enumerate(kept) if not uses(body, parameter.name))
+    for output in range(outputs):
+        if inputs + extra_args + output in unused and output not in aliased:
+            raise _refusal(
+                kernel,
+                f"it never uses the pointer of output {output} (parameter {kept[inputs + extra_args + output].name})",
+                f"write that output, or add the missing parameter: {_CONVENTION}",
+            )
+    _check_launch(module, kernel, block)
+    static, dynamic = shared_memory(module.reach(kernel))
+    if dynamic and shared_mem == 0:
+        hint = "set launch.shared_mem to what the kernel needs; Triton's metadata.shared says how much"
+        raise _refusal(kernel, "it uses dynamic shared memory, but the launch gives it 0 bytes", hint)
+    version = min(module.version, isa or module.version)
+    _check_target(module, kernel, version, arch)
+    return FittedKernel(
+        text=_rewrite(module, kernel, kept, version, new_name or entry),
+        entry=new_name or entry,
+        isa=version,
+        target=module.target,
+        parameters=tuple(kind for kind, _ in expected),
+        removed=removed,
+        unused=unused,
+        shared_static=static,
+        shared_dynamic=dynamic,
+    )
+
+
+def _refusal(kernel: Entry, what: str, hint: str) -> DefinitionError:
+    return DefinitionError(f"kernel {kernel.name}: {what}", where=f"PTX line {kernel.line}", hint=hint)
+
+
+def _hidden(module: Module, kernel: Entry, expected: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """The names of Triton's hidden parameters, after a check that the kernel does not use them.
+
+    Triton 3.3 and 3.4 append global_scratch, 3.5 and later also profile_scratch, and nothing marks them.
+    """
+    extra = kernel.parameters[len(expected) :]
+    if len(kernel.parameters) < len(expected) or len(extra) > 2 or any(p.kind != "ptr" for p in extra):
+        kinds = ", ".join(parameter.kind for parameter in kernel.parameters)
+        passed = ", ".join(kind for kind, _ in expected)
+        raise _refusal(
+            kernel,
+            f"it takes {len(kernel.parameters)} parameters ({kinds}), TensorRT passes {len(expected)} ({passed})",
+            f"{_CONVENTION}; constexpr arguments do not count, and Triton may append two pointers of its own",
+        )
+    used = [parameter.name for parameter in extra if uses(module.body(kernel), parameter.name)]
+    if used:
+        raise _refusal(
+            kernel,
+            f"it uses {', '.join(used)} after the {len(expected)} parameters that TensorRT passes: Triton's scratch "
+            "memory, which an AOT plugin cannot have, or a parameter too many",
+            "no tensor descriptors made in the kernel (tl.make_tensor_descriptor), no profiling; use plain pointers",
+        )
+    return tuple(parameter.name for parameter in extra)
+
+
+def _check_kinds(kernel: Entry, kept: tuple[Parameter, ...], expected: tuple[tuple[str, str], ...]) -> None:
+    # A compiler that marks pointers marks them all; one that marks none leaves 64-bit integers and pointers alike.
+    pointers = {"ptr"} if any(parameter.kind == "ptr" for parameter in kernel.parameters) else {"u64"}
+    for position, (parameter, (kind, meaning)) in enumerate(zip(kept, expected, strict=True)):
+        if parameter.kind not in (pointers if kind == "ptr" else {kind}):
+            passed = "a pointer" if kind == "ptr" else "an int32"
+            raise _refusal(
+                kernel,
+                f"parameter {position} ({parameter.name}) is declared as {parameter.kind}, "
+                f"TensorRT passes {passed} there ({meaning})",
+                _CONVENTION,
+            )
+
+
+def _check_launch(module: Module, kernel: Entry, block: tuple[int, int, int] | None) -> None:
+    directives = kernel.directives
+    cluster = {"explicitcluster", "blocksareclusters", "reqnctapercluster"} & set(directives)
+    # A cluster of one block changes nothing; without a size the driver answers CUDA_ERROR_INVALID_CLUSTER_SIZE.
+    if cluster and ("blocksareclusters" in cluster or math.prod(directives.get("reqnctapercluster", (0,))) != 1):
+        raise _refusal(
+            kernel,
+            f"it demands a launch in clusters (.{min(cluster)})",
+            f"{_PLAIN_LAUNCH}; compile with num_ctas=1 or without __cluster_dims__",
+        )
+    for pattern, what, hint in _FORBIDDEN:
+        found = re.search(pattern, module.reach(kernel))
+        if found:
+            raise _refusal(kernel, f"{what} ({found[0]})", hint)
+    required = (*directives.get("reqntid", ()), 1, 1, 1)[:3]
+    if block and "reqntid" in directives and required != block:
+        raise _refusal(
+            kernel,
+            f"it is compiled for blocks of {required} threads (.reqntid), the launch has {block}",
+            "for Triton set launch.block_x to 32 * num_warps, y and z to 1",
+        )
+    most = math.prod(directives.get("maxntid", (1024,)))
+    if block and math.prod(block) > most:
+        raise _refusal(
+            kernel,
+            f"it allows blocks of at most {most} threads, the launch has {math.prod(block)}",
+            "make the block smaller, or raise the first number of __launch_bounds__ (at most 1024)",
+        )
+
+
+def _check_target(module: Module, kernel: Entry, version: PtxIsa, arch: Arch | None) -> None:
+    if arch is not None and not arch.runs(module.target):
+        raise _refusal(
+            kernel,
+            f"it is compiled for {module.target}, which does not run on {arch}",
+            f"compile it for {arch.target}; arch-specific targets (sm_90a) run on their own architecture only",
+        )
+    oldest = TARGET_ISA.get(module.target)
+    if oldest and version < oldest:
+        raise _refusal(
+            kernel,
+            f"PTX ISA {version} does not know {module.target}, which needs {oldest}",
+            f"ask for ISA {oldest} or newer, or for an older architecture",
+        )
+
+
+def _rewrite(module: Module, kernel: Entry, kept: tuple[Parameter, ...], version: PtxIsa, name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][\w$]*|[_$%][\w$]+", name):
+        raise DefinitionError(f"{name!r} cannot be the name of a kernel", hint="use letters, digits and _")
+    if name != kernel.name and uses(module.text, name):
+        raise _refusal(kernel, f"the new name {name} is already used in the PTX", "choose another one")
+    # Only where the kernel is declared: elsewhere the same word may be an instruction, such as `add`.
+    edits = [
+        (found.span(1), name) for found in re.finditer(rf"\.entry\s+({NAME})", module.text) if found[1] == kernel.name
+    ]
+    if kept != kernel.parameters:
+        edits.append((kernel.parameters_span, ",".join(f"\n\t{parameter.source}" for parameter in kept) + "\n"))
+    text = module.text
+    for (start, end), new in sorted(edits, reverse=True):
+        text = text[:start] + new + text[end:]
+    text = VERSION.sub(lambda found: found[0].replace(found[1], str(version)), text, count=1)
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines() if line.strip())
+
+
+def check_shared(kernel: FittedKernel, dynamic: int) -> None:
+    """Refuses a kernel that TensorRT's launcher cannot give its shared memory.
+
+    Args:
+        dynamic: The launch's shared memory in bytes, on top of what the kernel declares.
+
+    Raises:
+        DefinitionError: The two are more than SHARED_LIMIT.
+    """
+    if kernel.shared_static + dynamic > SHARED_LIMIT:
+        raise DefinitionError(
+            f"kernel {kernel.entry}: {kernel.shared_static + dynamic} bytes of shared memory, "
+            f"TensorRT's launcher gives at most {SHARED_LIMIT}",
+            hint="use smaller blocks or fewer num_stages",
+        )
+
+
+def plain_target(text: str) -> str:
+    """The PTX with ``.target sm_90a`` or ``sm_100f`` made plain: worth keeping if ptxas accepts it."""
+    return re.sub(r"^(\s*\.target\s+sm_\d+)[af]\b", r"\1", text, count=1, flags=re.MULTILINE)

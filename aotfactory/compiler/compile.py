@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compile a network: every call, for every architecture, combination and tactic, into checked variants."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from aotfactory.compiler import calling_convention, launch_bounds, ptx, ptxas
+from aotfactory.compiler.bundle import Variant
+from aotfactory.compiler.calling_convention import TENSOR_ALIGNMENT, FittedKernel
+from aotfactory.compiler.cross_compile import Compilation, compiling_for
+from aotfactory.compiler.ptxas import PtxasReport
+from aotfactory.core import dtypes, proofs
+from aotfactory.core.arch import Arch, PtxIsa, default_isa
+from aotfactory.core.check import Check
+from aotfactory.core.cuda import driver_version
+from aotfactory.core.errors import CheckError, DefinitionError, UsageError
+from aotfactory.core.network import Call, Combination, Network
+from aotfactory.core.proofs import Domain, Interval
+from aotfactory.plugins.plugin_call import PluginCall, ReturnedKernel
+from aotfactory.targets.network_builder import plugin_call
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to compile for.
+
+    Attributes:
+        isa: Newest PTX ISA to write; None: what the driver here takes, else a conservative one (see `arch`).
+        all_dtypes: Also the combinations that the network's own data types do not use.
+        tactic: Only this one.
+    """
+
+    archs: tuple[Arch, ...]
+    isa: PtxIsa | None = None
+    all_dtypes: bool = False
+    tactic: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompiledVariant:
+    """One compiled variant; where the `abi` check failed there is none.
+
+    Attributes:
+        compilations: What Triton compiled while the `aot_impl` ran; empty for kernels that are not Triton's.
+    """
+
+    id: str
+    call: Call
+    combination: Combination
+    tactic: int
+    variant: Variant | None
+    checks: tuple[Check, ...]
+    compilations: tuple[Compilation, ...]
+
+
+def compile_network(
+    network: Network, options: Options, progress: Callable[[str], None] = print
+) -> list[CompiledVariant]:
+    """Compile and check every variant of a network.
+
+    Args:
+        progress: Told the id of each variant before it is compiled.
+
+    Raises:
+        DefinitionError: A definition is wrong, or has no combination that matches the network.
+        UsageError: There is no such tactic, or the PTX ISA is too old for an architecture.
+    """
+    results = []
+    for call in network.calls:
+        for arch in options.archs:
+            isa = options.isa or default_isa(arch, driver_version())
+            if isa < arch.oldest_isa:
+                raise UsageError(f"PTX ISA {isa} does not know {arch.target}", hint=f"--ptx-isa {arch.oldest_isa}")
+            plugin = plugin_call(network, call)
+            for combination, tactic in _wanted(plugin, call, options):
+                name = variant_id(call, arch, combination, tactic)
+                progress(name)
+                with compiling_for(arch.capability, min(isa, ptxas.compiler_isa(arch)).number) as compilations:
+                    kernel = plugin.kernel(combination, tactic)
+                candidate = _Candidate(
+                    id=name,
+                    call=call,
+                    plugin=plugin,
+                    arch=arch,
+                    isa=isa,
+                    combination=combination,
+                    tactic=tactic,
+                    kernel=kernel,
+                    compilations=tuple(compilations),
+                )
+                results.append(_check(candidate, network))
+    return results
+
+
+def variant_id(call: Call, arch: Arch, combination: Combination, tactic: int) -> str:
+    """``circ_pad.sm_90.fp32-fp32.t1``: also the beginning of a file name."""
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', call.name)}.{arch}.{combination}.t{tactic}"
+
+
+def _wanted(plugin: PluginCall, call: Call, options: Options) -> Iterator[tuple[Combination, int]]:
+    offered = plugin.combinations()
+    matching = [
+        (combination, tactics)
+        for combination, tactics in offered
+        if options.all_dtypes or combination.dtypes == plugin.combination.dtypes
+    ]
+    if not matching:
+        raise DefinitionError(
+            f"autotune of {call.plugin} offers no combination for {plugin.combination}, which this network needs",
+            where=plugin.definition.where("autotune"),
+            hint=f"it offers {', '.join(str(c) for c, _ in offered)}",
+        )
+    tactics = sorted({tactic for _, offered_tactics in matching for tactic in offered_tactics})
+    if options.tactic is not None and options.tactic not in tactics:
+        raise UsageError(
+            f"{call.plugin} has no tactic {options.tactic} here", hint=f"its tactics: {', '.join(map(str, tactics))}"
+        )
+    for combination, offered_tactics in matching:
+        for tactic in offered_tactics:
+            if options.tactic in (None, tactic):
+                yield combination, tactic
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    """What one run of an `aot_impl` gave, before any check."""
+
+    id: str
+    call: Call
+    plugin: PluginCall
+    arch: Arch
+    isa: PtxIsa
+    combination: Combination
+    tactic: int
+    kernel: ReturnedKernel
+    compilations: tuple[Compilation, ...]
+
+    @property
+    def own(self) -> Compilation | None:
+        """The compilation that candidate the kernel: an `aot_impl` may compile several and choose."""
+        named = [c for c in reversed(self.compilations) if c.metadata["name"] == self.kernel.name]
+        return next((c for c in named if c.ptx == self.kernel.ptx), named[0] if named else None)
+
+
+def _check(candidate: _Candidate, network: Network) -> CompiledVariant:
+    """The checks `abi`, `ptxas` and `bounds` of one variant; without `abi` there is nothing for the others."""
+    variant: Variant | None = None
+
+    def outcome(name: str, status: Literal["passed", "failed", "skipped"], detail: str) -> Check:
+        return Check(name=name, subject=candidate.id, status=status, detail=detail)
+
+    try:
+        fitted = _fit(candidate)
+    except DefinitionError as error:
+        found = [outcome("abi", "failed", f"{error.message}; {error.hint}" if error.hint else error.message)]
+        found += [outcome(name, "skipped", "abi failed") for name in ("ptxas", "bounds")]
+    else:
+        fitted, report = _assemble(fitted, candidate.arch)
+        variant = _variant(candidate, fitted)
+        removed = f", removed {', '.join(fitted.removed)}" if fitted.removed else ""
+        found = [outcome("abi", "passed", _signature(variant) + removed)]
+        if isinstance(report, CheckError):
+            found.append(outcome("ptxas", "failed", report.message))
+        else:
+            spills = report.spill_stores + report.spill_loads
+            variant = replace(variant, registers=report.registers, spills=spills)
+            found.append(outcome("ptxas", "passed", f"{report.registers} registers, {spills} bytes spilled"))
+        found.append(launch_bounds.check(variant, network, candidate.call, _divisible(candidate.own, candidate.call)))
+    return CompiledVariant(
+        id=candidate.id,
+        call=candidate.call,
+        combination=candidate.combination,
+        tactic=candidate.tactic,
+        variant=variant,
+        checks=tuple(found),
+        compilations=candidate.compilations,
+    )
+
+
+def _fit(candidate: _Candidate) -> FittedKernel:
+    """The kernel in TensorRT's calling convention, under a name of its own.
+
+    Raises:
+        DefinitionError: It cannot be.
+    """
+    domain, kernel, call = candidate.plugin.builder.domain, candidate.kernel, candidate.call
+    shared = proofs.bounds(kernel.launch["shared_mem"], domain)
+    if candidate.own:
+        _check_triton(candidate.own, call, candidate.combination, shared)
+    fitted = calling_convention.fit(
+        kernel.ptx,
+        entry=kernel.name,
+        inputs=len(call.inputs),
+        extra_args=len(kernel.extra_args),
+        outputs=len(call.outputs),
+        aliased=[i for i, alias in enumerate(candidate.plugin.aliases) if alias is not None],
+        block=_block(kernel, domain),
+        shared_mem=shared.low,
+        isa=candidate.isa,
+        arch=candidate.arch,
+        new_name=f"{kernel.name}_{hashlib.sha256(candidate.id.encode()).hexdigest()[:8]}",
+    )
+    calling_convention.check_shared(fitted, shared.high)
+    return fitted
+
+
+def _variant(candidate: _Candidate, fitted: FittedKernel) -> Variant:
+    return Variant(
+        id=candidate.id,
+        call=candidate.call.name,
+        plugin=candidate.call.plugin,
+        arch=candidate.arch.name,
+        dtypes=candidate.combination.dtypes,
+        formats=candidate.combination.formats,
+        tactic=candidate.tactic,
+        kernel=fitted.entry,
+        text=fitted.text,
+        ptx_isa=str(fitted.isa),
+        ptx_target=fitted.target,
+        parameters=fitted.parameters,
+        launch=candidate.kernel.launch,
+        extra_args=candidate.kernel.extra_args,
+    )
+
+
+def _assemble(kernel: FittedKernel, arch: Arch) -> tuple[FittedKernel, PtxasReport | CheckError]:
+    """The kernel under its plain target where ptxas takes it, which runs on later GPUs too; and ptxas' report."""
+    plain = calling_convention.plain_target(kernel.text)
+    if plain != kernel.text:
+        try:
+            report = ptxas.assemble(plain, arch)
+        except CheckError:
+            pass
+        else:
+            return replace(kernel, text=plain, target=arch.target), report
+    try:
+        return kernel, ptxas.assemble(kernel.text, arch)
+    except CheckError as error:
+        return kernel, error
+
+
+def _check_triton(compilation: Compilation, call: Call, combination: Combination, shared: Interval) -> None:
+    """What Triton knows of the kernel and PTX does not show: element types, and launches TensorRT cannot make."""
+    kinds = [kind for kind in compilation.signature.values() if kind != "constexpr"]
+    count = len(call.inputs)
+    pointers = [*kinds[:count], *kinds[len(kinds) - len(call.outputs) :]]
+    for name, dtype, kind in zip((*call.inputs, *call.outputs), combination.dtypes, pointers, strict=False):
+        element = dtypes.find(dtype).triton
+        if kind.startswith("*") and kind.removeprefix("*") not in (element, "u1" if element == "i1" else element):
+            raise DefinitionError(
+                f"the kernel takes {name} as {kind}, but the tensor is {dtype}",
+                hint=f"declare it *{element} in the signature for this combination",
+            )
+    metadata = compilation.metadata
+    if shared.low < metadata.get("shared", 0):
+        raise DefinitionError(
+            f"the kernel needs {metadata['shared']} bytes of dynamic shared memory, the launch gives it {shared.low}",
+            hint="set launch.shared_mem to Triton's metadata.shared",
+        )
+    clusters = tuple(metadata.get("cluster_dims") or (1, 1, 1))
+    if metadata.get("num_ctas", 1) != 1 or clusters != (1, 1, 1):
+        raise DefinitionError("the kernel wants a cluster of blocks", hint="compile it with num_ctas=1")
+    for key, what in (("launch_cooperative_grid", "a cooperative launch"), ("launch_pdl", "a dependent launch")):
+        if metadata.get(key):
+            raise DefinitionError(
+                f"the kernel wants {what}, which TensorRT cannot make", hint=f"compile it without {key}"
+            )
+    for index, divisor in _divisible_parameters(compilation):
+        if kinds[index].startswith("*") and TENSOR_ALIGNMENT % divisor:
+            raise DefinitionError(
+                f"parameter {index} was promised to be aligned to {divisor} bytes; TensorRT aligns to "
+                f"{TENSOR_ALIGNMENT}",
+                hint="promise 16",
+            )
+
+
+def _divisible_parameters(compilation: Compilation) -> list[tuple[int, int]]:
+    names = [name for name, kind in compilation.signature.items() if kind != "constexpr"]
+    return [(names.index(n), d) for n, d in compilation.divisible.items() if n in names]
+
+
+def _divisible(compilation: Compilation | None, call: Call) -> dict[int, int]:
+    """Promised divisor of each extra argument, by its index."""
+    promised = _divisible_parameters(compilation) if compilation else []
+    kinds = [k for k in compilation.signature.values() if k != "constexpr"] if compilation else []
+    return {index - len(call.inputs): divisor for index, divisor in promised if not kinds[index].startswith("*")}
+
+
+def _signature(variant: Variant) -> str:
+    inputs = f"{variant.kernel}({', '.join(variant.parameters)})"
+    return f"{inputs}, PTX ISA {variant.ptx_isa}, {variant.ptx_target}"
+
+
+def _block(kernel: ReturnedKernel, domain: Domain) -> tuple[int, int, int]:
+    """Threads of a block in x, y and z, the most over the profile.
+
+    Raises:
+        DefinitionError: It changes with the shape, but the kernel is compiled for a block of one size.
+    """
+    x, y, z = (proofs.bounds(kernel.launch[f"block_{axis}"], domain) for axis in "xyz")
+    required = ptx.parse_module(kernel.ptx).entry(kernel.name).directives.get("reqntid")
+    if required and any(extent.low != extent.high for extent in (x, y, z)):
+        launch = " x ".join(str(kernel.launch[f"block_{axis}"]) for axis in "xyz")
+        raise DefinitionError(
+            f"kernel {kernel.name}: it is compiled for blocks of {(*required, 1, 1)[:3]} threads (.reqntid), "
+            f"the launch has {launch}",
+            hint="a block that changes with the shape needs a kernel without .reqntid; Triton's all have it",
+        )
+    return x.high, y.high, z.high

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values that everything passes around, and facts about the machine."""

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launcher as an executor: `aotfactory-launcher` (C++, the CUDA driver alone) runs a bundle in its own process."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from aotfactory.core.errors import CheckError
+from aotfactory.executors.native.cmake import build_program
+from aotfactory.executors.native.process import run_command
+from aotfactory.executors.native.program import Array, Timing, input_file, load_tensor, option, parse_report
+
+SCHEMA = "aotfactory.launch/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TacticRun:
+    """One tactic of a launch: its part of the report, and its outputs by name (bf16 and fp8: ml_dtypes' types)."""
+
+    tactic: int
+    launches: Sequence[Mapping[str, Any]]
+    checks: Sequence[Mapping[str, str]]
+    outputs: Mapping[str, Array]
+    timing: Mapping[str, Any] | None
+
+    @property
+    def failures(self) -> list[str]:
+        return [f"{c['name']} of {c['subject']}: {c['detail']}" for c in self.checks if c["status"] == "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchResult:
+    """What the launcher said.
+
+    Args:
+        report: Its JSON, schema "aotfactory.launch/1".
+        runs: One for each tactic that was asked for.
+        inputs: With save_inputs, the data that went in.
+        command: What was run.
+        messages: Its standard error.
+    """
+
+    report: Mapping[str, Any]
+    runs: Sequence[TacticRun]
+    inputs: Mapping[str, Array] = field(default_factory=dict)
+    command: Sequence[str] = ()
+    messages: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.report["status"] == "passed")
+
+    @property
+    def outputs(self) -> Mapping[str, Array]:
+        """The outputs of the first tactic that was run."""
+        return self.runs[0].outputs
+
+
+def build_launcher(*, cache: Path | None = None, options: Sequence[str] = ()) -> Path:
+    """The path of an `aotfactory-launcher`: $AOTFACTORY_LAUNCHER, else one that is built on first use.
+
+    CMake finds nlohmann/json and CLI11 by itself or through the environment's CMAKE_PREFIX_PATH or CMAKE_INCLUDE_PATH.
+
+    Args:
+        cache: Where builds are kept, by default `cache_directory()`.
+        options: More arguments for CMake's configuration, as -DCMAKE_PREFIX_PATH=...
+
+    Raises:
+        MissingError: No CMake, compiler or headers; or $AOTFACTORY_LAUNCHER names no program.
+    """
+    return build_program("launcher", "", cache=cache, settings=options)
+
+
+def run_launcher(
+    bundle: str | os.PathLike[str],
+    *,
+    inputs: Mapping[str, Array | Path] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    at: Literal["min", "opt", "max"] = "opt",
+    arch: str | None = None,
+    tactic: int | Literal["all"] | None = None,
+    seed: int = 0,
+    device: int = 0,
+    timing: Timing | None = None,
+    output_dir: Path | None = None,
+    save_outputs: bool = True,
+    save_inputs: bool = False,
+    dry_run: bool = False,
+    tight: bool = False,
+    unchecked_profile: bool = False,
+    check: bool = True,
+    timeout: float = 600,
+    env: Mapping[str, str] | None = None,
+    wrapper: Sequence[str] = (),
+    launcher: Path | None = None,
+) -> LaunchResult:
+    """Runs a bundle's calls and checks what they did to memory.
+
+    Args:
+        bundle: The bundle's directory.
+        inputs: Data by input name: arrays, or .npy files. Inputs without data get seeded random ones.
+        shapes: Shapes of the random inputs; dimensions that no input fixes take the profile's `at`.
+        arch: Take variants of this architecture instead of the GPU's, as sm_90 or portable.
+        tactic: A number, "all" (one run each), or None for the first that the bundle lists.
+        output_dir: Keep the outputs' .npy files there.
+        save_outputs: Give outputs back; without them, a launch of large tensors is over sooner.
+        save_inputs: Give the random inputs back in `LaunchResult.inputs` (and in output_dir).
+        dry_run: Evaluate everything without a GPU; the runs have no checks and no outputs.
+        tight: Exact allocations without guards or poison, for compute-sanitizer.
+        unchecked_profile: Allow shapes outside of the profile.
+        check: Raise if a check failed; otherwise the result tells.
+        timeout: Seconds.
+        env: The process's whole environment, by default this one's.
+        wrapper: A command to run the launcher under, as compute-sanitizer and its options.
+        launcher: The program; by default $AOTFACTORY_LAUNCHER, else one that is built on first use.
+
+    Raises:
+        CheckError: A check failed, the launcher crashed or ran longer than the timeout.
+        UsageError: An input or option does not fit the bundle.
+        MissingError: No GPU, driver, compiler or variant for this machine.
+        DefinitionError: The bundle is damaged or inconsistent.
+    """
+    program = launcher or build_launcher()
+    with tempfile.TemporaryDirectory(prefix="aotfactory-") as scratch:
+        directory = output_dir or Path(scratch, "outputs")
+        command = [*wrapper, str(program), os.fspath(bundle), "--at", at, "--seed", str(seed), "--device", str(device)]
+        command += ["--output-dir", str(directory)] if save_outputs or save_inputs else []
+        for name, value in (inputs or {}).items():
+            command += ["--input", f"{name}={input_file(value, Path(scratch))}"]
+        for name, shape in (shapes or {}).items():
+            command += ["--shape", f"{name}={'x'.join(map(str, shape)) or 'scalar'}"]
+        command += ["--arch", arch] if arch is not None else []
+        command += ["--tactic", str(tactic)] if tactic is not None else []
+        flags = {"dry_run": dry_run, "tight": tight, "unchecked_profile": unchecked_profile, "save_inputs": save_inputs}
+        command += [option(name) for name, wanted in flags.items() if wanted]
+        command += timing.options() if timing is not None else []
+        code, stdout, stderr = run_command(command, timeout=timeout, env=env)
+        report = parse_report(stdout, code, stderr, command, program="launcher", schema=SCHEMA)
+        result = LaunchResult(
+            report=report,
+            runs=[_tactic_run(run) for run in report["runs"]],
+            inputs={item["name"]: load_tensor(item) for item in report["inputs"] if "file" in item},
+            command=command,
+            messages=stderr,
+        )
+        if output_dir is None:  # these files are gone with the scratch directory
+            outputs = (item for run in report["runs"] for item in run.get("outputs", []))
+            for item in (item for item in (*report["inputs"], *outputs) if "file" in item):
+                item["file"] = None
+    if check and not result.passed:
+        failures = [f"tactic {run.tactic}: {text}" for run in result.runs for text in run.failures]
+        raise CheckError("; ".join(failures), where=os.fspath(bundle))
+    return result
+
+
+def _tactic_run(run: Mapping[str, Any]) -> TacticRun:
+    return TacticRun(
+        tactic=run["tactic"],
+        launches=run["launches"],
+        checks=run.get("checks", []),
+        outputs={item["name"]: load_tensor(item) for item in run.get("outputs", []) if item["file"]},
+        timing=run.get("timing"),
+    )

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parts that the C++ programs' callers share: inputs as files, reports, timing options."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from aotfactory.core.dtypes import find
+from aotfactory.core.errors import AotError, CheckError, DefinitionError, MissingError, UsageError
+
+Array = npt.NDArray[Any]
+
+
+_ERRORS: dict[int, type[AotError]] = {e.exit_code: e for e in (CheckError, UsageError, MissingError, DefinitionError)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How to time a bundle; a pass runs every call once. See the launcher's --help.
+
+    Args:
+        warmup: Passes before the first sample.
+        iterations: Samples.
+        repeat: Passes in a sample, whose time is divided by them.
+        input_sets: Copies of all tensors that the passes use in turn; 0: more than the L2 cache can hold.
+        graph: Also replay a CUDA graph of one sample's passes.
+        copy_baseline: Also time a device copy that moves as many bytes.
+    """
+
+    warmup: int = 10
+    iterations: int = 50
+    repeat: int = 10
+    input_sets: int = 1
+    graph: bool = False
+    copy_baseline: bool = False
+
+    def options(self) -> list[str]:
+        numbers = ("warmup", "iterations", "repeat", "input_sets")
+        flags = ("graph", "copy_baseline")
+        return [
+            "--timing",
+            *[text for name in numbers for text in (option(name), str(getattr(self, name)))],
+            *[option(name) for name in flags if getattr(self, name)],
+        ]
+
+
+def option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def input_file(value: Array | Path, scratch: Path) -> Path:
+    """The .npy file of an input for one of our programs; an array gets one in `scratch`."""
+    if isinstance(value, Path):
+        return value
+    path = scratch / f"input_{len(list(scratch.iterdir()))}.npy"
+    np.save(path, np.asarray(value, order="C"))
+    return path
+
+
+def parse_report(
+    stdout: str, code: int, stderr: str, command: Sequence[str], *, program: str, schema: str
+) -> dict[str, Any]:
+    """The JSON of one of our programs; raises what its exit code or missing JSON stands for.
+
+    Skips compute-sanitizer's lines.
+    """
+    text = "\n".join(line for line in stdout.splitlines() if not line.startswith("====="))
+    try:
+        report = json.loads(text)
+    except json.JSONDecodeError:
+        died = f"died of {signal.Signals(-code).name}" if code < 0 else f"gave exit code {code}"
+        tail = "\n".join((stderr or stdout).splitlines()[-10:])
+        raise CheckError(f"the {program} {died} and printed no JSON: {' '.join(command)}\n{tail}") from None
+    if not isinstance(report, dict) or report.get("schema") != schema:
+        raise CheckError(f"the {program} printed something else than {schema}", hint="is it another version?")
+    if report["status"] == "error":
+        raise _ERRORS.get(report["exit_code"], AotError)(report["error"])
+    return report
+
+
+def load_tensor(item: Mapping[str, Any]) -> Array:
+    """A tensor that one of our programs wrote; bf16 and fp8 are raw bytes to NumPy, so they get their type here."""
+    array: Array = np.load(item["file"])
+    return array.view(find(item["dtype"]).array)

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What trtexec 10.x and 11.x print and export, as values. Source: NVIDIA's samples/trtexec and samples/common."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aotfactory.core.errors import CheckError
+
+_PREFIX = re.compile(r"^\[\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\] \[[A-Z]\] ?")
+_RESULT = re.compile(r"&&&& (PASSED|FAILED) TensorRT\.trtexec \[TensorRT v(\d+)\]")
+_NUMBER = r"([-+0-9.einfa]+)"
+_STATISTICS = {
+    "Latency": "latency",
+    "Enqueue Time": "enqueue",
+    "H2D Latency": "h2d",
+    "GPU Compute Time": "gpu_compute",
+    "D2H Latency": "d2h",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """Of one kind of time, in milliseconds; `percentiles` by percentage."""
+
+    min: float
+    max: float
+    mean: float
+    median: float
+    percentiles: Mapping[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Performance:
+    """trtexec's performance summary.
+
+    Since 11.0 transfers are off, and CUDA graph and spin wait on by default: numbers of 10.x do not compare.
+
+    Attributes:
+        throughput: Inferences per second.
+        host_walltime, total_gpu_compute: Seconds.
+    """
+
+    throughput: float
+    latency: Statistics
+    enqueue: Statistics | None
+    h2d: Statistics | None
+    gpu_compute: Statistics
+    d2h: Statistics | None
+    host_walltime: float
+    total_gpu_compute: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """trtexec's last line: did it pass, and its TensorRT, as (11, 4, 0)."""
+
+    passed: bool
+    version: tuple[int, int, int]
+
+
+def plain_lines(text: str) -> list[str]:
+    """The lines without time and severity."""
+    return [_PREFIX.sub("", line) for line in text.splitlines()]
+
+
+def verdict(text: str) -> Verdict | None:
+    """The verdict; None if trtexec did not get to say it."""
+    found = _RESULT.search(text)
+    if found is None:
+        return None
+    number = int(found[2])
+    # 10000 * major + 100 * minor + patch since 10.0.
+    return Verdict(passed=found[1] == "PASSED", version=(number // 10000, number // 100 % 100, number % 100))
+
+
+def errors(text: str) -> list[str]:
+    """The lines that trtexec marks as errors."""
+    return [_PREFIX.sub("", line) for line in text.splitlines() if re.match(r"^\[[^\]]*\] \[E\]", line)]
+
+
+def performance(text: str) -> Performance | None:
+    """The performance summary; None if there is none, as with ``--skipInference``.
+
+    Raises:
+        CheckError: It is not as trtexec 10.x or 11.x write it.
+    """
+    lines = plain_lines(text)
+    if not any("=== Performance summary ===" in line for line in lines):
+        return None
+    values: dict[str, Any] = dict.fromkeys(_STATISTICS.values())
+    for line in lines:
+        name, colon, rest = line.partition(": ")
+        if not colon:
+            continue
+        if name in _STATISTICS and "median" in rest:
+            values[_STATISTICS[name]] = _statistics(rest)
+        elif name == "Throughput" and (found := re.match(_NUMBER + r" qps", rest)):
+            values["throughput"] = float(found[1])
+        elif name in ("Total Host Walltime", "Total GPU Compute Time") and (found := re.match(_NUMBER + " s", rest)):
+            values["host_walltime" if "Host" in name else "total_gpu_compute"] = float(found[1])
+    try:
+        summary = Performance(**values)
+    except TypeError:
+        summary = None
+    if summary is None or values["latency"] is None or values["gpu_compute"] is None:
+        raise CheckError("trtexec's performance summary is incomplete", hint="is it a version between 10.9 and 11.x?")
+    return summary
+
+
+def _statistics(text: str) -> Statistics:
+    found = {name: float(value) for name, value in re.findall(rf"(min|max|mean|median) = {_NUMBER} ms", text)}
+    percentiles = {float(p): float(v) for p, v in re.findall(rf"percentile\(([\d.]+)%?\) = {_NUMBER} ms", text)}
+    if len(found) != 4:
+        raise CheckError(f"trtexec wrote statistics that cannot be read: {text[:80]}")
+    return Statistics(**found, percentiles=percentiles)
+
+
+def exported_times(path: Path) -> list[dict[str, float]]:
+    """``--exportTimes``: times of each inference in milliseconds."""
+    times: list[dict[str, float]] = _json(path.read_text(), path)
+    return times
+
+
+def exported_profile(path: Path) -> tuple[int, list[dict[str, Any]]]:
+    """``--exportProfile``: the number of inferences, and name, timeMs, averageMs, ... of each layer."""
+    first, *layers = _json(path.read_text(), path)
+    return int(first["count"]), layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedTensor:
+    """One output of ``--exportOutput``: values as text has them, six digits or so.
+
+    Attributes:
+        shape: Where it depends on data, what came of it: trtexec writes that as text before the values.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+def exported_outputs(path: Path) -> list[ExportedTensor]:
+    """``--exportOutput``, read record by record: what stands in `values` need not be JSON."""
+    text = path.read_text()
+    found = []
+    pattern = r'"name" : "(.*?)"\s*, "dimensions" : "(.*?)"\s*, "values" : \[(.*?)\]\s*\}'
+    for name, dimensions, content in re.findall(pattern, text, re.DOTALL):
+        if final := re.match(r"\s*Final shape is (.*) reported by the output allocator\.", content):
+            dimensions, content = final[1], content[final.end() :]
+        shape = tuple(int(n) for n in re.findall(r"-?\d+", dimensions))
+        try:
+            values = tuple(float(item) for item in content.split(",") if item.strip())
+        except ValueError as error:
+            raise CheckError(f"trtexec's exported output {name} cannot be read: {error}", where=str(path)) from error
+        found.append(ExportedTensor(name=name, shape=shape, values=values))
+    if not found and text.strip() != "[\n]":
+        raise CheckError("trtexec's exported outputs cannot be read", where=str(path))
+    return found
+
+
+def _json(text: str, path: Path) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise CheckError(f"trtexec's export is not JSON: {error}", where=str(path)) from error
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value) or not value:
+        raise CheckError("trtexec's export is not a list of records", where=str(path))
+    return value

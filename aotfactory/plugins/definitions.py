@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find a plugin by its id, fit for ahead-of-time compilation, and blame its functions for what they raise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aotfactory.core.errors import DefinitionError, UsageError
+from aotfactory.plugins.mistakes import explained
+from aotfactory.plugins.registry import Plugin, lookup, registered
+
+
+def find(plugin_id: str) -> Plugin:
+    """The registered plugin of this id, fit for ahead-of-time compilation.
+
+    Raises:
+        UsageError: No module that was loaded registers it.
+        DefinitionError: It has no `aot_impl`, or one that TensorRT could not call.
+    """
+    known = ", ".join(registered()) or "none"
+    if plugin_id not in registered():
+        raise UsageError(
+            f"no plugin {plugin_id!r} is registered", hint=f"registered are {known}; --plugins PATH loads a module"
+        )
+    plugin = lookup(plugin_id)
+    if not plugin.inputs:
+        raise DefinitionError(
+            f"plugin {plugin_id} has no input",
+            where=plugin.where("register"),
+            hint="TensorRT's plugins have at least one: begin with inp0: trtp.TensorDesc",
+        )
+    if plugin.function("aot_impl") is None:
+        raise DefinitionError(
+            f"plugin {plugin_id} has no aot_impl",
+            where=plugin.where("register"),
+            hint=f'add @trtp.aot_impl("{plugin_id}"); if a function of the module registers it: --plugins PATH:FUNC',
+        )
+    if list(plugin.definition.aot_impl_attr_names) != list(plugin.attributes):
+        raise DefinitionError(
+            f"aot_impl of {plugin_id} takes the attributes ({', '.join(plugin.definition.aot_impl_attr_names)}), "
+            f"but TensorRT calls it with all of register's: ({', '.join(plugin.attributes)})",
+            where=plugin.where("aot_impl"),
+            hint="give the aot_impl every attribute, in register's order",
+        )
+    return plugin
+
+
+@contextmanager
+def blame(plugin: Plugin, kind: str) -> Iterator[None]:
+    """Turn what a definition's function raises into an error that names the function, its file and its line."""
+    with explained(plugin.file(kind), what=f"{kind} of {plugin.id}", otherwise=lambda: plugin.where(kind)):
+        yield

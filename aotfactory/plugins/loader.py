@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loads modules of plugin definitions, unchanged: files, dotted names, and functions in them that register."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import itertools
+import os
+import re
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from aotfactory.core.errors import DefinitionError, UsageError
+from aotfactory.plugins.mistakes import explained, top_level
+
+OPTIONAL = ("torch", "cupy")
+"""Modules that definitions import for their `impl`, which is never run here: they may be missing."""
+
+_called: set[tuple[str, str]] = set()
+
+
+def load(spec: str) -> types.ModuleType:
+    """Load ``file.py``, ``package.module``, or either with ``:function``, which is called after the import.
+
+    A module is loaded once, however often and by whichever of its names it is asked for. A file's directory becomes
+    importable, as if the file had been run; so does the current directory for a dotted name.
+
+    Raises:
+        UsageError: There is no such file, module or function.
+        DefinitionError: A definition in it is wrong.
+    """
+    name, function = split(spec)
+    module = _load_file(Path(name)) if name.endswith(".py") else _load_name(name)
+    if function is not None:
+        if not callable(getattr(module, function, None)):
+            raise UsageError(f"{name} has no function {function!r}", hint="write --plugins PATH:FUNC")
+        if (module.__name__, function) not in _called:
+            path = _file(module)
+            with _importing(path), explained(path, what=f"{function}()"):
+                getattr(module, function)()
+            _called.add((module.__name__, function))
+    return module
+
+
+def split(spec: str) -> tuple[str, str | None]:
+    """The file or dotted name, and the function after the colon; a path may have colons of its own."""
+    name, colon, function = spec.rpartition(":")
+    return (name, function) if colon and not {"/", "."} & set(function) else (spec, None)
+
+
+def _load_file(path: Path) -> types.ModuleType:
+    if not path.is_file():
+        raise UsageError(f"no such file: {path}", hint="--plugins takes a file, a directory or a dotted module name")
+    path = path.resolve()
+    if module := _loaded(path):
+        return module
+    directory, name = _package_root(path)
+    if str(directory) not in sys.path:
+        sys.path.append(str(directory))
+    if _origin(name) == path:
+        return _import(name, path)
+    # Another module has the name, and may be imported later: this one must not stand in its place.
+    names = (f"aotfactory_plugins_{path.stem}_{i}" for i in itertools.count())
+    name = next(n for n in names if n not in sys.modules)
+    specification = importlib.util.spec_from_file_location(name, path)
+    if specification is None or specification.loader is None:
+        raise UsageError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    try:
+        with _importing(path), explained(path):
+            specification.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _load_name(name: str) -> types.ModuleType:
+    hint = "--plugins takes a file, a directory or a dotted module name"
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
+        raise UsageError(f"no such file or module: {name!r}", hint=hint)
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    path = _origin(name)
+    if path and (module := _loaded(path)):
+        return module
+    try:
+        return _import(name, path)
+    except DefinitionError as error:
+        cause = error.__cause__
+        if isinstance(cause, ModuleNotFoundError) and f"{name}.".startswith(f"{cause.name}."):
+            raise UsageError(f"no module named {name!r}", hint=hint) from error
+        raise
+
+
+def _import(name: str, path: Path | None) -> types.ModuleType:
+    with _importing(path), explained(path):
+        return importlib.import_module(name)
+
+
+def _package_root(path: Path) -> tuple[Path, str]:
+    """Where a file's package is imported from, and the file's dotted name in it; just its stem outside of packages."""
+    kernels = importlib.import_module("aotfactory.kernels").__path__
+    if any(path.parent == Path(directory).resolve() for directory in kernels):
+        return path.parent.parent, f"aotfactory.kernels.{path.stem}"
+    parts, directory = [path.stem], path.parent
+    while (directory / "__init__.py").is_file() and directory.name.isidentifier():
+        parts.insert(0, directory.name)
+        directory = directory.parent
+    return directory, ".".join(parts)
+
+
+def _origin(name: str) -> Path | None:
+    """The file that ``import name`` would load, if that can be told."""
+    try:
+        specification = importlib.util.find_spec(name)
+    except Exception:  # it imports the packages that the module is in, which may fail in any way
+        return None
+    return Path(specification.origin).resolve() if specification and specification.has_location else None  # type: ignore[arg-type]
+
+
+def _loaded(path: Path) -> types.ModuleType | None:
+    """The module that this file was loaded as, under whatever name."""
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__dict__", {}).get("__file__")
+        if isinstance(file, str) and os.path.basename(file) == path.name and Path(file).resolve() == path:
+            return module
+    return None
+
+
+def _file(module: types.ModuleType) -> Path | None:
+    return Path(module.__file__) if module.__file__ else None
+
+
+class _Placeholder(types.ModuleType):
+    """Stands for a module that is not installed and that only an `impl` would use."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        package = self.__name__.partition(".")[0]
+        raise DefinitionError(
+            f"{self.__name__}.{name} is used, but {package} is not installed",
+            hint=f"pip install {package}, or import it inside the impl function",
+        )
+
+
+class _Placeholders(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds a placeholder for every module of some packages."""
+
+    def __init__(self, packages: Sequence[str]) -> None:
+        self.packages = packages
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if fullname.partition(".")[0] not in self.packages:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        return _Placeholder(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        pass
+
+
+@contextmanager
+def _importing(path: Path | None) -> Iterator[None]:
+    """Let optional modules be missing, unless the file itself is prepared for that: by importing them in a `try`."""
+    handled = _tried(path) if path else set()
+    missing = [n for n in OPTIONAL if n not in handled and n not in sys.modules and _origin(n) is None]
+    finder = _Placeholders(missing)
+    sys.meta_path.append(finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name in [n for n in sys.modules if n.partition(".")[0] in missing]:
+            del sys.modules[name]
+
+
+def _tried(path: Path) -> set[str]:
+    """Packages that a file imports inside a `try` at its top level."""
+    found = set()
+    for statement in top_level(path, ast.Try):
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add((node.module or "").partition(".")[0])
+    return found

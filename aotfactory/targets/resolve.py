@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``aotfactory build TARGET`` means: a recipe, a plugin id or an ONNX file becomes a network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from aotfactory.core import dtypes
+from aotfactory.core.errors import UsageError
+from aotfactory.core.network import Network, NetworkInput, Profile
+from aotfactory.core.recipe import Recipe
+from aotfactory.plugins import definitions, registry
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets import network_builder
+from aotfactory.targets.request import TargetOptions, check_names, profile_of
+
+
+def resolve(target: str, catalog: Catalog, request: TargetOptions) -> Network:
+    """The network of a target.
+
+    Raises:
+        UsageError: There is no such target, or the request does not fit it.
+        DefinitionError: A plugin definition is wrong.
+    """
+    if target.endswith(".onnx"):
+        from aotfactory.targets import onnx_model
+
+        return onnx_model.load(Path(target), catalog, request)
+    if "::" in target:
+        recipe = catalog.for_plugin(target)
+        if recipe is None and (target not in registry.registered() or target.startswith("aotfactory::")):
+            catalog.load_all()
+            recipe = catalog.for_plugin(target)
+        return _of_recipe(recipe, target, request) if recipe else _of_plugin(target, request)
+    recipe = catalog.find(target)
+    if recipe is None:
+        left_out = "".join(f"; {problem}" for problem in catalog.problems)
+        raise UsageError(
+            f"no recipe {target!r}",
+            hint=f"there are {', '.join(sorted(catalog.recipes))}; a plugin without a recipe is built by its id, "
+            f"namespace::name; --plugins PATH loads your own{left_out}",
+        )
+    return _of_recipe(recipe, target, request)
+
+
+def _of_recipe(recipe: Recipe, target: str, request: TargetOptions) -> Network:
+    names = [item.name for item in recipe.inputs]
+    check_names(request, names, recipe.name)
+    common = request.dtype.get(None, recipe.dtypes[0])
+    if common not in recipe.dtypes:
+        raise UsageError(f"{recipe.name} cannot be {common}", hint=f"use one of {', '.join(recipe.dtypes)}")
+    profiles = {item.name: profile_of(request, item.name, names) for item in recipe.inputs}
+    # An input without a shape of its own takes the dimensions that it shares with one that has.
+    known: dict[str, tuple[int, int, int]] = {}
+    for item in recipe.inputs:
+        profile = profiles[item.name]
+        if profile and len(item.dims) == len(profile.max):
+            known |= dict(zip(item.dims, zip(profile.min, profile.opt, profile.max, strict=True), strict=True))
+    inputs = []
+    for item in recipe.inputs:
+        profile = profiles[item.name]
+        if profile is None:
+            dims = item.dims or ("",) * len(item.shape)
+            extents = [known.get(d, (n, n, n)) for d, n in zip(dims, item.shape, strict=True)]
+            profile = Profile(**{k: tuple(e[i] for e in extents) for i, k in enumerate(("min", "opt", "max"))})
+        dtype = request.dtype.get(item.name, item.dtypes[0] if item.dtypes else common)
+        if dtype not in (item.dtypes or recipe.dtypes):
+            offered = ", ".join(item.dtypes or recipe.dtypes)
+            raise UsageError(f"{item.name} of {recipe.name} cannot be {dtype}", hint=f"use one of {offered}")
+        named = len(item.dims) == len(profile.max)
+        inputs.append(_input(item.name, dtype, profile, item.dims if named else None))
+    return network_builder.chain(
+        name=recipe.name,
+        target=target,
+        plugin_id=recipe.plugin,
+        inputs=inputs,
+        attributes={**recipe.attributes, **request.attributes},
+        outputs=recipe.outputs,
+        length=recipe.chain,
+    )
+
+
+def _of_plugin(plugin_id: str, request: TargetOptions) -> Network:
+    plugin = definitions.find(plugin_id)
+    names = plugin.inputs
+    check_names(request, names, plugin_id)
+    inputs = []
+    for name in names:
+        profile = profile_of(request, name, names)
+        if profile is None:
+            raise UsageError(f"{plugin_id} needs a shape for {name}", hint=f"--shape {name}=1x3x32x32")
+        inputs.append(_input(name, request.dtype.get(name, request.dtype.get(None, "fp32")), profile, None))
+    return network_builder.chain(
+        name=plugin_id.split("::")[1],
+        target=plugin_id,
+        plugin_id=plugin_id,
+        inputs=inputs,
+        attributes=request.attributes,
+    )
+
+
+def _input(name: str, dtype: str, profile: Profile, dims: tuple[str, ...] | None) -> NetworkInput:
+    identifier = re.sub(r"\W", "_", name, flags=re.ASCII)[:48]
+    if not identifier.isidentifier():
+        identifier = f"x{identifier}"
+    default = tuple(f"{identifier}_{axis}" for axis in range(len(profile.max)))
+    return NetworkInput(name=name, dtype=dtypes.find(dtype).name, profile=profile, dims=dims or default)
