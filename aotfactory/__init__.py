@@ -15,9 +15,9 @@ Plugin modules take all that they need from here too, TensorRT's own plugin modu
 Names are loaded when they are first used, so that importing this package costs next to nothing.
 """
 
-import importlib
 import os
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # typing would have to be imported for it
 
 __version__ = "0.1.0"
 
@@ -28,6 +28,8 @@ if not os.path.isdir(os.path.join(_PACKAGE, "kernels")):
     __path__.append(os.path.dirname(_PACKAGE))
 
 if TYPE_CHECKING:
+    from typing import Any
+
     import tensorrt as trt
     from tensorrt import plugin as trtp
 
@@ -52,12 +54,14 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "trt", "trtp"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name in ("trt", "trtp"):
         from aotfactory.plugins import tensorrt_api
 
         value = getattr(tensorrt_api.load(), name)
     elif name in _HOMES:
+        import importlib
+
         value = getattr(importlib.import_module(f"aotfactory.{_HOMES[name]}"), name)
     else:
         raise AttributeError(f"module 'aotfactory' has no attribute {name!r}")

@@ -93,9 +93,9 @@ class TestWheel:
             f"{site}/aotfactory/kernels",
             " ".join(kernel_names()),
         ]
-        load = "from aotfactory import tensorrt_api as api\nprint(api.load().kind, api.__file__)"
+        load = "from aotfactory.plugins import tensorrt_api as api\nprint(api.load().kind, api.__file__)"
         out = python("-c", load, cwd=tmp_path, PATH="", **env)
-        assert out == f"compile-only {site}/aotfactory/tensorrt_api.py\n"
+        assert out == f"compile-only {site}/aotfactory/plugins/tensorrt_api.py\n"
         assert not cache.exists()  # the wheel's own stubs were used: nothing was compiled
 
     def test_build_without_a_compiler_leaves_the_stubs_out(self, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_nothing_imports_torch_when_it_is_imported() -> None:
 
     sources = [*(ROOT / "aotfactory").rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]
     found = {path: imports(ast.parse(path.read_text("utf-8"))) for path in sources}
-    assert "ctypes" in found[ROOT / "aotfactory" / "tensorrt_api.py"]
+    assert "ctypes" in found[ROOT / "aotfactory" / "plugins" / "tensorrt_api.py"]
     assert [str(path) for path, names in found.items() if any(name.split(".")[0] == "torch" for name in names)] == []
 
 

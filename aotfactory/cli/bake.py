@@ -14,7 +14,6 @@ from aotfactory.cli.terminal import Format, print_json, show, working
 
 if TYPE_CHECKING:
     pass
-from aotfactory.cli.tables import print_baked
 
 
 class Mode(str, enum.Enum):
@@ -94,4 +93,6 @@ def bake(
     if format is Format.json:
         print_json(baked.record)
     else:
-        show(lambda console: print_baked(console, baked))
+        from aotfactory.cli import tables
+
+        show(lambda console: tables.print_baked(console, baked))

@@ -9,15 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aotfactory.api import bake
-from aotfactory.cli import tables
-from aotfactory.cli.options import MaxShape, MinShape, OptShape, ShapeOption, shapes_of
-from aotfactory.cli.terminal import Format, print_json, say, show, working
-from aotfactory.core.errors import MissingError
-
-if TYPE_CHECKING:
-    from aotfactory.api.bake import Baked
-    from aotfactory.api.build import BuildResult
 from aotfactory.cli.options import (
     AllDTypes,
     ArchOption,
@@ -25,12 +16,23 @@ from aotfactory.cli.options import (
     DType,
     FormatOption,
     IsaOption,
+    MaxShape,
+    MinShape,
+    OptShape,
     Out,
     Plugins,
+    ShapeOption,
     Tactic,
     Target,
     request_of,
+    shapes_of,
 )
+from aotfactory.cli.terminal import Format, print_json, say, show, working
+from aotfactory.core.errors import MissingError
+
+if TYPE_CHECKING:
+    from aotfactory.api.bake import Baked
+    from aotfactory.api.build import BuildResult
 
 
 class Engine(str, enum.Enum):
@@ -70,11 +72,15 @@ def build(
     baked = None
     if report.path and engine is not Engine.bundle:
         with working() as progress:
+            from aotfactory.api import bake
+
             archs = {v.arch for v in report.bundle.variants}
             baked = bake.plan_for(report.path, len(archs), shapes_of(options), progress)
     if format is Format.json:
         _print_report(report, format, baked)
     elif baked:
+        from aotfactory.cli import tables
+
         show(lambda console: tables.print_baked(console, baked))
     if report.path and engine is Engine.auto and not baked:
         say("no plan was made: it takes TensorRT's builder and a GPU (aotfactory bake)")
@@ -139,7 +145,7 @@ def _compile(target: str, options: dict[str, Any]) -> BuildResult:
 
 def _print_report(report: BuildResult, format: Format, baked: Baked | None = None) -> None:
     from aotfactory.api import build as building
-    from aotfactory.cli import tables as text
+    from aotfactory.cli import tables
 
     if format is Format.json:
         result = building.to_json(report)
@@ -147,4 +153,4 @@ def _print_report(report: BuildResult, format: Format, baked: Baked | None = Non
             result["engine"] = {"kind": "plan", "path": str(baked.path), "sha256": baked.plan.sha256}
         print_json(result)
     else:
-        show(lambda console: text.print_build(console, report))
+        show(lambda console: tables.print_build(console, report))

@@ -1,37 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options that give the inputs' shapes, as `build`, `compile` and `bake` take them."""
+"""The options and arguments that several commands take, and how their texts are read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
-
-import typer
-
-from aotfactory.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from aotfactory.targets.request import TargetOptions
 import dataclasses
 import enum
 import importlib
 import pkgutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
 
 from aotfactory.cli.terminal import Format
-
-if TYPE_CHECKING:
-    from aotfactory.targets.request import TargetOptions
-if TYPE_CHECKING:
-    from aotfactory.core.network import Shape
-from collections.abc import Iterable
-from dataclasses import dataclass
+from aotfactory.core.errors import UsageError
 
 if TYPE_CHECKING:
     from aotfactory.core.network import Shape
     from aotfactory.executors.native.runner import RunnerOptions
     from aotfactory.executors.trtexec.command import TrtexecOptions
+    from aotfactory.targets.request import TargetOptions
 
 
 Value = TypeVar("Value")

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aotfactory.cli.options import Tools, shapes_by_name
 from aotfactory.cli.terminal import Format, print_json, say, show
 
 if TYPE_CHECKING:
     from aotfactory.core.check import Check
-from aotfactory.cli.options import Tools, shapes_by_name
-from aotfactory.cli.tables import print_tensors, print_timing
 
 
 def validate(path: Path, plugins: list[str], executors: Sequence[str], tools: Tools, progress: Any) -> list[Check]:
@@ -61,7 +60,9 @@ def run(
     if format is Format.json:
         print_json(report)
     else:
-        show(lambda console: print_tensors(console, outputs, failures))
+        from aotfactory.cli import tables
+
+        show(lambda console: tables.print_tensors(console, outputs, failures))
     return not failures
 
 
@@ -75,4 +76,6 @@ def bench(path: Path, tools: Tools, *, shapes: list[str], iterations: int, forma
     if format is Format.json:
         print_json(report)
     else:
-        show(lambda console: print_timing(console, report["timing"]))
+        from aotfactory.cli import tables
+
+        show(lambda console: tables.print_timing(console, report["timing"]))

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aotfactory.cli import plans
-from aotfactory.cli.options import LeanOption, RootOption, Tools, TrtexecOption, is_plan, shapes_by_name
+from aotfactory.cli.options import (
+    Artifact,
+    Executor,
+    LeanOption,
+    RootOption,
+    Shapes,
+    Tools,
+    TrtexecOption,
+    is_plan,
+    shapes_by_name,
+)
 from aotfactory.cli.terminal import Format, print_json, show
 from aotfactory.core.errors import UsageError
 
 if TYPE_CHECKING:
     from aotfactory.core.network import Shape
-from aotfactory.cli.options import Artifact, Executor, Shapes
-from aotfactory.cli.tables import print_bench, print_run
 
 Plugins = Annotated[list[str], typer.Option("--plugins", metavar="PATH[:FUNC]", help="A module with recipes.")]
 
@@ -72,7 +80,9 @@ def run(
     if format is Format.json:
         print_json(result.report)
     else:
-        show(lambda console: print_run(console, result))
+        from aotfactory.cli import tables
+
+        show(lambda console: tables.print_run(console, result))
     raise typer.Exit(0 if result.passed else 1)
 
 
@@ -102,7 +112,9 @@ def bench(
     if format is Format.json:
         print_json(result.report)
     else:
-        show(lambda console: print_bench(console, result))
+        from aotfactory.cli import tables
+
+        show(lambda console: tables.print_bench(console, result))
 
 
 def _refuse_launches(tactic: int | None, dry_run: bool = False) -> None:

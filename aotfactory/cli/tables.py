@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -18,31 +19,15 @@ from aotfactory.core.expressions import Constant, Expr, SizeTensor
 from aotfactory.core.network import Call, Combination, Network, Tensor
 
 if TYPE_CHECKING:
-    from aotfactory.api.build import BuildResult
-    from aotfactory.core.recipe import Recipe
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
     from rich.console import Console
 
     from aotfactory.api.bake import Baked
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from aotfactory.core.check import Check
-    from aotfactory.executors.native.launcher import LaunchResult
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
+    from aotfactory.api.build import BuildResult
     from aotfactory.api.tune import Ranking
-if TYPE_CHECKING:
-    from rich.console import Console
-
     from aotfactory.core.check import Check
+    from aotfactory.core.recipe import Recipe
     from aotfactory.executors.inputs import Array
+    from aotfactory.executors.native.launcher import LaunchResult
 
 
 MARKS = {"passed": "[green]ok[/]", "failed": "[bold red]FAILED[/]", "skipped": "[dim]skipped[/]"}
@@ -217,8 +202,6 @@ def _indented(table: Table) -> Padding:
 
 def print_baked(console: Console, baked: Baked) -> None:
     """What was built, for people."""
-    from rich.markup import escape
-
     kernels = ", ".join(v.id for v in baked.plan.kernels) or "hidden by the plan"
     console.print(f"kernels in the plan: {escape(kernels)}", highlight=False, soft_wrap=True)
     for message in baked.plan.messages:
@@ -227,10 +210,6 @@ def print_baked(console: Console, baked: Baked) -> None:
 
 
 def print_checks(console: Console, checks: list[Check]) -> None:
-    from rich.markup import escape
-
-    from aotfactory.cli.tables import MARKS
-
     for check in checks:
         console.print(f"{check.name} {check.subject}: {MARKS[check.status]}", highlight=False)
         console.print(f"  [dim]{escape(check.detail)}[/]", highlight=False)
@@ -246,8 +225,6 @@ def print_run(console: Console, result: LaunchResult) -> None:
 
 
 def print_bench(console: Console, result: LaunchResult) -> None:
-    from rich.table import Table
-
     table = Table(box=None, pad_edge=False)
     for column in ("tactic", "microseconds", "p5", "p95", "GB/s", "of a copy"):
         table.add_column(column, justify="right")
@@ -262,9 +239,6 @@ def print_bench(console: Console, result: LaunchResult) -> None:
 
 
 def print_ranking(console: Console, ranking: Ranking, path: Path, losers: list[int]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     shapes = ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in ranking.shapes.items())
     console.print(f"[bold]{escape(ranking.name)}[/] on {escape(ranking.gpu)}: {escape(shapes)}", highlight=False)
     table = Table(box=None, pad_edge=False)
@@ -284,8 +258,6 @@ def print_ranking(console: Console, ranking: Ranking, path: Path, losers: list[i
 
 def print_tensors(console: Console, outputs: Mapping[str, Array], failures: Sequence[str]) -> None:
     """The outputs of a run, and what its checks found."""
-    from rich.markup import escape
-
     for name, array in outputs.items():
         shape = "x".join(map(str, array.shape)) or "scalar"
         console.print(f"  {escape(name)}: {array.dtype} {shape}", highlight=False)
@@ -294,8 +266,6 @@ def print_tensors(console: Console, outputs: Mapping[str, Array], failures: Sequ
 
 
 def print_timing(console: Console, timing: Mapping[str, Any]) -> None:
-    from rich.table import Table
-
     table = Table(box=None, pad_edge=False)
     for column in ("", "microseconds", "p5", "p95", "GB/s"):
         table.add_column(column, justify="right")

@@ -25,7 +25,6 @@ from aotfactory.cli.terminal import Format, print_json, show, working
 
 if TYPE_CHECKING:
     pass
-from aotfactory.cli.tables import print_ranking
 
 
 def tune(
@@ -55,4 +54,6 @@ def tune(
 
         print_json({"schema": tuning.SCHEMA, "path": str(path), "ranking": asdict(ranking), "never_fastest": losers})
     else:
-        show(lambda console: print_ranking(console, ranking, path, losers))
+        from aotfactory.cli import tables
+
+        show(lambda console: tables.print_ranking(console, ranking, path, losers))

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aotfactory.cli import plans
-from aotfactory.cli.options import LeanOption, RootOption, Tools, TrtexecOption, is_plan
+from aotfactory.cli.options import Artifact, Executor, LeanOption, RootOption, Tools, TrtexecOption, is_plan
+from aotfactory.cli.run import FormatOption, Plugins
 from aotfactory.cli.terminal import Format, print_json, show, working
 
 if TYPE_CHECKING:
     pass
-from aotfactory.cli.options import Artifact, Executor
-from aotfactory.cli.run import FormatOption, Plugins
-from aotfactory.cli.tables import print_checks
 
 
 def validate(
@@ -45,5 +43,7 @@ def validate(
         found = [{"name": c.name, "subject": c.subject, "status": c.status, "detail": c.detail} for c in checks]
         print_json({"schema": "aotfactory.validate/1", "path": str(path), "checks": found})
     else:
-        show(lambda console: print_checks(console, checks))
+        from aotfactory.cli import tables
+
+        show(lambda console: tables.print_checks(console, checks))
     raise typer.Exit(1 if failed(checks) else 0)

@@ -157,7 +157,7 @@ def _require_ours(directory: Path) -> None:
 
 def _is_manifest(text: bytes) -> bool:
     try:
-        return str(json.loads(text)["schema"]).startswith("aotfactory.compiler.bundle/")
+        return str(json.loads(text)["schema"]).startswith("aotfactory.bundle/")
     except (ValueError, KeyError, TypeError):
         return False
 

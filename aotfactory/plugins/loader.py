@@ -178,7 +178,7 @@ def _importing(path: Path | None) -> Iterator[None]:
     handled = _tried(path) if path else set()
     missing = [n for n in OPTIONAL if n not in handled and n not in sys.modules and _origin(n) is None]
     finder = _Placeholders(missing)
-    sys.meta_path.append(finder)
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:

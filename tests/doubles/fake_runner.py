@@ -33,7 +33,7 @@ def main() -> int:
     with Path(spec["calls"]).open("a") as calls:
         calls.write(json.dumps({"arguments": sys.argv[2:], "environment": sorted(os.environ.keys() - own)}) + "\n")
     report = {
-        "schema": "aotfactory.executors/1",
+        "schema": "aotfactory.run/1",
         "libraries": spec.get("libraries", ["libcuda.so.1", "libnvinfer.so.11"]),
     }
     if "error" in spec:

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from triton.compiler import ASTSource
 
-from aotfactory import tensorrt_api
+from aotfactory.plugins import tensorrt_api
 from aotfactory.recipe import Input, Recipe
 
 tensorrt_api.load()

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Tuple, Union
 import numpy as np
 import numpy.typing as npt
 
-from aotfactory import tensorrt_api
+from aotfactory.plugins import tensorrt_api
 
 tensorrt_api.load()
 import tensorrt as trt  # noqa: E402

@@ -4,7 +4,7 @@
 
 from typing import Tuple, Union
 
-from aotfactory import tensorrt_api
+from aotfactory.plugins import tensorrt_api
 from aotfactory.recipe import Input, Recipe
 
 tensorrt_api.load()

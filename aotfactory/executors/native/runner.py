@@ -18,7 +18,7 @@ from aotfactory.executors.native.process import run_command
 from aotfactory.executors.native.program import Timing, input_file, load_tensor, parse_report
 
 Array = npt.NDArray[Any]
-SCHEMA = "aotfactory.executors/1"
+SCHEMA = "aotfactory.run/1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class RunnerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerResult:
-    """What the runner said: its JSON (schema `aotfactory.executors/1`), and the tensors."""
+    """What the runner said: its JSON (schema `aotfactory.run/1`), and the tensors."""
 
     report: Mapping[str, Any]
     outputs: Mapping[str, Array]

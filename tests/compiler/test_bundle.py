@@ -28,7 +28,7 @@ from aotfactory.core.errors import DefinitionError, UsageError
 from aotfactory.core.expressions import Constant, SizeTensor, Symbol, parse
 from aotfactory.core.network import Call, Network, Range, Tensor
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = {
     **dict.fromkeys(("grid_y", "grid_z", "block_y", "block_z"), Constant(1)),
     "grid_x": parse("cdiv(N*8, 64)"),
@@ -291,7 +291,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from test_bundle import made
-from aotfactory import bundle
+from aotfactory.compiler import bundle
 print("ready", flush=True)
 for _ in range(int(sys.argv[3])):
     for comment, tactics in ((sys.argv[2], 3), ("b", 2)):
@@ -301,7 +301,7 @@ for _ in range(int(sys.argv[3])):
 
 def writer(directory: Path, comment: str, times: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", WRITER, str(directory), comment, str(times)]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/compiler")])}
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline() == "ready\n"

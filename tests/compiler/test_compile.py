@@ -16,7 +16,7 @@ from aotfactory.compiler.compile import Options, compile_network
 from aotfactory.core.arch import PtxIsa, parse_archs
 from aotfactory.core.errors import DefinitionError, UsageError
 
-MUTANTS = Path(__file__).parent / "mutants"
+MUTANTS = Path(__file__).resolve().parents[1] / "mutants"
 COPY = MUTANTS / "copy_ptx.py"
 ROWS = tensor("x", "N=1/3/9 48")
 LOAD = "ld.global.b32 %r5, [%rd4];"

@@ -20,9 +20,9 @@ import pytest
 from doubles.builder import CACHE
 from doubles.runtime import full_tensorrt, read_plan
 from doubles.samples import SHAPES, SM_90, Sample, compiled, sample
+from plan_cases import DYNAMIC, case, chain_model, check_outputs
 from plan_in_python import execute
 from tensorrt.plugin import _lib
-from test_trtexec import case, check_outputs
 
 from aotfactory.api import bake as baking
 from aotfactory.api.bake import bake
@@ -142,9 +142,10 @@ import json, sys
 sys.modules["triton"] = None
 sys.path[:0] = sys.argv[2:3]
 from doubles.runtime import full_tensorrt
-from aotfactory import bake, tensorrt_api
-from aotfactory.arch import Arch
-from aotfactory.plan_options import PlanOptions
+from aotfactory.api import bake
+from aotfactory.core.arch import Arch
+from aotfactory.plan.options import PlanOptions
+from aotfactory.plugins import tensorrt_api
 from pathlib import Path
 from tensorrt.plugin import _lib
 tensorrt_api.require_builder = full_tensorrt
@@ -159,7 +160,14 @@ print(json.dumps({"loaded": sorted(m for m in sys.modules if m.startswith("aotfa
 
 @pytest.mark.parametrize("name", ["elementwise_add_dynamic", "inplace_add", "circ_pad_dynamic", "non_zero_dynamic"])
 def test_bundle_alone_is_enough_without_triton_or_the_plugin_module(name, tmp_path):
-    command = [sys.executable, "-c", NO_TRITON, str(sample(name).path), str(Path(__file__).parent), str(tmp_path)]
+    command = [
+        sys.executable,
+        "-c",
+        NO_TRITON,
+        str(sample(name).path),
+        str(Path(__file__).resolve().parents[1]),
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {"loaded": [], "registered": [], "creators": []}
@@ -352,23 +360,6 @@ def test_what_tensorrt_says_is_in_the_error(tensorrt, monkeypatch):
 
 
 # --- several calls ---------------------------------------------------------------------------------------------------
-
-
-def chain_model(path: Path, shape, pads=((1, 1, 1, 1), (1, 1, 1, 1)), first=None) -> Path:
-    """circ_pad twice, as a user's model would have it: `aot` is not set, and another node may come first."""
-    x, a, b, y = (gs.Variable(n, np.float32) for n in "xaby")
-    x.shape = shape
-    nodes = [gs.Node("Relu", inputs=[x], outputs=[a])] if first else []
-    attributes = [{"pads": np.array(p, np.int32), "plugin_namespace": "aotfactory"} for p in pads]
-    nodes += [
-        gs.Node("circ_pad", "one", attributes[0], [a if first else x], [b]),
-        gs.Node("circ_pad", "two", attributes[1], [b], [y]),
-    ]
-    onnx.save(gs.export_onnx(gs.Graph(nodes, [x], [y], opset=17), do_type_check=False), path)
-    return path
-
-
-DYNAMIC = {"min_shape": {"x": (1, 3, 8, 8)}, "opt_shape": {"x": (2, 3, 9, 9)}, "max_shape": {"x": (4, 3, 16, 16)}}
 
 
 @pytest.mark.parametrize(

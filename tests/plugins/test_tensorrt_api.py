@@ -15,7 +15,7 @@ import pytest
 from aotfactory.core.errors import MissingError
 from aotfactory.plugins import stubs
 
-LOAD = "from aotfactory import tensorrt_api as api\nloaded = api.load()\n"
+LOAD = "from aotfactory.plugins import tensorrt_api as api\nloaded = api.load()\n"
 
 
 def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -37,7 +37,7 @@ def load_error(prelude: str = "", **env: str) -> str:
     """What load() raises in a new process, as `ErrorClass: text`."""
     return succeed(
         f"{textwrap.dedent(prelude)}\n"
-        "from aotfactory import errors, tensorrt_api\n"
+        "from aotfactory.core import errors\nfrom aotfactory.plugins import tensorrt_api\n"
         "try:\n    tensorrt_api.load()\n"
         "except errors.AotError as error:\n    print(f'{type(error).__name__}: {error}')\n",
         **env,

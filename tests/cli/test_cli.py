@@ -358,7 +358,7 @@ def on_a_terminal(copy: Definitions) -> Iterator[Callable[..., tuple[int, str]]]
     """Runs a command with a terminal for stdout and stderr; its exit code and what was seen there."""
 
     def run(*arguments: str, patience: float, press: bytes = b"", when: str = "") -> tuple[int, str]:
-        code = f"{HEED}; from aotfactory import cli, terminal; terminal.PATIENCE = {patience}; cli.main()"
+        code = f"{HEED}; from aotfactory.cli import main as cli, terminal; terminal.PATIENCE = {patience}; cli.main()"
         process, screen = pty.fork()
         if process == 0:
             os.environ.pop("COLUMNS", None)

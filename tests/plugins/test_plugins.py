@@ -14,18 +14,19 @@ import numpy as np
 import pytest
 from small_definitions import SOURCE, Definitions, changed
 
-from aotfactory.api.build import Report, build_bundle
+from aotfactory.api.build import BuildResult, build_bundle
 from aotfactory.compiler.compile import Options
 from aotfactory.core.arch import parse_archs
 from aotfactory.core.errors import AotError, DefinitionError, UsageError
-from aotfactory.plugins import definitions, loader, registry
+from aotfactory.plugins import loader, registry
 from aotfactory.plugins.catalog import Catalog
+from aotfactory.plugins.definitions import find
 from aotfactory.targets.request import TargetOptions
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def build(definitions: Definitions, attributes: dict[str, Any] | None = None) -> Report:
+def build(definitions: Definitions, attributes: dict[str, Any] | None = None) -> BuildResult:
     request = TargetOptions(
         min_shape={None: (1, 64)},
         max_shape={None: (8, 64)},
@@ -388,7 +389,7 @@ def test_an_unknown_plugin_is_told_with_those_that_are_there(tmp_path: Path) -> 
     definitions = Definitions(tmp_path)
     loader.load(str(definitions.path))
     with pytest.raises(UsageError, match="no plugin 'mine::nothing' is registered") as caught:
-        definitions.find("mine::nothing")
+        find("mine::nothing")
     assert definitions.id in str(caught.value.hint)
 
 
@@ -399,7 +400,10 @@ class TestTorch:
         assert build(Definitions(tmp_path, source)).failed == []
         assert not [name for name in sys.modules if name.partition(".")[0] == "torch"]
 
-    def test_a_module_that_is_prepared_for_its_absence_sees_it(self, tmp_path: Path) -> None:
+    def test_a_module_that_is_prepared_for_its_absence_sees_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "torch", None)  # the import then raises, installed or not
         source = f"try:\n    import torch\nexcept ImportError:\n    torch = None\nassert torch is None\n{SOURCE}"
         assert build(Definitions(tmp_path, source)).failed == []
 
@@ -418,7 +422,7 @@ class TestLoading:
         definitions = Definitions(tmp_path, f"def setup():\n{body}")
         for spec in (f"{definitions.path}:setup", os.path.relpath(definitions.path) + ":setup"):
             Catalog([spec])
-        assert definitions.find(definitions.id).function("aot_impl")
+        assert find(definitions.id).function("aot_impl")
 
     def test_an_exception_in_the_function_has_its_line(self, tmp_path: Path) -> None:
         definitions = Definitions(tmp_path, "def setup():\n    raise KeyError('x')  # HERE\n")
@@ -466,7 +470,7 @@ class TestLoading:
         path = tmp_path / "colorsys.py"
         path.write_text("MINE = True\n")
         assert loader.load(str(path)).MINE
-        assert loader.load(str(path)) is definitions.load(str(path))
+        assert loader.load(str(path)) is loader.load(str(path))
         import colorsys
 
         assert not hasattr(colorsys, "MINE")

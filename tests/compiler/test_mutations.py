@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from building import Built, build, edited, network, tensor
 
-MUTANTS = Path(__file__).parent / "mutants"
+MUTANTS = Path(__file__).resolve().parents[1] / "mutants"
 
 
 @dataclass(frozen=True)

@@ -12,54 +12,25 @@ import ml_dtypes
 import numpy as np
 import pytest
 from doubles.samples import SHAPES, Sample, sample
+from plan_cases import case, check_outputs
 
 from aotfactory.api.bake import bake
 from aotfactory.core.errors import CheckError, MissingError, UsageError
 from aotfactory.core.recipe import Tolerance
 from aotfactory.executors import compare as comparison
-from aotfactory.executors.inputs import Array, make_input
+from aotfactory.executors.inputs import Array
 from aotfactory.executors.trtexec import output
 from aotfactory.executors.trtexec.command import TrtexecOptions, TrtexecResult, cut_outputs, find_trtexec, run_trtexec
 from aotfactory.plan.options import PlanOptions
 from aotfactory.plan.plan_file import PlanFile
-from aotfactory.plugins.catalog import Catalog
 
 VERSIONS = [101303, 110000, 110400]
-FAKE = Path(__file__).parent / "doubles" / "fake_trtexec.py"
-
-
-def case(name: str, point: str = "opt") -> tuple[Sample, dict[str, Array], dict[str, Array]]:
-    """A sample with input data and what its recipe's reference makes of it."""
-    item = sample(name)
-    network = item.bundle.network
-    at = {symbol: getattr(r, point) for symbol, r in network.ranges.items()}
-    inputs = {
-        t.name: make_input(t.name, t.dtype, tuple(d.evaluate(at) for d in t.shape))
-        for t in network.tensors
-        if t.role == "input"
-    }
-    recipe = Catalog().find(SHAPES[name][0])
-    values = tuple(inputs.values())
-    for call in network.calls:
-        made = recipe.reference(*values, **call.attributes)
-        values = made if isinstance(made, tuple) else (made,)
-    outputs = [t for t in network.tensors if t.role == "output"]
-    references = {
-        t.name: np.asarray(v).astype(inputs.dtypes.find(t.dtype).array) for t, v in zip(outputs, values, strict=True)
-    }
-    return item, inputs, references
+FAKE = Path(__file__).resolve().parents[1] / "doubles" / "fake_trtexec.py"
 
 
 def compare(result: TrtexecResult, references: dict[str, Array], tolerance: Tolerance | None = None) -> list[str]:
     wrong = {n: comparison.mismatch(result.outputs[n], r, tolerance or Tolerance()) for n, r in references.items()}
     return [text for text in wrong.values() if text]
-
-
-def check_outputs(outputs, references: dict[str, Array]) -> None:
-    """The outputs of a real plan; a sum may be rounded otherwise than the reference."""
-    assert sorted(outputs) == sorted(references)
-    for name, expected in references.items():
-        assert comparison.mismatch(outputs[name], expected, Tolerance(atol=1e-6, rtol=1e-6)) is None, name
 
 
 @pytest.fixture

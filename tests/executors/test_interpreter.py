@@ -20,7 +20,7 @@ from aotfactory.executors.interpreter import check as interpreter
 from aotfactory.executors.interpreter import kernel as interpreted
 from aotfactory.targets.network_builder import NetworkBuilder
 
-COPY_PTX = Path(__file__).parent / "mutants" / "copy_ptx.py"
+COPY_PTX = Path(__file__).resolve().parents[1] / "mutants" / "copy_ptx.py"
 DOUBLE = MODULES / "double.py"
 BUMP = MODULES / "bump.py"
 POSITIVE = MODULES / "positive.py"

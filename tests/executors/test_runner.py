@@ -12,7 +12,7 @@ import numpy as np
 import plan_in_python
 import pytest
 from doubles.samples import SHAPES, sample
-from test_trtexec import case, check_outputs
+from plan_cases import case, check_outputs
 
 from aotfactory.api.bake import bake
 from aotfactory.core import check as checks
@@ -69,7 +69,7 @@ def report(tmp_path, status="passed", checks=()):
     y = {"name": "y", "dtype": "bf16", "shape": [3], "file": str(tmp_path / "y.npy")}
     libraries = ["/lib/libcuda.so.1", "/lib/libnvinfer.so.11"]
     return {
-        "schema": "aotfactory.executors/1",
+        "schema": "aotfactory.run/1",
         "status": status,
         "checks": list(checks),
         "inputs": [],
@@ -109,25 +109,25 @@ def test_failed_check(fake, tmp_path):
     ("said", "code", "kind", "message"),
     [
         (
-            {"schema": "aotfactory.executors/1", "status": "error", "error": "bad plan", "exit_code": 1},
+            {"schema": "aotfactory.run/1", "status": "error", "error": "bad plan", "exit_code": 1},
             1,
             CheckError,
             "bad plan",
         ),
         (
-            {"schema": "aotfactory.executors/1", "status": "error", "error": "no input", "exit_code": 2},
+            {"schema": "aotfactory.run/1", "status": "error", "error": "no input", "exit_code": 2},
             2,
             UsageError,
             "no input",
         ),
         (
-            {"schema": "aotfactory.executors/1", "status": "error", "error": "no GPU", "exit_code": 3},
+            {"schema": "aotfactory.run/1", "status": "error", "error": "no GPU", "exit_code": 3},
             3,
             MissingError,
             "no GPU",
         ),
         (
-            {"schema": "aotfactory.executors/1", "status": "error", "error": "odd", "exit_code": 4},
+            {"schema": "aotfactory.run/1", "status": "error", "error": "odd", "exit_code": 4},
             4,
             DefinitionError,
             "odd",

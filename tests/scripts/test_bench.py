@@ -23,7 +23,7 @@ from aotfactory.core.arch import parse_archs
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.request import TargetOptions
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def module(name: str) -> Any:

@@ -14,7 +14,7 @@ from commands import Run
 from doubles import plan_programs
 from doubles.runtime import full_tensorrt
 from doubles.samples import SM_90, sample
-from test_engine import chain_model
+from plan_cases import chain_model
 
 from aotfactory.core import cuda
 from aotfactory.core.errors import UsageError
@@ -159,7 +159,7 @@ class TestRun:
         made = programs("circ_pad_dynamic")
         done = run("run", str(made.plan), "--shape", "1x3x9x10", "--seed", "7", "--lean", "--format", "json")
         report = json.loads(done.out)
-        assert (report["schema"], report["outputs"][0]["shape"]) == ("aotfactory.executors/1", [1, 3, 11, 12])
+        assert (report["schema"], report["outputs"][0]["shape"]) == ("aotfactory.run/1", [1, 3, 11, 12])
         assert "file" not in report["outputs"][0]  # it is gone
         (call,) = made.calls
         assert {"--seed", "7", "--shape", "x=1x3x9x10", "--lean"} <= set(call["arguments"])
@@ -247,7 +247,7 @@ class TestBench:
 
     def test_json(self, run: Run, programs):
         report = json.loads(run("bench", str(programs("circ_pad").plan), "--format", "json").out)
-        assert (report["schema"], report["timing"]["graph_us"]["median"]) == ("aotfactory.executors/1", 1.75)
+        assert (report["schema"], report["timing"]["graph_us"]["median"]) == ("aotfactory.run/1", 1.75)
 
 
 # --- what does not go together ---------------------------------------------------------------------------------------

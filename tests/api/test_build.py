@@ -20,7 +20,7 @@ from aotfactory.core.errors import AotError
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.request import TargetOptions
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def build(definitions: Definitions, out: Path, *, archs: str = "sm_80", scale: str = "1") -> BuildResult:
@@ -98,10 +98,10 @@ def test_every_shipped_recipe_has_a_json_form() -> None:
 BUILD = """
 import sys
 from pathlib import Path
-from aotfactory.arch import parse_archs
-from aotfactory.build import build_bundle
-from aotfactory.compile import Options
-from aotfactory.targets import TargetOptions
+from aotfactory.core.arch import parse_archs
+from aotfactory.api.build import build_bundle
+from aotfactory.compiler.compile import Options
+from aotfactory.targets.request import TargetOptions
 request = TargetOptions(min_shape={None: (1, 3, 32, 32)}, max_shape={None: (8, 3, 64, 96)})
 build_bundle("circ_pad", request=request, options=Options(archs=parse_archs("sm_90,portable"), tactic=2),
              out=Path(sys.argv[2]), plugins=[sys.argv[1]], interpret=False)

@@ -32,8 +32,8 @@ def path(tmp_path: Path) -> Path:
         **{name: tuple(data[name]) for name in ("dtypes", "formats", "parameters")},
         ptx_isa=data["ptx_isa"],
         ptx_target=data["ptx_target"],
-        launch={name: bundle.symbolic.from_json(e) for name, e in data["launch"].items()},
-        extra_args=tuple(bundle.symbolic.from_json(e) for e in data["extra_args"]),
+        launch={name: bundle.expressions.from_json(e) for name, e in data["launch"].items()},
+        extra_args=tuple(bundle.expressions.from_json(e) for e in data["extra_args"]),
         registers=8,
         spills=4,
     )

@@ -11,10 +11,11 @@ import pytest
 from aotfactory.api import build, validate
 from aotfactory.compiler import bundle
 from aotfactory.compiler.compile import Options
+from aotfactory.core import dtypes
 from aotfactory.core.arch import parse_archs
 from aotfactory.core.recipe import Tolerance
 from aotfactory.executors import compare as comparison
-from aotfactory.executors import inputs, reference
+from aotfactory.executors import reference
 from aotfactory.executors.inputs import make_input
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.request import TargetOptions
@@ -50,7 +51,7 @@ def _launcher(spoil):
         for number in sorted({v.tactic for v in bundle.read(path).variants}) if inputs else []:
             outputs = {}
             for name, array in reference.outputs(network, catalog.for_plugin, inputs).items():
-                outputs[name] = array.astype(inputs.dtypes.find(network.tensor(name).dtype).array)
+                outputs[name] = array.astype(dtypes.find(network.tensor(name).dtype).array)
             failures = spoil(number, outputs) or []
             runs.append(SimpleNamespace(tactic=number, outputs=outputs, failures=failures))
         return SimpleNamespace(runs=runs, report={"libraries": ["libc.so.6", "libcuda.so.1"]})
@@ -59,7 +60,7 @@ def _launcher(spoil):
 
 
 def _validate(monkeypatch, path, spoil):
-    monkeypatch.setattr(validate.tensorrt_api, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(validate.cuda, "cuda_device_count", lambda: 1)
     monkeypatch.setattr(validate, "build_launcher", lambda: Path("launcher"))
     monkeypatch.setattr(validate, "run_launcher", _launcher(spoil))
     return validate.validate(path, executors=["launcher"])
@@ -95,7 +96,7 @@ def test_without_a_recipe_it_says_that_nothing_was_compared(monkeypatch, circ_pa
     monkeypatch.setattr(validate.reference, "outputs", lambda network, find_recipe, inputs: {})
     run = SimpleNamespace(tactic=1, outputs={}, failures=[])
     result = SimpleNamespace(runs=[run], report={"libraries": []})
-    monkeypatch.setattr(validate.tensorrt_api, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(validate.cuda, "cuda_device_count", lambda: 1)
     monkeypatch.setattr(validate, "build_launcher", lambda: Path("launcher"))
     monkeypatch.setattr(validate, "run_launcher", lambda *args, **kwargs: result)
     checks = validate.validate(circ_pad, executors=["launcher"])
@@ -125,7 +126,7 @@ def test_a_library_of_python_in_the_process_fails(monkeypatch, circ_pad):
 
 
 def test_without_a_gpu_the_launcher_is_skipped_with_the_reason(monkeypatch, circ_pad):
-    monkeypatch.setattr(validate.tensorrt_api, "cuda_device_count", lambda: 0)
+    monkeypatch.setattr(validate.cuda, "cuda_device_count", lambda: 0)
     checks = validate.validate(circ_pad, executors=["launcher"])
     assert [(c.name, c.status) for c in checks] == [("launcher", "skipped"), ("python-free", "skipped")]
     assert all("no GPU" in c.detail for c in checks)
@@ -173,7 +174,7 @@ def test_mismatch_of_shapes_and_scalars():
     assert "3 instead of 4" in comparison.mismatch(np.array(3, np.int64), np.array(4.0), Tolerance())
 
 
-@pytest.mark.parametrize("dtype", sorted(inputs.dtypes.DTYPES))
+@pytest.mark.parametrize("dtype", sorted(dtypes.DTYPES))
 def test_data_is_the_same_everywhere_and_has_the_extremes(dtype):
     shape = (40, 50)
     for kind in ("random", "adversarial"):
@@ -181,7 +182,7 @@ def test_data_is_the_same_everywhere_and_has_the_extremes(dtype):
         assert again[0] == again[1]
         assert again[0] != make_input("y", dtype, shape, kind=kind).tobytes()
     special = make_input("x", dtype, shape, kind="adversarial")
-    assert special.dtype == inputs.dtypes.find(dtype).array
+    assert special.dtype == dtypes.find(dtype).array
     values = special.astype(np.float64)
     if dtype in ("fp32", "fp16", "bf16", "fp8"):
         assert np.isnan(values).any()

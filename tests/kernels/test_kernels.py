@@ -2,7 +2,7 @@
 """The kernels that ship with aotfactory: what they compute, in Triton's interpreter, and what they compile to.
 
 The interpreter must be on before the kernels are imported, so the functions named `check_...` run in a process of their
-own: ``TRITON_INTERPRET=1 python tests/test_kernels.py check_circ_pad``.
+own: ``TRITON_INTERPRET=1 python tests/kernels/test_kernels.py check_circ_pad``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from aotfactory.plugins import loader
 from aotfactory.targets import network_builder
 from aotfactory.targets.network_builder import plugin_call
 
-KERNELS = Path(__file__).parent.parent / "kernels"
+KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 TYPES = ("fp32", "fp16", "bf16", "int8", "int32")
 SETTINGS = settings(
     max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None

@@ -25,7 +25,7 @@ from aotfactory.executors.native.process import run_command
 
 pytestmark = pytest.mark.launcher
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")

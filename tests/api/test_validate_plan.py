@@ -13,7 +13,7 @@ from doubles import plan_programs
 from doubles.plan_programs import Programs
 from doubles.runtime import full_tensorrt
 from doubles.samples import SHAPES, SM_90, compiled, sample
-from test_engine import DYNAMIC, chain_model
+from plan_cases import DYNAMIC, chain_model
 
 from aotfactory.api import outcome, validate, validate_plan
 from aotfactory.api.bake import bake

@@ -109,17 +109,17 @@ def test_native_without_a_usable_gpu(cuda, fake, message):
 
 def test_driver_version(cuda):
     cuda(FakeCuda(driver=12080))
-    assert cuda.driver_version() == 12080
+    assert driver.driver_version() == 12080
     cuda(None)
-    assert cuda.driver_version() is None
+    assert driver.driver_version() is None
     cuda(FakeCuda(driver=0))
-    assert cuda.driver_version() is None
+    assert driver.driver_version() is None
 
 
 @pytest.mark.gpu
 def test_the_real_gpu_is_known():
     assert arch.native_arch().name in KNOWN
-    assert cuda.driver_version() >= 12000
+    assert driver.driver_version() >= 12000
 
 
 def test_isa_reads_and_writes():
