@@ -355,7 +355,7 @@ class TestProgram:
 
     @pytest.mark.parametrize("name", ["x=1", "x", "a=b=c"])
     def test_equals_signs_in_names_and_files(self, launcher: Path, tmp_path: Path, name: str) -> None:
-        """The longest name that there is counts: `x=1=f.npy` is input `x=1` of one bundle, file `1=f.npy` of another."""
+        """The longest name there is counts: `x=1=f.npy` is input `x=1` of one bundle, file `1=f.npy` of another."""
         content = bundles.manifest()
         content["tensors"][0]["name"] = content["calls"][0]["inputs"][0] = name
         bundle = bundles.write(tmp_path / "bundle", content)
