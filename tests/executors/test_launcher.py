@@ -316,8 +316,15 @@ class TestArrays:
             dry_run(launcher, self.bundle(tmp_path / "bundle", "fp32"), inputs={"x": tmp_path / "x.npy"})
 
     def test_missing_file(self, launcher: Path, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="can't be read"):
+        with pytest.raises(UsageError, match=r"no\.npy: No such file"):
             dry_run(launcher, self.bundle(tmp_path, "fp32"), inputs={"x": tmp_path / "no.npy"})
+
+    def test_what_is_no_file(self, launcher: Path, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")  # must not wait for a writer
+        bundle = self.bundle(tmp_path / "bundle", "fp32")
+        for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+            with pytest.raises(UsageError, match="not a regular file"):
+                dry_run(launcher, bundle, inputs={"x": path})
 
 
 class TestProgram:
@@ -355,7 +362,7 @@ class TestProgram:
 
     @pytest.mark.parametrize("name", ["x=1", "x", "a=b=c"])
     def test_equals_signs_in_names_and_files(self, launcher: Path, tmp_path: Path, name: str) -> None:
-        """The longest name there is counts: `x=1=f.npy` is input `x=1` of one bundle, file `1=f.npy` of another."""
+        """The longest name that there is counts: `x=1=f.npy` is input `x=1` of one bundle, `x` of another."""
         content = bundles.manifest()
         content["tensors"][0]["name"] = content["calls"][0]["inputs"][0] = name
         bundle = bundles.write(tmp_path / "bundle", content)

@@ -155,7 +155,7 @@ class TestFaults:
         [
             ("store_behind", "guard of y: 4 bytes changed behind the tensor, the nearest 0 bytes behind its end"),
             ("store_before", "guard of y: 4 bytes changed before the tensor, the nearest 5 bytes before its start"),
-            ("change_input", "input of x: the kernels changed 1 elements, the first at flat index 1"),
+            ("change_input", "input of x: the run changed 1 elements, the first at flat index 1"),
             ("read_behind", "repeatable of y: depends on memory that holds no input: 1 elements, .* index 799"),
             ("fault", r"launch of call.fault.*: the kernel failed: CUDA_ERROR_ILLEGAL_ADDRESS \(700\): a fake error"),
         ],

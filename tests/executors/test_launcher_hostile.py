@@ -181,11 +181,19 @@ def test_paths_stay_in_the_bundle(launcher: Path, tmp_path: Path, name: str) -> 
     refused(launcher, bundles.write(tmp_path / "bundle", bundles.manifest(variant)), "ptx: ")
 
 
-def test_links_are_not_followed(launcher: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["copy.ptx", "manifest.json"])
+def test_links_lead_to_regular_files(launcher: Path, tmp_path: Path, name: str) -> None:
     bundle = bundles.write(tmp_path / "bundle", bundles.manifest())
-    os.rename(bundle / "copy.ptx", tmp_path / "copy.ptx")
-    (bundle / "copy.ptx").symlink_to(tmp_path / "copy.ptx")
-    refused(launcher, bundle, "copy.ptx: is a symbolic link")
+    os.rename(bundle / name, tmp_path / name)
+    (bundle / name).symlink_to(tmp_path / name)
+    assert run_launcher(bundle, launcher=launcher, dry_run=True).passed
+    os.rename(tmp_path / name, tmp_path / "gone")
+    refused(launcher, bundle, f"{name}: No such file")
+    os.mkfifo(tmp_path / name)  # must not wait for a writer
+    refused(launcher, bundle, f"{name}: not a regular file")
+    (bundle / name).unlink()
+    (bundle / name).symlink_to(name)
+    refused(launcher, bundle, f"{name}: Too many levels")
 
 
 def test_what_is_no_file(launcher: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from aotfactory.api.bake import bake
 from aotfactory.core import check as checks
 from aotfactory.core import cuda
 from aotfactory.core.errors import CheckError, DefinitionError, MissingError, UsageError
+from aotfactory.executors.native.cmake import SOURCES
 from aotfactory.executors.native.program import Timing
 from aotfactory.executors.native.runner import RunnerOptions, build_runner, run_runner
 from aotfactory.plan.options import PlanOptions
@@ -151,6 +153,96 @@ def test_missing_headers_are_the_reason(tmp_path, monkeypatch):
         build_runner(tensorrt_root=tmp_path, cache=tmp_path / "cache")
 
 
+# --- the runner's checks, on a made-up plan and the fake driver ------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def plan_run(tmp_path_factory, fake_driver):
+    """Runs the made-up plan with a fault; gives the fields of what plan_run_check prints."""
+    program = tmp_path_factory.mktemp("plan_run") / "plan_run_check"
+    parts = ["runner/run", "cuda/checked_run", "cuda/buffers", "cuda/cuda_driver", "common/dtype", "common/error"]
+    sources = [Path(__file__).parents[1] / "cpp" / "plan_run_check.cpp", *(SOURCES / f"{part}.cpp" for part in parts)]
+    subprocess.run(["c++", "-std=c++17", "-I", SOURCES, "-o", program, *sources, "-ldl"], check=True)
+
+    def run(fault: str) -> list[list[str]]:
+        env = {"LD_LIBRARY_PATH": str(fake_driver)}
+        done = subprocess.run([program, fault], env=env, capture_output=True, text=True, check=False)
+        assert done.returncode in (0, 1, 2), done.stderr
+        return [line.split("\t") for line in done.stdout.splitlines()]
+
+    return run
+
+
+def test_a_good_plan_passes_every_check(plan_run):
+    assert plan_run("none") == [
+        ["input", "x", "passed", ""],
+        ["written", "y", "passed", ""],
+        ["written", "p", "passed", ""],
+        ["repeatable", "y", "passed", ""],
+        ["repeatable", "p", "passed", ""],
+        ["launch", "plan", "passed", ""],
+        ["guard", "plan", "passed", ""],
+        ["output", "y", "(4, 8)", "23.5"],
+        ["output", "p", "(24)", "23.5"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "subject", "detail"),
+    [
+        ("store_behind", "guard", "y", "4 bytes changed behind the tensor, the nearest 0 bytes behind its end"),
+        ("store_before", "guard", "y", "4 bytes changed before the tensor"),
+        ("grown_behind", "guard", "p", "4 bytes changed behind the tensor"),
+        ("change_input", "input", "x", "the run changed 1 elements, the first at flat index 3"),
+        ("unwritten", "written", "p", "never written: 2 elements, the first at flat index 22"),
+        (
+            "read_poison",
+            "repeatable",
+            "y",
+            "depends on memory that holds no input: 1 elements, the first at flat index 0",
+        ),
+        ("refused", "launch", "plan", "TensorRT could not run the plan: words of TensorRT"),
+        ("refused_later", "launch", "plan", "TensorRT could not run the plan: words of TensorRT"),
+        ("no_memory", "launch", "plan", "no usable shape or memory for 'p'"),
+        ("wrong_shape", "launch", "plan", "no usable shape or memory for 'p'"),
+        ("huge", "launch", "plan", "p: could not allocate"),
+    ],
+)
+def test_faults_are_found(plan_run, fault, check, subject, detail):
+    failed = [line for line in plan_run(fault) if line[2] == "failed"]
+    assert [line[:2] for line in failed] == [[check, subject]]
+    assert detail in failed[0][3]
+
+
+@pytest.mark.parametrize(("fault", "tensor"), [("vary", "y"), ("vary_size", "p")])
+def test_what_varies_from_run_to_run_is_skipped(plan_run, fault, tensor):
+    lines = plan_run(fault)
+    assert ["repeatable", tensor, "skipped", "results vary from run to run"] in lines
+    assert not [line for line in lines if line[2] == "failed"]
+
+
+def test_an_input_changed_in_place_is_compared_too(plan_run):
+    lines = plan_run("in_place")
+    assert ["repeatable", "x", "passed", ""] in lines
+    assert ["output", "z", "(4, 8)", "23.5"] in lines
+    assert not [line for line in lines if line[0] == "input" or line[2] == "failed"]
+
+
+def test_tight_leaves_memory_to_compute_sanitizer(plan_run):
+    skipped = {line[0] for line in plan_run("tight") if line[2] == "skipped"}
+    assert skipped == {"guard", "written", "repeatable"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [("unbound", "1", "does not take the address of 'x': words of"), ("too_large", "2", "'y' of shape .* is larger")],
+)
+def test_plans_that_cannot_be_prepared(plan_run, fault, code, message):
+    ((kind, found, text, _),) = plan_run(fault)
+    assert (kind, found) == ("error", code)
+    assert re.search(message, text)
+
+
 # --- compiled against NVIDIA's headers -------------------------------------------------------------------------------
 
 
@@ -198,7 +290,7 @@ def test_damaged_plan_gives_nvidias_words(runner, damaged):
 @pytest.mark.runner
 @pytest.mark.gpu
 def test_library_that_is_no_runtime(runner, damaged):
-    with pytest.raises(MissingError, match="is no runtime of TensorRT"):
+    with pytest.raises(MissingError, match="is not a TensorRT runtime"):
         run_runner(damaged, options=RunnerOptions(program=runner, library=Path("libm.so.6")))
     with pytest.raises(MissingError, match="--library PATH"):
         run_runner(damaged, options=RunnerOptions(program=runner, library=Path("libnone.so")))

@@ -2,14 +2,12 @@
 #include "bundle/bundle.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
 #include "bundle/ptx.h"
-#include "common/error.h"
+#include "common/file.h"
 #include "common/sha256.h"
 
 namespace aot {
@@ -17,51 +15,6 @@ namespace aot {
 namespace {
 
 constexpr std::size_t max_total_ptx_bytes = 512u << 20;
-
-class FileDescriptor {
-public:
-    explicit FileDescriptor(int value) : value_(value) {}
-    FileDescriptor(const FileDescriptor&) = delete;
-    FileDescriptor& operator=(const FileDescriptor&) = delete;
-    ~FileDescriptor() {
-        if (value_ >= 0) {
-            close(value_);
-        }
-    }
-    int value() const { return value_; }
-
-private:
-    int value_;
-};
-
-std::string read_regular_file(int directory, const std::string& name, std::size_t limit) {
-    // O_NONBLOCK: opening a pipe must not wait for a writer
-    const FileDescriptor file(openat(directory, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-    if (file.value() < 0) {
-        const int reason = errno;
-        throw Error(Exit::definition, name + ": " + (reason == ELOOP ? "is a symbolic link" : std::strerror(reason)));
-    }
-    struct stat status{};
-    if (fstat(file.value(), &status) != 0 || !S_ISREG(status.st_mode)) {
-        throw Error(Exit::definition, name + ": not a regular file");
-    }
-    if (status.st_size < 0 || static_cast<std::size_t>(status.st_size) > limit) {
-        throw Error(Exit::definition, name + ": larger than " + std::to_string(limit) + " bytes");
-    }
-    std::string content(static_cast<std::size_t>(status.st_size), '\0');
-    std::size_t done = 0;
-    while (done < content.size()) {
-        const ssize_t count = read(file.value(), content.data() + done, content.size() - done);
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
-        if (count <= 0) {
-            throw Error(Exit::definition, name + ": could not be read to its end");
-        }
-        done += static_cast<std::size_t>(count);
-    }
-    return content;
-}
 
 }  // namespace
 
@@ -108,8 +61,9 @@ Bundle load_bundle(const std::string& directory) {
         const std::string reason = std::strerror(errno);
         throw Error(Exit::definition, quote(directory) + " is no bundle: " + reason);
     }
-    return load_bundle(
-        [&](const std::string& name, std::size_t limit) { return read_regular_file(opened.value(), name, limit); });
+    return load_bundle([&](const std::string& name, std::size_t limit) {
+        return RegularFile(name, Exit::definition, opened.value()).text(limit);
+    });
 }
 
 }  // namespace aot

@@ -22,7 +22,8 @@ using FileReader = std::function<std::string(const std::string& name, std::size_
 // Throws Error(definition) for anything that is missing, damaged or inconsistent.
 Bundle load_bundle(const FileReader& read);
 
-// The same for a directory. Files are opened relative to it and without following links, so none can lie outside.
+// The same for a directory. Files are opened relative to it, by plain names; where one is a link, what it leads to
+// counts.
 Bundle load_bundle(const std::string& directory);
 
 }  // namespace aot

@@ -63,25 +63,21 @@ std::vector<std::int64_t> bind_symbols(const Manifest& manifest, const std::map<
 std::vector<TensorShape> evaluate_shapes(const Manifest& manifest, const std::vector<std::int64_t>& symbols) {
     std::vector<TensorShape> result;
     for (const Tensor& tensor : manifest.tensors) {
-        TensorShape shape{{}, 1, 0};
-        std::int64_t widest = 1;  // the product without the zeros: what strides are made of must fit, too
-        bool overflow = false;
+        TensorShape shape{{}, 0, 0};
         for (const Extent& extent : tensor.shape) {
-            const std::int64_t value = extent.upper.evaluate(symbols);
-            if (value < 0 || value > max_extent) {
-                throw Error(Exit::definition, extent.upper.where() + ": dimension of " + std::to_string(value));
+            shape.dims.push_back(extent.upper.evaluate(symbols));
+            if (shape.dims.back() < 0 || shape.dims.back() > max_extent) {
+                throw Error(Exit::definition,
+                            extent.upper.where() + ": dimension of " + std::to_string(shape.dims.back()));
             }
-            shape.dims.push_back(value);
-            overflow |= __builtin_mul_overflow(widest, std::max<std::int64_t>(value, 1), &widest);
-            shape.elements *= overflow ? 0 : value;
         }
-        std::int64_t bytes = 0;
-        overflow |= __builtin_mul_overflow(widest, static_cast<std::int64_t>(info(tensor.dtype).bytes), &bytes);
-        if (overflow || bytes > max_tensor_bytes) {
+        const auto bytes = tensor_bytes(tensor.dtype, shape.dims);
+        if (!bytes) {
             throw Error(Exit::definition, "tensor " + quote(tensor.name) + " of shape " + describe(shape.dims) +
                                               " is larger than " + std::to_string(max_tensor_bytes) + " bytes");
         }
-        shape.bytes = static_cast<std::uint64_t>(shape.elements) * info(tensor.dtype).bytes;
+        shape.bytes = *bytes;
+        shape.elements = static_cast<std::int64_t>(*bytes / info(tensor.dtype).bytes);
         result.push_back(std::move(shape));
     }
     for (std::size_t i = 0; i < result.size(); ++i) {

@@ -11,10 +11,9 @@
 #include <vector>
 
 #include "bundle/manifest.h"
+#include "common/arguments.h"
 
 namespace aot {
-
-enum class ProfilePoint : std::uint8_t { min, opt, max };
 
 struct TensorShape {
     Shape dims;  // data-dependent dimensions at their upper bound

@@ -2,34 +2,8 @@
 #include "common/arguments.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace aot {
-
-namespace {
-
-std::pair<std::string, std::string> split(const std::string& text, const std::string& option,
-                                          const std::vector<std::string>& names) {
-    const std::size_t first = text.find('=');
-    if (first == 0 || first == std::string::npos || first + 1 == text.size()) {
-        throw Error(Exit::usage, option + " takes NAME=VALUE, not " + quote(text));
-    }
-    for (std::size_t equals = text.rfind('='); equals != std::string::npos && equals != 0;
-         equals = text.rfind('=', equals - 1)) {
-        const std::string name = text.substr(0, equals);
-        if (equals + 1 < text.size() && std::find(names.begin(), names.end(), name) != names.end()) {
-            return {name, text.substr(equals + 1)};
-        }
-    }
-    std::string known;
-    for (const std::string& name : names) {
-        known += (known.empty() ? "" : ", ") + quote(name);
-    }
-    throw Error(Exit::usage,
-                option + ": there is no input " + quote(text.substr(0, first)) + "; the inputs are " + known);
-}
-
-}  // namespace
 
 Shape parse_shape(std::string_view text, const std::string& option) {
     Shape shape;
@@ -48,21 +22,25 @@ Shape parse_shape(std::string_view text, const std::string& option) {
     return shape;
 }
 
-InputOptions parse_inputs(const std::vector<std::string>& files, const std::vector<std::string>& shapes,
-                          const std::vector<std::string>& names) {
-    InputOptions result;
-    for (const std::string& text : files) {
-        if (const auto [name, file] = split(text, "--input", names); !result.files.emplace(name, file).second) {
-            throw Error(Exit::usage, "--input: twice for " + quote(name));
+std::pair<std::string, std::string> parse_assignment(const std::string& text, const std::string& option,
+                                                     const std::vector<std::string>& names) {
+    const std::size_t first = text.find('=');
+    if (first == 0 || first == std::string::npos || first + 1 == text.size()) {
+        throw Error(Exit::usage, option + " takes NAME=VALUE, not " + quote(text));
+    }
+    for (std::size_t equals = text.rfind('='); equals != std::string::npos && equals != 0;
+         equals = text.rfind('=', equals - 1)) {
+        const std::string name = text.substr(0, equals);
+        if (equals + 1 < text.size() && std::find(names.begin(), names.end(), name) != names.end()) {
+            return {name, text.substr(equals + 1)};
         }
     }
-    for (const std::string& text : shapes) {
-        const auto [name, shape] = split(text, "--shape", names);
-        if (result.files.count(name) != 0 || !result.shapes.emplace(name, parse_shape(shape, "--shape")).second) {
-            throw Error(Exit::usage, "--shape: " + quote(name) + " already has a shape or a file");
-        }
+    std::string known;
+    for (const std::string& name : names) {
+        known += (known.empty() ? "" : ", ") + quote(name);
     }
-    return result;
+    throw Error(Exit::usage,
+                option + ": there is no input " + quote(text.substr(0, first)) + "; the inputs are " + known);
 }
 
 }  // namespace aot

@@ -3,15 +3,18 @@
 #pragma once
 
 #include <charconv>
-#include <map>
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/error.h"
 #include "common/shape.h"
 
 namespace aot {
+
+enum class ProfilePoint : std::uint8_t { min, opt, max };
 
 template <typename Integer>
 Integer parse_integer(std::string_view text, const std::string& option) {
@@ -26,14 +29,9 @@ Integer parse_integer(std::string_view text, const std::string& option) {
 // "1x3x32x32"; "scalar" has no dimensions.
 Shape parse_shape(std::string_view text, const std::string& option);
 
-struct InputOptions {
-    std::map<std::string, std::string> files;  // input -> .npy file
-    std::map<std::string, Shape> shapes;       // input -> shape of random data; none for one with a file
-};
-
-// From NAME=FILE.npy and NAME=1x3x32x32. `names` are the inputs that there are: names and files may hold equals signs,
-// so the longest name that fits is taken.
-InputOptions parse_inputs(const std::vector<std::string>& files, const std::vector<std::string>& shapes,
-                          const std::vector<std::string>& names);
+// NAME and VALUE of NAME=VALUE. `names` are those that there are: they and values may hold equals signs, so the longest
+// name that fits is taken.
+std::pair<std::string, std::string> parse_assignment(const std::string& text, const std::string& option,
+                                                     const std::vector<std::string>& names);
 
 }  // namespace aot

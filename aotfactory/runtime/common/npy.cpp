@@ -115,43 +115,30 @@ NpyHeader parse_npy_header(std::string_view start, const std::string& where) {
     return header;
 }
 
-NpyHeader read_npy_header(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::string start(max_header + 12, '\0');
-    file.read(start.data(), static_cast<std::streamsize>(start.size()));
-    if (!file.is_open() || file.bad()) {
-        throw Error(Exit::usage, path + ": can't be read");
-    }
-    start.resize(static_cast<std::size_t>(file.gcount()));
-    return parse_npy_header(start, path);
+NpyFile::NpyFile(const std::string& path) : file_(path, Exit::usage) {
+    std::string start(static_cast<std::size_t>(std::min<std::uint64_t>(file_.size(), max_header + 12)), '\0');
+    file_.read(0, start.size(), start.data());
+    header_ = parse_npy_header(start, path);
 }
 
-Bytes read_npy(const std::string& path, DType dtype) {
-    const NpyHeader header = read_npy_header(path);
+Bytes NpyFile::read(DType dtype) const {
     const DTypeInfo& type = info(dtype);
-    if (std::none_of(type.descrs.begin(), type.descrs.end(), [&](const char* name) { return header.descr == name; })) {
-        throw Error(Exit::usage, path + ": of NumPy type " + quote(header.descr) + ", the input is " + type.name +
-                                     " (" + quote(type.descrs.front()) + ")");
+    if (std::none_of(type.descrs.begin(), type.descrs.end(), [&](const char* name) { return header_.descr == name; })) {
+        file_.fail("of NumPy type " + quote(header_.descr) + ", the input is " + type.name + " (" +
+                   quote(type.descrs.front()) + ")");
     }
-    if (header.fortran_order && header.shape.size() > 1) {
-        throw Error(Exit::usage, path + ": in Fortran order; save numpy.ascontiguousarray(array)");
+    if (header_.fortran_order && header_.shape.size() > 1) {
+        file_.fail("in Fortran order; save numpy.ascontiguousarray(array)");
     }
-    std::int64_t bytes = static_cast<std::int64_t>(type.bytes);
-    for (const std::int64_t extent : header.shape) {
-        if (__builtin_mul_overflow(bytes, extent, &bytes)) {
-            throw Error(Exit::usage, path + ": too large");
-        }
+    const auto bytes = tensor_bytes(dtype, header_.shape);
+    if (!bytes) {
+        file_.fail("larger than " + std::to_string(max_tensor_bytes) + " bytes");
     }
-    std::ifstream file(path, std::ios::binary | std::ios::ate);
-    if (!file || static_cast<std::int64_t>(file.tellg()) != static_cast<std::int64_t>(header.data_offset) + bytes) {
-        throw Error(Exit::usage, path + ": the file's size does not fit its header: cut off or damaged");
+    if (file_.size() != header_.data_offset + *bytes) {
+        file_.fail("the file's size does not fit its header: cut off or damaged");
     }
-    Bytes data(static_cast<std::size_t>(bytes));
-    file.seekg(static_cast<std::streamoff>(header.data_offset));
-    file.read(reinterpret_cast<char*>(data.data()), static_cast<std::streamsize>(bytes));
-    if (!file) {
-        throw Error(Exit::usage, path + ": can't be read");
-    }
+    Bytes data(static_cast<std::size_t>(*bytes));
+    file_.read(header_.data_offset, data.size(), data.data());
     return data;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/dtype.h"
+#include "common/file.h"
 #include "common/shape.h"
 
 namespace aot {
@@ -25,10 +26,20 @@ struct NpyHeader {
 // file.
 NpyHeader parse_npy_header(std::string_view start, const std::string& where);
 
-NpyHeader read_npy_header(const std::string& path);
+class NpyFile {
+public:
+    explicit NpyFile(const std::string& path);  // reads the header; Error(usage)
 
-// The array's bytes; Error(usage) if its type is not `dtype`, it is in Fortran order or the file has another size.
-Bytes read_npy(const std::string& path, DType dtype);
+    const std::string& path() const { return file_.path(); }
+    const Shape& shape() const { return header_.shape; }
+
+    // The array's bytes; Error(usage) if its type is not `dtype`, it is in Fortran order or the file has another size.
+    Bytes read(DType dtype) const;
+
+private:
+    RegularFile file_;
+    NpyHeader header_;
+};
 
 // Written under a temporary name and renamed. bf16 and fp8 become NumPy voids, as ml_dtypes writes them.
 void write_npy(const std::string& path, DType dtype, const Shape& shape, const unsigned char* data);

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <set>
 
 #include "common/error.h"
@@ -17,6 +18,14 @@ Json checks_json(const std::vector<Check>& checks) {
             {{"name", check.name}, {"subject", check.subject}, {"status", check.status}, {"detail", check.detail}});
     }
     return result;
+}
+
+void print_failures(const std::vector<Check>& checks) {
+    for (const Check& check : checks) {
+        if (check.status == "failed") {
+            std::cerr << "failed: " << check.name << " of " << quote(check.subject) << ": " << check.detail << '\n';
+        }
+    }
 }
 
 std::vector<std::string> mapped_libraries() {

@@ -12,6 +12,7 @@
 namespace aot {
 
 Json checks_json(const std::vector<Check>& checks);
+void print_failures(const std::vector<Check>& checks);  // on stderr
 
 // Files of shared libraries that are mapped into this process, from /proc/self/maps: the proof that none is Python's.
 std::vector<std::string> mapped_libraries();

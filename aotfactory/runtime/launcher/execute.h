@@ -3,12 +3,14 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "bundle/bundle.h"
 #include "bundle/evaluate.h"
 #include "common/check.h"
+#include "cuda/checked_run.h"
 #include "launcher/buffer_set.h"
 #include "launcher/kernels.h"
 
@@ -30,18 +32,12 @@ struct RunResult {
 // Everything that stays the same for all tactics.
 class Executor {
 public:
-    // `inputs`: each input tensor's bytes. `tight`: allocations of exactly a tensor's size and no writes to outputs
-    // before the kernels, for compute-sanitizer; without it, guard bands and poison.
+    // `inputs`: each input tensor's bytes. `tight`: see CheckedRun.
     Executor(const cuda::Session& session, const Bundle& bundle, std::vector<std::int64_t> symbols,
              std::map<std::size_t, Bytes> inputs, bool tight);
 
-    // Checks, each with the tensor or call as its subject:
-    //   launch      every kernel was launched and ended without a fault
-    //   guard       nothing was stored within 64 KiB around a tensor
-    //   input       an input that no output shares was not written
+    // The checks of CheckedRun, and
     //   size        a size tensor's value lies between 0 and the upper bound
-    //   written     every element of an output was written: none keeps two different poisons in two passes
-    //   repeatable  no element depends on poison or guards; skipped if results vary between equal passes anyway
     RunResult run(const std::vector<const Variant*>& variants);
 
     std::vector<PreparedLaunch> prepare(const std::vector<const Variant*>& variants, BufferSet& buffers);
@@ -51,19 +47,12 @@ public:
     const Bundle& bundle;
     const std::vector<std::int64_t> symbols;
     const std::vector<TensorShape> shapes;
+    const std::map<std::size_t, Bytes> inputs;
     BufferSet& buffers() { return buffers_; }
     const Kernel& kernel(const Variant& variant) { return kernels_.get(variant); }
 
 private:
-    void pass(std::vector<PreparedLaunch>& launches, unsigned char poison, RunResult& result);
-    std::map<std::size_t, Shape> actual_dims(RunResult& result);
-    void check_inputs(RunResult& result);
-    void check_poison(std::vector<PreparedLaunch>& launches, const std::map<std::size_t, Bytes>& first,
-                      RunResult& result);
-
-    const std::map<std::size_t, Bytes> inputs_;
     const bool tight_;
-    std::vector<std::size_t> written_;  // tensors that own a buffer which a call writes
     Kernels kernels_;
     BufferSet buffers_;
 };

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // aotfactory-launcher: runs a bundle with the CUDA driver alone, without Python or TensorRT.
 #include <iostream>
-#include <new>
 
 #include "bundle/bundle.h"
-#include "common/arguments.h"
 #include "common/error.h"
-#include "common/npy.h"
-#include "common/random.h"
+#include "common/inputs.h"
+#include "common/program.h"
 #include "common/report.h"
 #include "launcher/execute.h"
 #include "launcher/launch_report.h"
@@ -18,12 +16,11 @@ namespace {
 
 using namespace aot;
 
-// Prints bytes that are no UTF-8 (a path may hold some) as U+FFFD instead of throwing.
-void print(const Json& json) { std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << std::endl; }
+constexpr const char* schema = "aotfactory.launch/1";
 
 struct Job {
     Options options;
-    InputOptions inputs;
+    Inputs inputs;
     Bundle bundle;
     std::vector<std::int64_t> symbols;
     std::vector<TensorShape> shapes;
@@ -31,21 +28,17 @@ struct Job {
 };
 
 Job load(Options options) {
-    Job job{std::move(options), {}, {}, {}, {}, {}};
-    job.bundle = load_bundle(job.options.bundle);
+    Bundle bundle = load_bundle(options.bundle);
+    Inputs inputs(options.inputs, options.shapes, bundle.manifest.input_names());
+    Job job{std::move(options), std::move(inputs), std::move(bundle), {}, {}, {}};
     const Manifest& manifest = job.bundle.manifest;
-    job.inputs = parse_inputs(job.options.inputs, job.options.shapes, manifest.input_names());
-    auto shapes = job.inputs.shapes;
-    for (const auto& [name, path] : job.inputs.files) {
-        shapes[name] = read_npy_header(path).shape;
-    }
-    job.symbols = bind_symbols(manifest, shapes, job.options.point, job.options.unchecked_profile);
+    job.symbols = bind_symbols(manifest, job.inputs.shapes(), job.options.point, job.options.unchecked_profile);
     job.shapes = evaluate_shapes(manifest, job.symbols);
     Json symbols = Json::object();
     for (std::size_t i = 0; i < job.symbols.size(); ++i) {
         symbols[manifest.symbols[i].name] = job.symbols[i];
     }
-    job.report = {{"schema", "aotfactory.launch/1"},
+    job.report = {{"schema", schema},
                   {"bundle", {{"path", job.options.bundle}, {"name", manifest.name}, {"target", manifest.target}}},
                   {"dry_run", job.options.dry_run},
                   {"tight", job.options.tight},
@@ -58,7 +51,7 @@ Job load(Options options) {
     return job;
 }
 
-// Each input's bytes: from its file, or random.
+// Each input's bytes; random ones only `with_data`.
 std::map<std::size_t, Bytes> make_inputs(Job& job, bool with_data) {
     std::map<std::size_t, Bytes> inputs;
     for (std::size_t i = 0, number = 0; i < job.shapes.size(); ++i) {
@@ -66,23 +59,14 @@ std::map<std::size_t, Bytes> make_inputs(Job& job, bool with_data) {
         if (tensor.role != Role::input) {
             continue;
         }
-        const auto file = job.inputs.files.find(tensor.name);
-        const bool random = file == job.inputs.files.end();
-        Json description = {{"name", tensor.name}, {"source", random ? "random" : file->second}};
-        if (!random) {
-            inputs[i] = read_npy(file->second, tensor.dtype);
-            if (inputs[i].size() != job.shapes[i].bytes) {  // replaced since its header was read
-                throw Error(Exit::usage, file->second + ": changed while it was read");
-            }
-        } else if (with_data) {
-            inputs[i] = Bytes(static_cast<std::size_t>(job.shapes[i].bytes));
-            fill_random(tensor.dtype, job.options.seed, number, inputs[i].data(),
-                        static_cast<std::size_t>(job.shapes[i].elements));
+        const Shape& shape = job.shapes[i].dims;
+        if (with_data || !job.inputs.random(tensor.name)) {
+            inputs[i] = job.inputs.data(tensor.name, tensor.dtype, shape, job.options.seed, number);
         }
         ++number;
+        Json description = job.inputs.describe(tensor.name);
         if (job.options.save_inputs) {
-            description.update(
-                write_tensor(job.options.output_dir, tensor.name, tensor.dtype, job.shapes[i].dims, inputs[i]));
+            description.update(write_tensor(job.options.output_dir, tensor.name, tensor.dtype, shape, inputs[i]));
         }
         job.report["inputs"].push_back(description);
     }
@@ -134,12 +118,7 @@ bool run_tactics(Job& job, const std::string& arch, Executor* executor) {
                                         {"file", nullptr}}
                                  : write_tensor(directory, tensor.name, tensor.dtype, output.dims, output.data));
             }
-            for (const Check& check : result.checks) {
-                if (check.status == "failed") {
-                    std::cerr << "failed: " << check.name << " of " << quote(check.subject) << ": " << check.detail
-                              << '\n';
-                }
-            }
+            print_failures(result.checks);
             if (job.options.timing && !result.outputs.empty()) {
                 run["timing"] = measure(*executor, variants, result.outputs, job.options.timing_options);
             }
@@ -182,28 +161,11 @@ Exit launch(const Options& options) {
     return passed ? Exit::done : Exit::check;
 }
 
-int fail(Exit exit, const std::string& message) {
-    std::cerr << "error: " << message << std::endl;
-    print({{"schema", "aotfactory.launch/1"},
-           {"status", "error"},
-           {"error", message},
-           {"exit_code", static_cast<int>(exit)}});
-    return static_cast<int>(exit);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-    try {
+    return run_program(schema, [&] {
         const auto options = parse_options(argc, argv);
-        return options ? static_cast<int>(launch(*options)) : 0;
-    } catch (const Error& error) {
-        return fail(error.exit(), error.what());
-    } catch (const std::bad_alloc&) {
-        return fail(Exit::missing, "not enough memory on this machine for tensors of this size");
-    } catch (const std::length_error&) {
-        return fail(Exit::missing, "not enough memory on this machine for tensors of this size");
-    } catch (const std::exception& error) {
-        return fail(Exit::definition, error.what());
-    }
+        return options ? launch(*options) : Exit::done;
+    });
 }

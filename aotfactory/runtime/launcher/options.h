@@ -5,25 +5,16 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
-#include "bundle/evaluate.h"
-#include "launcher/timing.h"
+#include "cuda/run_options.h"
 
 namespace aot {
 
-struct Options {
+struct Options : RunOptions {
     std::string bundle;
-    std::string arch;                         // empty: the device's
-    std::vector<std::string> inputs, shapes;  // NAME=FILE.npy and NAME=1x3x32x32, see parse_inputs
-    ProfilePoint point = ProfilePoint::opt;
-    std::uint64_t seed = 0;
-    std::string output_dir;
+    std::string arch;  // empty: the device's
     std::optional<std::int64_t> tactic;
-    bool all_tactics = false;
-    int device = 0;
-    bool dry_run = false, tight = false, unchecked_profile = false, save_inputs = false, timing = false;
-    TimingOptions timing_options;
+    bool all_tactics = false, dry_run = false, unchecked_profile = false;
 };
 
 // Nothing if the text asked for was printed (--help, --version); throws Error(usage).

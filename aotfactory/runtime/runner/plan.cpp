@@ -32,7 +32,7 @@ Shape shape_of(const nvinfer1::Dims& dims) { return {dims.d, dims.d + std::max(d
 nvinfer1::Dims dims_of(const Shape& shape) {
     nvinfer1::Dims dims{};
     if (shape.size() > static_cast<std::size_t>(nvinfer1::Dims::MAX_DIMS)) {
-        throw Error(Exit::usage, "a shape of more than 8 dimensions");
+        throw Error(Exit::usage, describe(shape) + " has more dimensions than TensorRT takes");
     }
     dims.nbDims = static_cast<std::int32_t>(shape.size());
     std::copy(shape.begin(), shape.end(), dims.d);
@@ -52,7 +52,7 @@ template <typename Function>
 Function* find(void* handle, const char* name, const std::string& library) {
     void* symbol = dlsym(handle, name);
     if (symbol == nullptr) {
-        throw Error(Exit::missing, library + " has no " + name + ": it is no runtime of TensorRT");
+        throw Error(Exit::missing, library + " has no " + name + ": it is not a TensorRT runtime");
     }
     return reinterpret_cast<Function*>(symbol);
 }
@@ -67,6 +67,19 @@ std::string default_library(bool lean) {
     }
     return name;
 }
+
+class Allocator : public nvinfer1::IOutputAllocator {
+public:
+    explicit Allocator(OutputMemory& memory) : memory_(memory) {}
+
+    void* reallocateOutputAsync(char const*, void*, std::uint64_t size, std::uint64_t, cudaStream_t) override {
+        return memory_.resize(size);
+    }
+    void notifyShape(char const*, nvinfer1::Dims const& dims) noexcept override { memory_.set_shape(shape_of(dims)); }
+
+private:
+    OutputMemory& memory_;
+};
 
 // The input that an output shares its memory with; TensorRT does not tell before 10.15.
 const char* aliased_input([[maybe_unused]] const nvinfer1::ICudaEngine& engine, [[maybe_unused]] const char* name) {
@@ -96,18 +109,6 @@ std::string Logger::errors() const {
         text += (text.empty() ? "" : "; ") + error;
     }
     return text;
-}
-
-bool PlanTensor::data_dependent() const {
-    return std::any_of(shape.begin(), shape.end(), [](std::int64_t extent) { return extent < 0; });
-}
-
-std::uint64_t PlanTensor::bytes() const {
-    std::uint64_t bytes = info(dtype).bytes;
-    for (const auto extent : shape) {
-        bytes *= static_cast<std::uint64_t>(extent);
-    }
-    return bytes;
 }
 
 Plan::Plan(const std::string& data, const std::string& library, bool lean, bool host_code)
@@ -165,24 +166,41 @@ std::string Plan::version() const {
            std::to_string(version_ % 100);
 }
 
-void Plan::set_shapes(const std::map<std::string, Shape>& shapes, ProfileEnd end) {
-    for (const auto& [name, shape] : shapes) {
-        if (std::none_of(tensors_.begin(), tensors_.end(), [&](const auto& t) { return t.input && t.name == name; })) {
-            throw Error(Exit::usage, "the plan has no input " + quote(name));
+std::vector<std::string> Plan::input_names() const {
+    std::vector<std::string> names;
+    for (const auto& tensor : tensors_) {
+        if (tensor.input) {
+            names.push_back(tensor.name);
         }
     }
+    return names;
+}
+
+bool Plan::bind(const std::string& name, void* address) { return context_->setTensorAddress(name.c_str(), address); }
+
+bool Plan::bind(const std::string& name, OutputMemory& memory) {
+    allocators_.push_back(std::make_unique<Allocator>(memory));
+    return context_->setOutputAllocator(name.c_str(), allocators_.back().get());
+}
+
+bool Plan::enqueue(cuda::Stream stream) {
+    // CUstream and cudaStream_t are one type in CUDA's headers; the launcher's declarations have their own.
+    return context_->enqueueV3(reinterpret_cast<cudaStream_t>(stream));
+}
+
+void Plan::set_shapes(const std::map<std::string, Shape>& shapes, ProfilePoint point) {
     using Selector = nvinfer1::OptProfileSelector;
-    const Selector selector = end == ProfileEnd::min   ? Selector::kMIN
-                              : end == ProfileEnd::max ? Selector::kMAX
-                                                       : Selector::kOPT;
+    const Selector selector = point == ProfilePoint::min   ? Selector::kMIN
+                              : point == ProfilePoint::max ? Selector::kMAX
+                                                           : Selector::kOPT;
     for (auto& tensor : tensors_) {
         if (tensor.input) {
             const auto given = shapes.find(tensor.name);
             tensor.shape = given != shapes.end() ? given->second
                                                  : shape_of(engine_->getProfileShape(tensor.name.c_str(), 0, selector));
             if (!context_->setInputShape(tensor.name.c_str(), dims_of(tensor.shape))) {
-                throw Error(Exit::usage,
-                            "the plan does not take this shape for " + quote(tensor.name) + ": " + logger_.errors());
+                throw Error(Exit::usage, "the plan does not take the shape " + describe(tensor.shape) + " for " +
+                                             quote(tensor.name) + ": " + logger_.errors());
             }
         }
     }

@@ -4,15 +4,14 @@
 
 #include <NvInferRuntime.h>
 
-#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
-#include "common/dtype.h"
-#include "common/shape.h"
+#include "common/arguments.h"
+#include "runner/inference.h"
 
 namespace aot {
 
@@ -27,36 +26,29 @@ private:
     std::vector<std::string> errors_;
 };
 
-struct PlanTensor {
-    std::string name;
-    bool input;
-    DType dtype;
-    std::string aliases;  // the input whose memory an output shares; empty: none
-    Shape shape;          // -1: only known when the plan has run
-    bool data_dependent() const;
-    std::uint64_t bytes() const;  // of a shape without -1
-};
-
-enum class ProfileEnd { min, opt, max };
-
-class Plan {
+class Plan : public Inference {
 public:
     // `library`: a path, or empty for libnvinfer, or libnvinfer_lean if `lean`. `host_code`: allow the plan to bring
     // its own lean runtime, which is machine code. Errors: missing (library), check (TensorRT refuses the plan, with
     // its words).
     Plan(const std::string& data, const std::string& library, bool lean, bool host_code);
-    ~Plan();
+    ~Plan() override;
     Plan(const Plan&) = delete;
     Plan& operator=(const Plan&) = delete;
 
-    // Sets every input's shape: from `shapes`, else the profile's. Errors: usage.
-    void set_shapes(const std::map<std::string, Shape>& shapes, ProfileEnd end);
+    std::vector<std::string> input_names() const;
 
-    const std::vector<PlanTensor>& tensors() const { return tensors_; }
-    nvinfer1::IExecutionContext& context() { return *context_; }
+    // Sets every input's shape: from `shapes`, else the profile's. Errors: usage.
+    void set_shapes(const std::map<std::string, Shape>& shapes, ProfilePoint point);
+
+    const std::vector<PlanTensor>& tensors() const override { return tensors_; }
+    bool bind(const std::string& name, void* address) override;
+    bool bind(const std::string& name, OutputMemory& memory) override;
+    bool enqueue(cuda::Stream stream) override;
+    std::string errors() const override { return logger_.errors(); }
+
     const std::string& library() const { return library_; }
     std::string version() const;  // of the library, as 11.4.0
-    std::string errors() const { return logger_.errors(); }
 
 private:
     void* handle_ = nullptr;
@@ -65,6 +57,7 @@ private:
     int version_ = 0;
     std::unique_ptr<nvinfer1::IRuntime> runtime_;
     std::unique_ptr<nvinfer1::ICudaEngine> engine_;
+    std::vector<std::unique_ptr<nvinfer1::IOutputAllocator>> allocators_;  // the context has their addresses
     std::unique_ptr<nvinfer1::IExecutionContext> context_;
     std::vector<PlanTensor> tensors_;
 };

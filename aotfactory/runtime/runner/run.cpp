@@ -2,41 +2,30 @@
 #include "runner/run.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "common/error.h"
+#include "cuda/poison.h"
 
 namespace aot {
 
 namespace {
 
-// Elements of an output that kept the poison of both passes: nothing wrote them.
-std::size_t unwritten(const PlanOutput& first, const PlanOutput& second, unsigned char poison1, unsigned char poison2) {
-    const std::size_t size = info(first.dtype).bytes;
-    std::size_t count = 0;
-    for (std::size_t at = 0; at + size <= std::min(first.data.size(), second.data.size()); at += size) {
-        const auto kept = [&](const Bytes& data, unsigned char poison) {
-            return std::all_of(data.begin() + static_cast<std::ptrdiff_t>(at),
-                               data.begin() + static_cast<std::ptrdiff_t>(at + size),
-                               [&](unsigned char byte) { return byte == poison; });
-        };
-        count += kept(first.data, poison1) && kept(second.data, poison2);
-    }
-    return count;
-}
-
 void* pointer(cuda::DevicePointer address) { return reinterpret_cast<void*>(static_cast<std::uintptr_t>(address)); }
 
 }  // namespace
 
-void* GuardedAllocator::reallocateOutputAsync(char const*, void*, std::uint64_t size, std::uint64_t, cudaStream_t) {
+bool PlanTensor::data_dependent() const {
+    return std::any_of(shape.begin(), shape.end(), [](std::int64_t extent) { return extent < 0; });
+}
+
+void* GuardedOutput::resize(std::uint64_t bytes) noexcept {
     try {  // what is thrown here would end the process inside TensorRT
-        if (!buffer_ || buffer_->bytes() < size) {
-            buffer_ = std::make_unique<Buffer>(session_, size, guard_);
-        }
-        if (fill_) {
-            buffer_->fill(poison_);
-            buffer_->fill_guards(guard_pattern_);
+        if (!buffer_ || buffer_->bytes() < bytes) {
+            buffer_ = std::make_unique<Buffer>(session_, bytes, guard_);
+            if (patterns_) {
+                buffer_->fill(patterns_->content);
+                buffer_->fill_guards(patterns_->guard);
+            }
         }
         return pointer(buffer_->address());
     } catch (const std::exception& error) {
@@ -45,25 +34,31 @@ void* GuardedAllocator::reallocateOutputAsync(char const*, void*, std::uint64_t 
     }
 }
 
-void GuardedAllocator::notifyShape(char const*, nvinfer1::Dims const& dims) noexcept {
-    shape_.assign(dims.d, dims.d + std::max(dims.nbDims, 0));
-}
-
-PlanRun::PlanRun(const cuda::Session& session, Plan& plan, std::map<std::string, Bytes> inputs,
-                 std::set<std::string> changed, std::size_t guard)
-    : session_(session), plan_(plan), inputs_(std::move(inputs)), changed_(std::move(changed)), guard_(guard) {
+PlanRun::PlanRun(const cuda::Session& session, Inference& plan, std::map<std::string, Bytes> inputs,
+                 std::set<std::string> changed, bool tight)
+    : session_(session), plan_(plan), inputs_(std::move(inputs)), changed_(std::move(changed)), tight_(tight) {
+    for (const auto& name : changed_) {
+        if (inputs_.count(name) == 0) {
+            throw Error(Exit::usage, "--in-place: the plan has no input " + quote(name));
+        }
+    }
+    const std::size_t guard = tight ? 0 : guard_bytes;
     for (const auto& tensor : plan_.tensors()) {
-        changed_.insert(tensor.aliases);
-        const char* name = tensor.name.c_str();
         bool known = true;
         if (!tensor.aliases.empty()) {
-            known = plan_.context().setTensorAddress(name, pointer(buffers_.at(tensor.aliases).address()));
+            changed_.insert(tensor.aliases);
+            known = plan_.bind(tensor.name, pointer(buffers_.at(tensor.aliases).address()));
         } else if (tensor.data_dependent()) {
-            auto& allocator = allocators_[tensor.name] = std::make_unique<GuardedAllocator>(session_, guard_);
-            known = plan_.context().setOutputAllocator(name, allocator.get());
+            auto& memory = growing_[tensor.name] = std::make_unique<GuardedOutput>(session_, guard);
+            known = plan_.bind(tensor.name, *memory);
         } else {
-            const auto made = buffers_.emplace(tensor.name, Buffer(session_, tensor.bytes(), guard_)).first;
-            known = plan_.context().setTensorAddress(name, pointer(made->second.address()));
+            const auto bytes = tensor_bytes(tensor.dtype, tensor.shape);
+            if (!bytes) {
+                throw Error(Exit::usage, quote(tensor.name) + " of shape " + describe(tensor.shape) +
+                                             " is larger than " + std::to_string(max_tensor_bytes) + " bytes");
+            }
+            const auto made = buffers_.emplace(tensor.name, Buffer(session_, *bytes, guard)).first;
+            known = plan_.bind(tensor.name, pointer(made->second.address()));
         }
         if (!known) {
             throw Error(Exit::check,
@@ -72,25 +67,35 @@ PlanRun::PlanRun(const cuda::Session& session, Plan& plan, std::map<std::string,
     }
 }
 
+bool PlanRun::check(std::vector<Check>& checks) {
+    const auto data = CheckedRun::check("plan", tight_, checks);
+    if (!data) {
+        outputs_.clear();
+        return false;
+    }
+    std::map<std::string, const Bytes*> written;
+    std::size_t next = 0;
+    for (const Memory& memory : memories()) {
+        if (memory.written) {
+            written[memory.name] = &data->at(next++);
+        }
+    }
+    for (auto& output : outputs_) {
+        const auto& tensor = *std::find_if(plan_.tensors().begin(), plan_.tensors().end(),
+                                           [&](const PlanTensor& each) { return each.name == output.name; });
+        output.data = *written.at(tensor.aliases.empty() ? tensor.name : tensor.aliases);
+    }
+    return true;
+}
+
 void PlanRun::enqueue() {
-    // CUstream and cudaStream_t are one type in CUDA's headers; the launcher's declarations have their own.
-    if (!plan_.context().enqueueV3(reinterpret_cast<cudaStream_t>(session_.stream()))) {
+    if (!plan_.enqueue(session_.stream())) {
         std::string reason = plan_.errors();
-        for (const auto& [name, allocator] : allocators_) {
-            reason += allocator->error().empty() ? "" : "; " + name + ": " + allocator->error();
+        for (const auto& [name, memory] : growing_) {
+            reason += memory->error().empty() ? "" : "; " + name + ": " + memory->error();
         }
         throw Error(Exit::check, "TensorRT could not run the plan: " + reason);
     }
-}
-
-Buffer& PlanRun::buffer(const PlanTensor& tensor) {
-    if (const auto found = allocators_.find(tensor.name); found != allocators_.end()) {
-        if (found->second->buffer() == nullptr) {
-            throw Error(Exit::check, "TensorRT asked for no memory for " + quote(tensor.name));
-        }
-        return *found->second->buffer();
-    }
-    return buffers_.at(tensor.aliases.empty() ? tensor.name : tensor.aliases);
 }
 
 std::uint64_t PlanRun::bytes() const {
@@ -98,94 +103,76 @@ std::uint64_t PlanRun::bytes() const {
     for (const auto& [name, data] : inputs_) {
         sum += data.size();
     }
-    for (const auto& output : first_) {
+    for (const auto& output : outputs_) {
         sum += output.data.size();
     }
     return sum;
 }
 
-std::vector<PlanOutput> PlanRun::pass(unsigned char poison, unsigned char guard, std::vector<Check>& checks) {
-    for (auto& [name, allocator] : allocators_) {
-        allocator->prepare(poison, guard);
+std::optional<Check> PlanRun::run_once() {
+    try {
+        enqueue();
+        session_.synchronize("the plan");
+    } catch (const Error& error) {
+        return verdict("launch", "plan", error.what());
     }
-    for (auto& [name, memory] : buffers_) {
-        if (guard_ != 0) {
-            memory.fill(poison);
-            memory.fill_guards(guard);
-        }
-        if (const auto data = inputs_.find(name); data != inputs_.end()) {
-            memory.upload(data->second);
+    for (const PlanTensor* tensor : owners()) {
+        const auto bytes = tensor_bytes(tensor->dtype, shape(*tensor));
+        const auto found = growing_.find(tensor->name);
+        if (found != growing_.end() &&
+            (found->second->buffer() == nullptr || !bytes || *bytes > found->second->buffer()->bytes())) {
+            return verdict("launch", "plan", "TensorRT gave no usable shape or memory for " + quote(tensor->name));
         }
     }
-    enqueue();
-    session_.synchronize("the plan");
-    for (auto& [name, allocator] : allocators_) {
-        allocator->rest();
+    for (auto& [name, memory] : growing_) {
+        memory->prepare(std::nullopt);
     }
-    std::vector<PlanOutput> outputs;
-    for (const auto& tensor : plan_.tensors()) {
-        if (tensor.input) {
-            continue;
-        }
-        PlanTensor made = tensor;
-        if (const auto found = allocators_.find(tensor.name); found != allocators_.end()) {
-            made.shape = found->second->shape();
-        }
-        Buffer& memory = buffer(tensor);
-        if (made.data_dependent() || made.bytes() > memory.bytes()) {
-            throw Error(Exit::check, "TensorRT gave no usable shape for " + quote(tensor.name));
-        }
-        Bytes data(static_cast<std::size_t>(made.bytes()));
-        memory.download(0, data.size(), data.data());
-        outputs.push_back({made.name, made.dtype, made.shape, std::move(data)});
-    }
-    if (guard_ != 0) {
-        check_guards(guard, checks);
-    }
-    return outputs;
+    return std::nullopt;
 }
 
-void PlanRun::check_guards(unsigned char guard, std::vector<Check>& checks) {
-    for (const auto& tensor : plan_.tensors()) {
-        if (tensor.aliases.empty()) {
-            const std::string damage = buffer(tensor).guard_damage(guard);
-            checks.push_back({"guard", tensor.name, damage.empty() ? "passed" : "failed", damage});
+std::vector<Memory> PlanRun::memories() {
+    std::vector<Memory> result;
+    for (const PlanTensor* tensor : owners()) {
+        const auto data = inputs_.find(tensor->name);
+        const auto growing = growing_.find(tensor->name);
+        Buffer* buffer = growing != growing_.end() ? growing->second->buffer() : &buffers_.at(tensor->name);
+        const bool written = !tensor->input || changed_.count(tensor->name) != 0;
+        result.push_back({tensor->name, tensor->dtype, buffer, tensor_bytes(tensor->dtype, shape(*tensor)).value_or(0),
+                          data == inputs_.end() ? nullptr : &data->second, written});
+    }
+    return result;
+}
+
+void PlanRun::prepare(std::optional<unsigned char> poison) {
+    const auto all = owners();
+    for (std::size_t i = 0; poison && i < all.size(); ++i) {
+        if (const auto found = growing_.find(all[i]->name); found != growing_.end()) {
+            found->second->prepare(GuardedOutput::Patterns{*poison, guard_pattern(*poison, i)});
         }
     }
 }
 
-std::vector<Check> PlanRun::check() {
-    constexpr unsigned char poison[] = {0xA5, 0x5A}, guard[] = {0xC3, 0x3C};
-    std::vector<Check> checks = {{"launch", "plan", "passed", ""}};
-    first_ = pass(poison[0], guard[0], checks);
-    for (const auto& [name, data] : inputs_) {
-        if (changed_.count(name) == 0) {
-            Bytes now(data.size());
-            buffers_.at(name).download(0, now.size(), now.data());
-            checks.push_back(
-                {"input", name, now == data ? "passed" : "failed", now == data ? "" : "the plan wrote to it"});
+void PlanRun::look(std::vector<Check>&) {
+    for (const PlanTensor& tensor : plan_.tensors()) {
+        if (!tensor.input) {
+            outputs_.push_back({tensor.name, tensor.dtype, shape(tensor), {}});
         }
     }
-    if (guard_ == 0) {
-        return checks;
-    }
-    checks.erase(std::remove_if(checks.begin(), checks.end(),
-                                [](const Check& c) { return c.name == "guard" && c.status == "passed"; }),
-                 checks.end());
-    const auto second = pass(poison[1], guard[1], checks);
-    for (std::size_t i = 0; i < first_.size(); ++i) {
-        const auto& tensor = *std::find_if(plan_.tensors().begin(), plan_.tensors().end(),
-                                           [&](const auto& t) { return t.name == first_[i].name; });
+}
+
+std::vector<const PlanTensor*> PlanRun::owners() const {
+    std::vector<const PlanTensor*> result;
+    for (const PlanTensor& tensor : plan_.tensors()) {
         if (tensor.aliases.empty()) {
-            const std::size_t count = unwritten(first_[i], second[i], poison[0], poison[1]);
-            checks.push_back({"written", tensor.name, count == 0 ? "passed" : "failed",
-                              count == 0 ? "" : std::to_string(count) + " elements were never written"});
+            result.push_back(&tensor);
         }
-        const bool equal = first_[i].shape == second[i].shape && first_[i].data == second[i].data;
-        checks.push_back(
-            {"repeatable", tensor.name, equal ? "passed" : "failed", equal ? "" : "two runs on the same input differ"});
     }
-    return checks;
+    return result;
+}
+
+Shape PlanRun::shape(const PlanTensor& tensor) const {
+    const auto found = growing_.find(tensor.name);
+    return found != growing_.end() ? found->second->shape() : tensor.shape;
 }
 
 }  // namespace aot

@@ -1,33 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs a plan between guard bands and over poison, as the launcher does with a bundle.
+// Runs a plan and checks what it did to memory.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "common/check.h"
-#include "cuda/buffers.h"
-#include "runner/plan.h"
+#include "cuda/checked_run.h"
+#include "runner/inference.h"
 
 namespace aot {
 
-// Memory for an output whose size TensorRT only knows while the plan runs.
-class GuardedAllocator : public nvinfer1::IOutputAllocator {
+// An output's memory between guard bands, made when TensorRT asks for it.
+class GuardedOutput : public OutputMemory {
 public:
-    GuardedAllocator(const cuda::Session& session, std::size_t guard) : session_(session), guard_(guard) {}
+    GuardedOutput(const cuda::Session& session, std::size_t guard) : session_(session), guard_(guard) {}
 
-    void* reallocateOutputAsync(char const* name, void* current, std::uint64_t size, std::uint64_t alignment,
-                                cudaStream_t stream) override;
-    void notifyShape(char const* name, nvinfer1::Dims const& dims) noexcept override;
+    void* resize(std::uint64_t bytes) noexcept override;
+    void set_shape(const Shape& shape) noexcept override { shape_ = shape; }
 
-    // The next inference is over this poison, and those after `rest` over nothing: filling would be part of their time.
-    void prepare(unsigned char poison, unsigned char guard) {
-        poison_ = poison, guard_pattern_ = guard, fill_ = guard_ != 0;
-    }
-    void rest() { fill_ = false; }
+    // Memory that is made in the next inference holds these patterns; without them none, as filling takes time.
+    struct Patterns {
+        unsigned char content, guard;
+    };
+    void prepare(std::optional<Patterns> patterns) { patterns_ = patterns; }
+
     Buffer* buffer() { return buffer_.get(); }
     const Shape& shape() const { return shape_; }
     const std::string& error() const { return error_; }
@@ -35,8 +37,7 @@ public:
 private:
     const cuda::Session& session_;
     std::size_t guard_;
-    unsigned char poison_ = 0, guard_pattern_ = 0;
-    bool fill_ = false;
+    std::optional<Patterns> patterns_;
     std::unique_ptr<Buffer> buffer_;
     Shape shape_;
     std::string error_;
@@ -49,34 +50,39 @@ struct PlanOutput {
     Bytes data;
 };
 
-class PlanRun {
+class PlanRun : private CheckedRun {
 public:
     // `inputs`: each input's bytes. `changed`: inputs that the plan may write to, besides those that TensorRT says
-    // share their memory with an output. `guard`: bytes around each tensor, 0 for compute-sanitizer.
-    PlanRun(const cuda::Session& session, Plan& plan, std::map<std::string, Bytes> inputs,
-            std::set<std::string> changed, std::size_t guard);
+    // share their memory with an output. `tight`: see CheckedRun. Throws Error(check) if TensorRT does not take an
+    // address.
+    PlanRun(const cuda::Session& session, Inference& plan, std::map<std::string, Bytes> inputs,
+            std::set<std::string> changed, bool tight);
 
-    // Two passes over different poison. Checks: launch, guard, input, written, repeatable (see execute.h).
-    std::vector<Check> check();
-    const std::vector<PlanOutput>& outputs() const { return first_; }
+    // The checks of CheckedRun; false if the plan could not be run.
+    bool check(std::vector<Check>& checks);
+    const std::vector<PlanOutput>& outputs() const { return outputs_; }  // of the first pass
 
     void enqueue();  // one inference on the session's stream; Error(check) with TensorRT's words
-    bool data_dependent() const { return !allocators_.empty(); }
-    std::uint64_t bytes() const;  // of all tensors, each once, at the sizes of the last pass
+    bool data_dependent() const { return !growing_.empty(); }
+    std::uint64_t bytes() const;  // of all tensors, each once, at the sizes of the first pass
 
 private:
-    std::vector<PlanOutput> pass(unsigned char poison, unsigned char guard, std::vector<Check>& checks);
-    Buffer& buffer(const PlanTensor& tensor);
-    void check_guards(unsigned char guard, std::vector<Check>& checks);
+    std::optional<Check> run_once() override;
+    std::vector<Memory> memories() override;
+    void prepare(std::optional<unsigned char> poison) override;
+    void look(std::vector<Check>& checks) override;
+
+    std::vector<const PlanTensor*> owners() const;  // tensors that have memory of their own
+    Shape shape(const PlanTensor& tensor) const;    // as the last pass made it
 
     const cuda::Session& session_;
-    Plan& plan_;
+    Inference& plan_;
     std::map<std::string, Bytes> inputs_;
     std::set<std::string> changed_;
-    std::size_t guard_;
+    bool tight_;
     std::map<std::string, Buffer> buffers_;  // by the name of the tensor that owns them
-    std::map<std::string, std::unique_ptr<GuardedAllocator>> allocators_;
-    std::vector<PlanOutput> first_;
+    std::map<std::string, std::unique_ptr<GuardedOutput>> growing_;
+    std::vector<PlanOutput> outputs_;
 };
 
 }  // namespace aot
