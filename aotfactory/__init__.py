@@ -5,7 +5,7 @@ The verbs of the command line are functions here, and their results are frozen d
 
     import aotfactory
 
-    built = aotfactory.build("circ_pad", shapes={"x": "1x3x32x32"}, archs="sm_90")
+    built = aotfactory.build("circ_pad", shape="1x3x32x32", arch="sm_90")
     print(built.path, [check.status for check in built.checks])
 
 Plugin modules take all that they need from here too, TensorRT's own plugin module included:
@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     import tensorrt as trt
     from tensorrt import plugin as trtp
 
+    from aotfactory.api.verbs import bake as bake
+    from aotfactory.api.verbs import build as build
+    from aotfactory.api.verbs import compile as compile
+    from aotfactory.api.verbs import run as run
+    from aotfactory.api.verbs import tune as tune
+    from aotfactory.api.verbs import validate as validate
     from aotfactory.core.errors import AotError as AotError
     from aotfactory.core.errors import CheckError as CheckError
     from aotfactory.core.errors import DefinitionError as DefinitionError
@@ -48,6 +54,7 @@ _HOMES = {
     **dict.fromkeys(("AotError", "CheckError", "DefinitionError", "MissingError", "UsageError"), "core.errors"),
     **dict.fromkeys(("Input", "Recipe", "Tolerance"), "core.recipe"),
     **dict.fromkeys(("AotKernel", "aot_kernel"), "plugins.aot_kernel"),
+    **dict.fromkeys(("bake", "build", "compile", "run", "tune", "validate"), "api.verbs"),
 }
 """Public names, and the modules they come from."""
 

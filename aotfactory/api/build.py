@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from aotfactory.api.bake import Baked
 from aotfactory.compiler import bundle as bundles
 from aotfactory.compiler import compile
 from aotfactory.compiler.bundle import Bundle, Variant
@@ -32,6 +33,7 @@ class BuildResult:
     Attributes:
         path: Of the bundle; None where a check failed, and nothing was written.
         sha256: Of the bundle's manifest, which holds those of the PTX files.
+        baked: The plan, where one was made of the bundle.
     """
 
     target: str
@@ -39,6 +41,7 @@ class BuildResult:
     path: Path | None
     sha256: str | None
     checks: tuple[Check, ...]
+    baked: Baked | None = None
 
     @property
     def failed(self) -> list[Check]:
@@ -94,13 +97,17 @@ def to_json(report: BuildResult) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "target": report.target,
-        "engine": {"kind": "bundle", **artifact},
+        "engine": _plan_to_json(report.baked) if report.baked else {"kind": "bundle", **artifact},
         "bundle": artifact,
         "variants": [variant_to_json(v, network) for v in report.bundle.variants],
         "checks": [
             {"name": c.name, "subject": c.subject, "status": c.status, "detail": c.detail} for c in report.checks
         ],
     }
+
+
+def _plan_to_json(baked: Baked) -> dict[str, Any]:
+    return {"kind": "plan", "path": str(baked.path), "sha256": baked.plan.sha256}
 
 
 def variant_to_json(variant: Variant, network: Network) -> dict[str, Any]:

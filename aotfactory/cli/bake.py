@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aotfactory.cli.options import MaxShape, MinShape, OptShape, ShapeOption, shapes_of
+from aotfactory.cli.flags import ShapeFlags, with_flags
 from aotfactory.cli.terminal import Format, print_json, show, working
 
 if TYPE_CHECKING:
@@ -39,17 +39,15 @@ class Verbosity(str, enum.Enum):
     none = "none"
 
 
+@with_flags
 def bake(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A bundle: engines/NAME.aot.", show_default=False)],
+    flags: ShapeFlags,
     plugins: Annotated[
         list[str], typer.Option("--plugins", metavar="PATH[:FUNC]", help="Plugin definitions; only --jit needs them.")
     ] = [],  # noqa: B006  (typer copies it)
     mode: Annotated[Mode, typer.Option(help="Build the network by calls, or from ONNX.")] = Mode.network,
     model: Annotated[Path | None, typer.Option(metavar="FILE.onnx", help="The model, if it was moved.")] = None,
-    shape: ShapeOption = [],  # noqa: B006
-    min_shape: MinShape = [],  # noqa: B006
-    opt_shape: OptShape = [],  # noqa: B006
-    max_shape: MaxShape = [],  # noqa: B006
     jit: Annotated[bool, typer.Option("--jit", help="Take the plugins' impl; the plan then needs Python.")] = False,
     tactic: Annotated[int | None, typer.Option(metavar="N", help="Offer TensorRT only this tactic.")] = None,
     version_compatible: Annotated[
@@ -70,7 +68,6 @@ def bake(
 
     Shapes are for a bundle of an ONNX model, and there for the inputs that no plugin reads.
     """
-    given = locals()
     with working() as progress:
         from aotfactory.api import bake as baking
         from aotfactory.plan.options import PlanOptions
@@ -80,7 +77,7 @@ def bake(
             jit=jit,
             tactic=tactic,
             model=model,
-            shapes=shapes_of(given),
+            shapes=flags.target_options(),
             version_compatible=version_compatible,
             exclude_lean_runtime=exclude_lean_runtime,
             hardware_compatibility=hardware_compatibility.value,

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from aotfactory.core.network import Shape
     from aotfactory.executors.native.runner import RunnerOptions
     from aotfactory.executors.trtexec.command import TrtexecOptions
-    from aotfactory.targets.request import TargetOptions
 
 
 Value = TypeVar("Value")
@@ -32,15 +30,6 @@ ShapeOption = Annotated[
 MinShape = Annotated[list[str], typer.Option("--min-shape", metavar="[NAME=]SHAPE", help="Smallest dynamic shape.")]
 OptShape = Annotated[list[str], typer.Option("--opt-shape", metavar="[NAME=]SHAPE", help="Shape to optimise for.")]
 MaxShape = Annotated[list[str], typer.Option("--max-shape", metavar="[NAME=]SHAPE", help="Largest dynamic shape.")]
-
-
-def shapes_of(options: Mapping[str, Any]) -> TargetOptions:
-    """What the options ask for the inputs' shapes."""
-    from aotfactory.targets.request import TargetOptions, parse_shape
-
-    names = ("shape", "min_shape", "opt_shape", "max_shape")
-    shapes: dict[str, Any] = {n: named(f"--{n.replace('_', '-')}", options[n], parse_shape) for n in names}
-    return TargetOptions(**shapes)
 
 
 def named(option: str, texts: Sequence[str], convert: Callable[[str], Value]) -> dict[str | None, Value]:
@@ -115,24 +104,6 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="JSON goes to stdout, everything else to stderr.")]
-
-
-def request_of(options: Mapping[str, Any]) -> TargetOptions:
-    """What the options of shapes, data types and attributes ask for, by their parameters' names."""
-    dtype, attributes = named("--dtype", options["dtype"], str), _attributes(options["attr"])
-    return dataclasses.replace(shapes_of(options), dtype=dtype, attributes=attributes)
-
-
-def _attributes(texts: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--attr {text!r} has no value", hint="write --attr NAME=VALUE")
-        if name in found:
-            raise UsageError(f"--attr {name} is given twice", hint="an array is one value: --attr NAME=1,1,1,1")
-        found[name] = value
-    return found
 
 
 class Executor(str, enum.Enum):

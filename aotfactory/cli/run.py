@@ -62,11 +62,12 @@ def run(
         right = plans.run(path, by, tools, inputs=inputs, shapes=shape, output_dir=output_dir, seed=seed, format=format)
         raise typer.Exit(0 if right else 1)
     from aotfactory.api.outcome import require_executors
+    from aotfactory.compiler.bundle import require_bundle
     from aotfactory.executors.native.launcher import run_launcher
 
     tools.require_none()
     require_executors([executor.value] if executor else [], ("launcher",), "bundle")
-    _require_bundle(path)
+    require_bundle(path)
     result = run_launcher(
         path,
         inputs=inputs,
@@ -101,11 +102,12 @@ def bench(
         _refuse_launches(tactic)
         plans.bench(path, tools, shapes=shape, iterations=iterations, format=format)
         return
+    from aotfactory.compiler.bundle import require_bundle
     from aotfactory.executors.native.launcher import run_launcher
     from aotfactory.executors.native.program import Timing
 
     tools.require_none()
-    _require_bundle(path)
+    require_bundle(path)
     timing = Timing(iterations=iterations, input_sets=0, graph=True, copy_baseline=True)
     wanted: Any = "all" if tactic is None else tactic
     result = run_launcher(path, shapes=_shapes(path, shape), tactic=wanted, timing=timing, save_outputs=False)
@@ -125,12 +127,6 @@ def _refuse_launches(tactic: int | None, dry_run: bool = False) -> None:
         )
     if dry_run:
         raise UsageError("--dry-run is for bundles: TensorRT launches a plan's kernels", hint="run its bundle")
-
-
-def _require_bundle(path: Path) -> None:
-    """Tell a mistyped path before the launcher is built for it."""
-    if not (path / "manifest.json").is_file():
-        raise UsageError(f"{path} is not a bundle: it has no manifest.json", hint="aotfactory compile makes one")
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:

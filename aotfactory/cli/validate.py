@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from aotfactory.cli import plans
 from aotfactory.cli.options import Artifact, Executor, LeanOption, RootOption, Tools, TrtexecOption, is_plan
 from aotfactory.cli.run import FormatOption, Plugins
 from aotfactory.cli.terminal import Format, print_json, show, working
-
-if TYPE_CHECKING:
-    pass
 
 
 def validate(

@@ -162,6 +162,14 @@ def _is_manifest(text: bytes) -> bool:
         return False
 
 
+def require_bundle(directory: Path) -> None:
+    """Raise UsageError where `directory` holds no bundle, as after a mistyped path."""
+    if not (directory / MANIFEST).is_file():
+        raise UsageError(
+            f"{directory} is not a bundle: it has no {MANIFEST}", hint="create one with `aotfactory compile`"
+        )
+
+
 def read(directory: Path) -> Bundle:
     """Read a bundle and verify every PTX file against the manifest.
 
@@ -169,9 +177,8 @@ def read(directory: Path) -> Bundle:
         UsageError: There is no bundle in `directory`.
         DefinitionError: The bundle is damaged.
     """
+    require_bundle(directory)
     path = directory / MANIFEST
-    if not path.is_file():
-        raise UsageError(f"{directory} is not a bundle: it has no {MANIFEST}", hint="make one by aotfactory compile")
     try:
         with _locked(directory, fcntl.LOCK_SH):
             data = json.loads(path.read_bytes())

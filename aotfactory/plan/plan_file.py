@@ -92,7 +92,7 @@ class PlanFile:
         }
 
     def in_runner(self, options: RunnerOptions, **arguments: Any) -> RunnerResult:
-        """Run it by the runner; see `run_runner`.
+        """Run it with the runner; see `run_runner`.
 
         Raises:
             UsageError: It takes Python; or as `run_runner`.

@@ -24,7 +24,6 @@ from commands import Run
 from small_definitions import SOURCE, Definitions, changed
 
 from aotfactory.api import bake
-from aotfactory.cli import build as cli_build
 from aotfactory.cli import main as cli
 from aotfactory.cli import terminal
 from aotfactory.core import cuda
@@ -141,7 +140,7 @@ class TestBuild:
             plan = SimpleNamespace(kernels=[], messages=["[a warning]"], sha256="ab12")
             return SimpleNamespace(path=Path("engines/copy.plan"), plan=plan)
 
-        monkeypatch.setattr(cli_build, "_require_bake", lambda: None)
+        monkeypatch.setattr(bake, "require_bake", lambda: None)
         monkeypatch.setattr(bake, "plan_for", plan_for)
         done = run(*build(copy, "--shape", "1x64", "--engine", engine))
         assert (done.code, done.err) == (0, "")

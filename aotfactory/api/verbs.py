@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs of the command line as functions: `aotfactory.build`, `compile`, `bake`, `validate`, `run`, `tune`.
+
+They take what the options take, as Python values or as the same texts, and raise what the command line prints
+(`aotfactory.AotError` and its kinds). Shapes, data types and attributes are given by input name, or bare where there is
+one input: ``shape={"x": (8, 64)}``, ``shape="8x64"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from aotfactory.api.bake import Baked, plan_for, require_bake
+from aotfactory.api.bake import bake as bake_bundle
+from aotfactory.api.build import BuildResult, build_bundle
+from aotfactory.api.outcome import EXECUTORS as PLAN_EXECUTORS
+from aotfactory.api.tune import Ranking
+from aotfactory.api.tune import tune as tune_target
+from aotfactory.api.validate import EXECUTORS
+from aotfactory.api.validate import validate as validate_bundle
+from aotfactory.api.validate_plan import validate_plan
+from aotfactory.compiler.compile import Options
+from aotfactory.core.arch import PtxIsa, default_arch, parse_archs
+from aotfactory.core.check import Check, failed
+from aotfactory.core.network import Shape
+from aotfactory.executors.inputs import Array
+from aotfactory.executors.native.launcher import LaunchResult, run_launcher
+from aotfactory.executors.native.runner import RunnerOptions, RunnerResult
+from aotfactory.plan.options import PlanOptions
+from aotfactory.plan.plan_file import PlanFile
+from aotfactory.targets.request import TargetOptions, parse_shape
+
+Progress = Callable[[str], None]
+AnyShape = str | Sequence[int]
+Shapes = AnyShape | Mapping[str, AnyShape] | None
+"""A shape for the only input, or shapes by input name; ``"1x3x32x32"`` or ``(1, 3, 32, 32)``."""
+
+
+def silent(text: str) -> None:
+    """Show no progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationResult:
+    """The checks of an artifact.
+
+    Attributes:
+        path: The bundle or plan.
+        checks: One for every executor and subject; a skipped one says why.
+    """
+
+    path: Path
+    checks: tuple[Check, ...]
+
+    @property
+    def failed(self) -> list[Check]:
+        return failed(self.checks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneResult:
+    """A ranking of tactics, and the file that keeps it with earlier ones."""
+
+    ranking: Ranking
+    path: Path
+
+
+def compile(
+    target: str,
+    *,
+    shape: Shapes = None,
+    min_shape: Shapes = None,
+    opt_shape: Shapes = None,
+    max_shape: Shapes = None,
+    dtype: str | Mapping[str, str] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    plugins: Iterable[str] = (),
+    arch: str | None = None,
+    ptx_isa: str | None = None,
+    tactic: int | None = None,
+    all_dtypes: bool = False,
+    out: str | Path = "engines",
+    progress: Progress = silent,
+) -> BuildResult:
+    """Compile and check a target, and write its bundle as ``out/NAME.aot`` if every check passed.
+
+    Args:
+        target: A recipe, a plugin id (``namespace::name``), or a ``.onnx`` file.
+        shape, min_shape, opt_shape, max_shape: In elements; a static shape, or the optimization profile.
+        dtype: ``fp32`` and so on, for all inputs or by name.
+        plugins: Modules of definitions: files, directories or dotted names, each with an optional ``:function``.
+        arch: ``sm_80,sm_90``, ``native`` or ``portable``; by default the GPU here, else ``portable``.
+        ptx_isa: Newest PTX ISA to write, such as ``8.0``.
+        tactic: Only this one.
+        all_dtypes: Also the combinations that the network's own data types do not use.
+        progress: Told what is being done.
+
+    Returns:
+        The bundle with its checks; `path` is None where one failed.
+
+    Raises:
+        AotError: The target, an option or a definition is wrong. Nothing was written.
+    """
+    options = Options(
+        archs=(default_arch(),) if arch is None else parse_archs(arch),
+        isa=None if ptx_isa is None else PtxIsa.parse(ptx_isa),
+        all_dtypes=all_dtypes,
+        tactic=tactic,
+    )
+    request = _target_options(shape, min_shape, opt_shape, max_shape, dtype, attributes)
+    return build_bundle(target, request=request, options=options, out=Path(out), plugins=plugins, progress=progress)
+
+
+def build(
+    target: str, *, engine: Literal["auto", "tensorrt", "bundle"] = "auto", progress: Progress = silent, **options: Any
+) -> BuildResult:
+    """Compile and check a target, and build its plan where TensorRT's builder and a GPU are.
+
+    Args:
+        engine: ``auto``: a plan where this machine can make one; ``tensorrt``: a plan or an error; ``bundle``: none.
+        options: As `compile` takes them.
+
+    Returns:
+        As `compile` does, with `baked` where a plan was made.
+
+    Raises:
+        AotError: As for `compile` and `bake`.
+    """
+    if engine == "tensorrt":
+        require_bake()
+    built = compile(target, progress=progress, **options)
+    if built.path is None or engine == "bundle":
+        return built
+    shape, low, opt, high = (options.get(n) for n in ("shape", "min_shape", "opt_shape", "max_shape"))
+    shapes = _target_options(shape, low, opt, high, None, None)
+    archs = {variant.arch for variant in built.bundle.variants}
+    return replace(built, baked=plan_for(built.path, len(archs), shapes, progress))
+
+
+def bake(
+    path: str | Path,
+    *,
+    out: str | Path | None = None,
+    plugins: Iterable[str] = (),
+    progress: Progress = silent,
+    **options: Any,
+) -> Baked:
+    """Build a TensorRT plan from a bundle's own kernels, byte for byte.
+
+    Args:
+        path: The bundle, ``engines/NAME.aot``.
+        out: Directory of the plan; by default the bundle's parent.
+        options: Fields of `aotfactory.plan.options.PlanOptions`.
+
+    Raises:
+        AotError: This machine lacks the builder or a GPU, or the bundle does not fit. What was there before stays.
+    """
+    return bake_bundle(
+        Path(path),
+        options=PlanOptions(**options),
+        out=None if out is None else Path(out),
+        plugins=plugins,
+        progress=progress,
+    )
+
+
+def validate(
+    path: str | Path, *, plugins: Iterable[str] = (), executors: Sequence[str] = (), progress: Progress = silent
+) -> ValidationResult:
+    """Compare a bundle or plan with its reference.
+
+    Args:
+        executors: ``interpreter`` and ``launcher`` for a bundle, ``trtexec`` and ``runner`` for a plan; by default all.
+
+    Raises:
+        AotError: There is no such artifact, or it is damaged.
+    """
+    path = Path(path)
+    if path.suffix == ".plan":
+        checks = validate_plan(path, plugins=plugins, executors=executors or tuple(PLAN_EXECUTORS), progress=progress)
+    else:
+        checks = validate_bundle(path, plugins=plugins, executors=executors or EXECUTORS, progress=progress)
+    return ValidationResult(path=path, checks=tuple(checks))
+
+
+def run(
+    path: str | Path,
+    *,
+    inputs: Mapping[str, Array | Path] | None = None,
+    shape: Mapping[str, AnyShape] | None = None,
+    output_dir: str | Path | None = None,
+    tactic: int | None = None,
+    seed: int = 0,
+) -> LaunchResult | RunnerResult:
+    """Run a bundle (with the launcher) or a plan (with the runner) on the GPU, in a process without Python.
+
+    Args:
+        inputs: Arrays or ``.npy`` files by input name; the others get random data.
+        shape: Shapes of the inputs that get random data.
+        tactic: A bundle's; by default its first.
+
+    Raises:
+        AotError: This machine has no GPU, or an input does not fit.
+    """
+    path, shapes = Path(path), {name: _shape(given) for name, given in (shape or {}).items()}
+    directory = None if output_dir is None else Path(output_dir)
+    if path.suffix == ".plan":
+        options = RunnerOptions(seed=seed)
+        return PlanFile.read(path).in_runner(options, inputs=inputs, shapes=shapes, output_dir=directory, check=False)
+    return run_launcher(path, inputs=inputs, shapes=shapes, output_dir=directory, tactic=tactic, seed=seed, check=False)
+
+
+def tune(
+    target: str,
+    *,
+    shape: Shapes = None,
+    min_shape: Shapes = None,
+    opt_shape: Shapes = None,
+    max_shape: Shapes = None,
+    dtype: str | Mapping[str, str] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    plugins: Iterable[str] = (),
+    iterations: int = 50,
+    out: str | Path = "engines",
+    progress: Progress = silent,
+) -> TuneResult:
+    """Time every tactic of a target on the GPU here, and keep the ranking in ``out/NAME.tuning.json``.
+
+    Raises:
+        AotError: This machine has no GPU, or the target does not compile.
+    """
+    request = _target_options(shape, min_shape, opt_shape, max_shape, dtype, attributes)
+    ranking, path = tune_target(
+        target, request=request, out=Path(out), plugins=plugins, iterations=iterations, progress=progress
+    )
+    return TuneResult(ranking=ranking, path=path)
+
+
+def _target_options(
+    shape: Shapes,
+    min_shape: Shapes,
+    opt_shape: Shapes,
+    max_shape: Shapes,
+    dtype: str | Mapping[str, str] | None,
+    attributes: Mapping[str, Any] | None,
+) -> TargetOptions:
+    return TargetOptions(
+        shape=_shapes(shape),
+        min_shape=_shapes(min_shape),
+        opt_shape=_shapes(opt_shape),
+        max_shape=_shapes(max_shape),
+        dtype={None: dtype} if isinstance(dtype, str) else {name: kind for name, kind in (dtype or {}).items()},
+        attributes=dict(attributes or {}),
+    )
+
+
+def _shapes(given: Shapes) -> dict[str | None, Shape]:
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return {name: _shape(shape) for name, shape in given.items()}
+    return {None: _shape(given)}
+
+
+def _shape(given: AnyShape) -> Shape:
+    """Text or integers; both are checked alike."""
+    if not isinstance(given, str) and not given:
+        return ()  # a scalar's
+    return parse_shape(given if isinstance(given, str) else "x".join(map(str, given)))

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several commands share, as dataclasses: a command takes one parameter and has all of its options."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
+
+from aotfactory.cli.options import (
+    AllDTypes,
+    ArchOption,
+    Attr,
+    DType,
+    IsaOption,
+    MaxShape,
+    MinShape,
+    OptShape,
+    Out,
+    Plugins,
+    ShapeOption,
+    Tactic,
+    named,
+)
+from aotfactory.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from aotfactory.compiler.compile import Options
+    from aotfactory.targets.request import TargetOptions
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapeFlags:
+    """Shapes of the inputs."""
+
+    shape: ShapeOption = field(default_factory=list)
+    min_shape: MinShape = field(default_factory=list)
+    opt_shape: OptShape = field(default_factory=list)
+    max_shape: MaxShape = field(default_factory=list)
+
+    def target_options(self) -> TargetOptions:
+        """The same as values."""
+        from aotfactory.targets.request import TargetOptions, parse_shape
+
+        return TargetOptions(
+            shape=named("--shape", self.shape, parse_shape),
+            min_shape=named("--min-shape", self.min_shape, parse_shape),
+            opt_shape=named("--opt-shape", self.opt_shape, parse_shape),
+            max_shape=named("--max-shape", self.max_shape, parse_shape),
+        )
+
+    def shapes_alone(self) -> TargetOptions:
+        """The shapes, without what else a target takes."""
+        return ShapeFlags.target_options(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetFlags(ShapeFlags):
+    """What goes with a target: modules of definitions, shapes, data types, attributes."""
+
+    plugins: Plugins = field(default_factory=list)
+    dtype: DType = field(default_factory=list)
+    attr: Attr = field(default_factory=list)
+
+    def target_options(self) -> TargetOptions:
+        from dataclasses import replace
+
+        return replace(
+            super().target_options(), dtype=named("--dtype", self.dtype, str), attributes=_attributes(self.attr)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompileFlags(TargetFlags):
+    """How `build` and `compile` make a bundle."""
+
+    arch: ArchOption = None
+    ptx_isa: IsaOption = None
+    tactic: Tactic = None
+    all_dtypes: AllDTypes = False
+    out: Out = Path("engines")
+
+    def compile_options(self) -> Options:
+        """The same as values."""
+        from aotfactory.compiler.compile import Options
+        from aotfactory.core.arch import PtxIsa, default_arch, parse_archs
+
+        return Options(
+            archs=parse_archs(self.arch) if self.arch is not None else (default_arch(),),
+            isa=PtxIsa.parse(self.ptx_isa) if self.ptx_isa is not None else None,
+            all_dtypes=self.all_dtypes,
+            tactic=self.tactic,
+        )
+
+
+def _attributes(texts: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--attr {text!r} has no value", hint="write --attr NAME=VALUE")
+        if name in found:
+            raise UsageError(f"--attr {name} is given twice", hint="an array is one value: --attr NAME=1,1,1,1")
+        found[name] = value
+    return found
+
+
+def with_flags(command: Command) -> Command:
+    """Give a command the fields of its parameter `flags`, a dataclass, as options of its own.
+
+    Typer reads a command's options off its signature, so that is what is rewritten.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    kind = hints["flags"]
+    kinds = get_type_hints(kind, include_extras=True)
+    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()]
+    place = next(i for i, parameter in enumerate(own) if parameter.name == "flags")
+    options = [
+        inspect.Parameter(
+            f.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=f.default if f.default_factory is MISSING else f.default_factory(),
+            annotation=kinds[f.name],
+        )
+        for f in fields(kind)
+    ]
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> None:
+        values = {option.name: given.pop(option.name) for option in options}
+        command(**given, flags=kind(**values))
+
+    parameters = [*own[:place], *options, *own[place + 1 :]]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    del wrapper.__wrapped__
+    return cast(Command, wrapper)
