@@ -22,6 +22,7 @@ from aotfactory.api.tune import tune as tune_target
 from aotfactory.api.validate import EXECUTORS
 from aotfactory.api.validate import validate as validate_bundle
 from aotfactory.api.validate_plan import validate_plan
+from aotfactory.compiler.bundle import require_bundle
 from aotfactory.compiler.compile import Options
 from aotfactory.core.arch import PtxIsa, default_arch, parse_archs
 from aotfactory.core.check import Check, failed
@@ -210,6 +211,7 @@ def run(
     if path.suffix == ".plan":
         options = RunnerOptions(seed=seed)
         return PlanFile.read(path).in_runner(options, inputs=inputs, shapes=shapes, output_dir=directory, check=False)
+    require_bundle(path)
     return run_launcher(path, inputs=inputs, shapes=shapes, output_dir=directory, tactic=tactic, seed=seed, check=False)
 
 
@@ -252,7 +254,7 @@ def _target_options(
         min_shape=_shapes(min_shape),
         opt_shape=_shapes(opt_shape),
         max_shape=_shapes(max_shape),
-        dtype={None: dtype} if isinstance(dtype, str) else {name: kind for name, kind in (dtype or {}).items()},
+        dtype={None: dtype} if isinstance(dtype, str) else dict((dtype or {}).items()),
         attributes=dict(attributes or {}),
     )
 
