@@ -28,7 +28,7 @@ SCHEMA = "aotfactory.build/1"
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """What a build made and what it checked.
+    """A build's bundle and its checks.
 
     Attributes:
         path: Of the bundle; None where a check failed, and nothing was written.

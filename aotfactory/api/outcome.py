@@ -41,7 +41,7 @@ class Outcome:
 
     @contextmanager
     def of(self, name: str, at: object = "") -> Iterator[None]:
-        """What is raised inside decides the check: skipped for what the machine lacks, else failed."""
+        """An error raised inside decides the check: skipped for what the machine lacks, else failed."""
         try:
             yield
         except AotError as error:
@@ -57,7 +57,7 @@ TOO_LARGE = f"a tensor has more than {LARGEST} elements, too many for the refere
 
 
 def passed(labels: Iterable[str], only: str) -> str:
-    """What it means that the trials of these labels were right.
+    """The detail of a check whose trials of these labels were all right.
 
     Args:
         only: What was checked where there was no reference to compare with; empty if there always was one.

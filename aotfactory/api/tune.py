@@ -25,7 +25,7 @@ from aotfactory.targets.request import TargetOptions
 
 SCHEMA = "aotfactory.tuning/1"
 TIE = 1.01
-"""Times within this factor of the best are not told apart."""
+"""Times within this factor of the best count as ties."""
 
 
 @dataclass(frozen=True, kw_only=True)

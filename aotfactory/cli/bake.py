@@ -32,7 +32,7 @@ class Hardware(str, enum.Enum):
 
 
 class Verbosity(str, enum.Enum):
-    """What the plan says of its layers."""
+    """How much the plan says about its layers."""
 
     layer_names = "layer-names"
     detailed = "detailed"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Engine(str, enum.Enum):
-    """What a build makes."""
+    """The kind of engine that a build makes."""
 
     auto = "auto"
     tensorrt = "tensorrt"

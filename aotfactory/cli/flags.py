@@ -61,7 +61,7 @@ class ShapeFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFlags(ShapeFlags):
-    """What goes with a target: modules of definitions, shapes, data types, attributes."""
+    """Options that go with a target: modules of definitions, shapes, data types, attributes."""
 
     plugins: Plugins = field(default_factory=list)
     dtype: DType = field(default_factory=list)

@@ -107,7 +107,7 @@ FormatOption = Annotated[Format, typer.Option("--format", help="JSON goes to std
 
 
 class Executor(str, enum.Enum):
-    """What can run an artifact: the first two a bundle, the others a plan."""
+    """Executors of an artifact: the first two run a bundle, the others a plan."""
 
     interpreter = "interpreter"
     launcher = "launcher"
@@ -142,7 +142,7 @@ LeanOption = Annotated[bool, typer.Option("--lean", help="For plans: let the run
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What runs a plan, as the options say."""
+    """The tools that run a plan, as the options name them."""
 
     trtexec: Path | None = None
     root: Path | None = None

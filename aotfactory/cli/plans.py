@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `run`, `validate` and `bench` do with a plan; `cli_run` has the commands, and does it with a bundle."""
+"""The halves of `run`, `validate` and `bench` that deal with a plan; `cli/run.py` has the commands, and deals with bundles."""
 
 from __future__ import annotations
 

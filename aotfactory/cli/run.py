@@ -43,7 +43,7 @@ def run(
         Path | None, typer.Option("--output-dir", metavar="DIR", help="Where the outputs go, as NAME.npy.")
     ] = None,
     tactic: Tactic = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the random data.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed for the random data.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Evaluate shapes and launches; needs no GPU.")] = False,
     executor: Annotated[
         Executor | None, typer.Option("--executor", help="A bundle's is launcher; a plan's runner or trtexec.")
@@ -53,7 +53,7 @@ def run(
     lean: LeanOption = False,
     format: FormatOption = Format.text,
 ) -> None:
-    """Run a bundle or plan on the GPU by a C++ program: a bundle takes the CUDA driver alone, a plan TensorRT."""
+    """Run a bundle or plan on the GPU with a C++ program; a bundle needs only the CUDA driver, a plan TensorRT."""
     tools = Tools(trtexec=trtexec, root=tensorrt_root, lean=lean)
     inputs = {name: Path(file) for name, file in _pairs(input, "--input").items()}
     if is_plan(path):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the command line prints for people, in 80 columns. What programs read is JSON, made where the values are."""
+"""Tables and sentences for people, in 80 columns. Programs read JSON, which is made where the values are."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def _indented(table: Table) -> Padding:
 
 
 def print_baked(console: Console, baked: Baked) -> None:
-    """What was built, for people."""
+    """The plan that was built."""
     kernels = ", ".join(v.id for v in baked.plan.kernels) or "hidden by the plan"
     console.print(f"kernels in the plan: {escape(kernels)}", highlight=False, soft_wrap=True)
     for message in baked.plan.messages:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes to the terminal: results to stdout, everything else to stderr."""
+"""The terminal: results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 

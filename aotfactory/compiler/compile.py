@@ -27,7 +27,7 @@ from aotfactory.targets.network_builder import plugin_call
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to compile for.
+    """Architectures, PTX ISA and tactics to compile for.
 
     Attributes:
         isa: Newest PTX ISA to write; None: what the driver here takes, else a conservative one (see `arch`).
@@ -128,7 +128,7 @@ def _wanted(plugin: PluginCall, call: Call, options: Options) -> Iterator[tuple[
 
 @dataclass(frozen=True, kw_only=True)
 class _Candidate:
-    """What one run of an `aot_impl` gave, before any check."""
+    """The result of one run of an `aot_impl`, before any check."""
 
     id: str
     call: Call
@@ -245,7 +245,7 @@ def _assemble(kernel: FittedKernel, arch: Arch) -> tuple[FittedKernel, PtxasRepo
 
 
 def _check_triton(compilation: Compilation, call: Call, combination: Combination, shared: Interval) -> None:
-    """What Triton knows of the kernel and PTX does not show: element types, and launches TensorRT cannot make."""
+    """Facts that Triton knows and PTX does not show: element types, and launches TensorRT cannot make."""
     kinds = [kind for kind in compilation.signature.values() if kind != "constexpr"]
     count = len(call.inputs)
     pointers = [*kinds[:count], *kinds[len(kinds) - len(call.outputs) :]]

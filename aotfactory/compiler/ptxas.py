@@ -20,7 +20,7 @@ from aotfactory.core.errors import CheckError, MissingError
 
 @dataclass(frozen=True, kw_only=True)
 class PtxasReport:
-    """What ptxas says about a kernel: registers per thread, and bytes of spills, static shared memory and stack.
+    """ptxas's report on a kernel: registers per thread, and bytes of spills, static shared memory and stack.
 
     Functions that the kernel calls count: spills add up, of the others it is the largest.
     """

@@ -69,7 +69,7 @@ TARGET_ISA = {
 
 
 BASE_ISA = PtxIsa(8, 0)
-"""What is written when nothing is known about the driver: CUDA 12.0's, enough for every architecture up to sm_90a."""
+"""The ISA that is written when nothing is known about the driver: CUDA 12.0's, enough for every architecture up to sm_90a."""
 
 
 KNOWN = tuple(sorted((t for t in TARGET_ISA if t[-1].isdigit()), key=lambda t: int(t[3:])))
@@ -92,7 +92,7 @@ class PtxTarget(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Arch:
-    """What a kernel is compiled for: one architecture, or ``portable`` (sm_80, and so every later GPU).
+    """A target of compilation: one architecture, or ``portable`` (sm_80, and so every later GPU).
 
     Attributes:
         name: ``sm_90``, or ``portable``.

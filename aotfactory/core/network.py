@@ -14,7 +14,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """What one dynamic dimension may be in the optimization profile."""
+    """The values that one dynamic dimension takes in the optimization profile."""
 
     min: int
     opt: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds of a dimension expression over a whole optimization profile: bounds, divisibility, proofs of a range."""
+"""Facts about a dimension expression over a whole optimization profile: bounds, divisibility, proofs of a range."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def divisor(expr: Expr, domain: Domain) -> int:
 
 @dataclass(frozen=True)
 class Proof:
-    """What `prove_within` found; if refuted, an assignment and the value there (None: it divides by zero)."""
+    """The answer of `prove_within`; if refuted, an assignment and the value there (None: it divides by zero)."""
 
     status: Literal["proved", "refuted", "unknown"]
     counterexample: Mapping[str, int] | None = None

@@ -40,7 +40,7 @@ class Plan:
         layers: What the engine inspector says of each layer.
         flags: Builder and network flags and preview features that were set.
         messages: TensorRT's warnings.
-        seconds: The build took.
+        seconds: How long the build took.
     """
 
     data: bytes
@@ -174,7 +174,7 @@ class _Build:
         return bytes(memoryview(plan))
 
     def inspect(self, data: bytes) -> list[Any]:
-        """What the plan says of its layers; also proves that it can be loaded, and has the tensors asked for."""
+        """The plan's description of its layers; also proves that it can be loaded, and has the tensors asked for."""
         trt = self.trt
         runtime = trt.Runtime(self.logger)
         if self.options.version_compatible and not self.options.exclude_lean_runtime:

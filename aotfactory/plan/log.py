@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What TensorRT says while it builds: messages are kept, phases are passed on, and Ctrl-C reaches it."""
+"""TensorRT's messages while it builds: messages are kept, phases are passed on, and Ctrl-C reaches it."""
 
 from __future__ import annotations
 

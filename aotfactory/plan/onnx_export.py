@@ -23,7 +23,7 @@ from aotfactory.targets.request import TargetOptions, check_names, profile_of
 
 OPSET = 17
 Ends = tuple[int, int, int]
-"""Of one dimension: min, opt, max."""
+"""The min, opt and max of one dimension."""
 
 RECOMPILE = "compile the bundle again, for this model and these shapes"
 

@@ -70,7 +70,7 @@ class PlanFile:
         )
 
     def shapes(self, point: str) -> dict[str, Shape]:
-        """Of its inputs, at the profile's ``min``, ``opt`` or ``max``."""
+        """Shapes of its inputs, at the profile's ``min``, ``opt`` or ``max``."""
         return {name: getattr(profile, point) for name, profile in self.inputs.items()}
 
     def make_inputs(self, files: Mapping[str, Path], shapes: Mapping[str, Shape], *, seed: int = 0) -> dict[str, Array]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the plugins of a bundle answer to TensorRT's builder: combinations, tactics, shapes, kernels."""
+"""Answers of a bundle's plugins to TensorRT's builder: combinations, tactics, shapes, kernels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _APPLY: dict[Op, Callable[[Any, Any], Any]] = {
 
 @dataclass(kw_only=True)
 class Served:
-    """What TensorRT asked for.
+    """A kernel that TensorRT asked for.
 
     Attributes:
         variants: Those whose kernel was handed out, in the order of the first time.
@@ -171,7 +171,7 @@ class PluginAnswers:
         return fitting[0]
 
     def _answers(self, call: Call) -> tuple[Any, ...]:
-        """What a call's answers are, but for the kernels' names: calls with equal ones are interchangeable."""
+        """A call's answers, but for the kernels' names: calls with equal ones are interchangeable."""
         shapes = _shapes(self.network, call)
         outputs = tuple(
             tuple(d if isinstance(d, SizeTensor) else over_inputs(d, shapes) for d in self.network.tensor(n).shape)

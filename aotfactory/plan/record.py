@@ -180,7 +180,7 @@ def read(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def reporting_damage(path: Path) -> Iterator[None]:
-    """Use the record of this plan: what it lacks, or has otherwise than expected, is damage.
+    """Use the record of this plan; report missing or unexpected fields as damage.
 
     Raises:
         DefinitionError: It is damaged.
@@ -210,7 +210,7 @@ def network(record: Mapping[str, Any]) -> Network:
 
 
 def problems(path: Path) -> list[str]:
-    """What does not agree between a plan, its record and the bundle that the record names; empty: all does.
+    """Disagreements between a plan, its record and the bundle that the record names; empty: all does.
 
     Raises:
         UsageError, DefinitionError: There is no plan, or no record that could be read.

@@ -27,7 +27,9 @@ def attribute_values(plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]
     if unknown or missing:
         problem = f"has no attribute {', '.join(unknown)}" if unknown else f"needs the attribute {', '.join(missing)}"
         expected = ", ".join(f"{n}: {type_name(t)}" for n, t in plugin.attributes.items()) or "none"
-        raise UsageError(f"{plugin.id} {problem}", hint=f"its attributes are {expected}; set one by --attr NAME=VALUE")
+        raise UsageError(
+            f"{plugin.id} {problem}", hint=f"its attributes are {expected}; set one with `--attr NAME=VALUE`"
+        )
     return {name: _convert(plugin, name, kind, given[name]) for name, kind in plugin.attributes.items()}
 
 

@@ -109,7 +109,7 @@ def _recipes(module: types.ModuleType) -> tuple[Recipe, ...]:
             )
         if not re.fullmatch(r"\w[\w.-]*", recipe.name) or recipe.name.endswith(".onnx"):
             raise DefinitionError(
-                f"{recipe.name!r} is no name for a recipe", where=module.__file__, hint="use letters, digits and _"
+                f"{recipe.name!r} is not a valid recipe name", where=module.__file__, hint="use letters, digits and _"
             )
     return tuple(found)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks put together call by call; what a call makes is asked of the plugin's own definitions."""
+"""Networks put together call by call; output shapes and types come from the plugin's own definitions."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ MAX_RANK = 8
 
 @dataclass(frozen=True, kw_only=True)
 class TargetOptions:
-    """What the user asked for beside the target.
+    """Shapes, data types and attributes that the user gave with a target.
 
     The keys are input names; None is the option given without a name, which means the only input.
 

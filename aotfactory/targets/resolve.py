@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``aotfactory build TARGET`` means: a recipe, a plugin id or an ONNX file becomes a network."""
+"""From the TARGET of ``aotfactory build``, a recipe, a plugin id or an ONNX file, to a network."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class TestBuild:
         monkeypatch.setenv("PATH", "")
         assert build_launcher(cache=tmp_path) == launcher
         monkeypatch.setenv("AOTFACTORY_LAUNCHER", str(tmp_path))
-        with pytest.raises(MissingError, match="is no program"):
+        with pytest.raises(MissingError, match="is not an executable"):
             build_launcher()
 
     def test_time_limit_ends_the_whole_group(self) -> None:

@@ -229,7 +229,7 @@ def test_trtexec_is_found(monkeypatch, tmp_path):
             monkeypatch.setenv("TENSORRT_ROOT", str(tmp_path / "root"))
         assert find_trtexec() == program
     assert find_trtexec(tmp_path / "path" / "trtexec") == tmp_path / "path" / "trtexec"
-    with pytest.raises(MissingError, match="is no program"):
+    with pytest.raises(MissingError, match="is not an executable"):
         find_trtexec(tmp_path)
 
 

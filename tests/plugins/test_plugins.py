@@ -539,7 +539,7 @@ class TestCatalog:
 
     @pytest.mark.parametrize("name", ["../mine", "", ".", "a b", "mine.onnx"])
     def test_a_name_that_cannot_name_a_bundle(self, name: str, tmp_path: Path) -> None:
-        with pytest.raises(DefinitionError, match="is no name for a recipe"):
+        with pytest.raises(DefinitionError, match="is not a valid recipe name"):
             Catalog([str(Definitions(tmp_path, SOURCE + RECIPE.replace("NAME", name)).path)])
 
     def test_something_else_than_a_recipe(self, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def build_program(
     variable = f"AOTFACTORY_{name.upper()}"
     if ready := os.environ.get(variable):
         if not os.access(ready, os.X_OK) or Path(ready).is_dir():
-            raise MissingError(f"{variable}={ready} is no program")
+            raise MissingError(f"{variable}={ready} is not an executable")
         return Path(ready)
     hint = f"{hint} (or set {variable} to a built aotfactory-{name})"
 
@@ -84,7 +84,7 @@ def build_program(
 
 
 def cache_key(compiler: str, *others: str) -> str:
-    """What tells one build from another: the compiler and its version, the sources, and `others`."""
+    """A key that tells one build from another: the compiler and its version, the sources, and `others`."""
     digest = hashlib.sha256()
     _, version, _ = run_command([compiler, "--version"], timeout=60)
     for text in (compiler, version, *others):

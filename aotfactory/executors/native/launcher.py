@@ -35,7 +35,7 @@ class TacticRun:
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchResult:
-    """What the launcher said.
+    """The launcher's report.
 
     Args:
         report: Its JSON, schema "aotfactory.launch/1".

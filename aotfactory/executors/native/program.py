@@ -80,7 +80,7 @@ def parse_report(
         tail = "\n".join((stderr or stdout).splitlines()[-10:])
         raise CheckError(f"the {program} {died} and printed no JSON: {' '.join(command)}\n{tail}") from None
     if not isinstance(report, dict) or report.get("schema") != schema:
-        raise CheckError(f"the {program} printed something else than {schema}", hint="is it another version?")
+        raise CheckError(f"the {program} printed something other than {schema}", hint="is it another version?")
     if report["status"] == "error":
         raise _ERRORS.get(report["exit_code"], AotError)(report["error"])
     return report

@@ -54,7 +54,7 @@ class RunnerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerResult:
-    """What the runner said: its JSON (schema `aotfactory.run/1`), and the tensors."""
+    """The runner's report: its JSON (schema `aotfactory.run/1`), and the tensors."""
 
     report: Mapping[str, Any]
     outputs: Mapping[str, Array]

@@ -55,7 +55,7 @@ class TrtexecOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrtexecResult:
-    """What trtexec did.
+    """A run of trtexec.
 
     Attributes:
         outputs: By name, exact (from its raw files); without those of `cut_outputs`.
@@ -83,7 +83,7 @@ def find_trtexec(program: Path | None = None, root: Path | None = None) -> Path:
     """
     if program is not None:
         if not os.access(program, os.X_OK) or program.is_dir():
-            raise MissingError(f"{program} is no program", hint="give the path of trtexec: --trtexec PATH")
+            raise MissingError(f"{program} is not an executable", hint="give the path of trtexec: --trtexec PATH")
         return program
     named = root or os.environ.get("TENSORRT_ROOT")
     places = [Path(named, "bin", "trtexec")] if named else []

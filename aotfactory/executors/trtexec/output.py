@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What trtexec 10.x and 11.x print and export, as values. Source: NVIDIA's samples/trtexec and samples/common."""
+"""Output of trtexec 10.x and 11.x, printed and exported, as values. Source: NVIDIA's samples/trtexec and samples/common."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STATISTICS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """Of one kind of time, in milliseconds; `percentiles` by percentage."""
+    """Statistics of one kind of time, in milliseconds; `percentiles` by percentage."""
 
     min: float
     max: float
