@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The halves of `run`, `validate` and `bench` that deal with a plan; `cli/run.py` has the commands, and deals with bundles."""
+"""`run`, `validate` and `bench` for a plan; the commands themselves are in `cli/run.py` and `cli/validate.py`."""
 
 from __future__ import annotations
 

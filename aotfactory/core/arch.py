@@ -69,7 +69,7 @@ TARGET_ISA = {
 
 
 BASE_ISA = PtxIsa(8, 0)
-"""The ISA that is written when nothing is known about the driver: CUDA 12.0's, enough for every architecture up to sm_90a."""
+"""Written when nothing is known about the driver: CUDA 12.0's ISA, enough for every architecture up to sm_90a."""
 
 
 KNOWN = tuple(sorted((t for t in TARGET_ISA if t[-1].isdigit()), key=lambda t: int(t[3:])))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Output of trtexec 10.x and 11.x, printed and exported, as values. Source: NVIDIA's samples/trtexec and samples/common."""
+"""Output of trtexec 10.x and 11.x, printed or exported. Source: NVIDIA's samples/trtexec and samples/common."""
 
 from __future__ import annotations
 
