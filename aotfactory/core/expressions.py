@@ -23,7 +23,7 @@ from typing import Any
 from aotfactory.core.errors import DefinitionError
 
 MAX_DEPTH, MAX_SIZE = 200, 4096  # of one expression: far above real ones, and safe from Python's recursion limit
-_INT64 = range(-(2**63), 2**63)
+INT64 = range(-(2**63), 2**63)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -129,7 +129,7 @@ class Expr:
             case Operation(op, left, right) if op in _INFIX:
                 sign, own, _ = _INFIX[op]
                 tail = right._text(own + 1)
-                if op is Op.SUM and isinstance(right, Constant) and _INT64[0] < right.value < 0:
+                if op is Op.SUM and isinstance(right, Constant) and INT64[0] < right.value < 0:
                     sign, tail = "-", str(-right.value)
                 # Python chains comparisons, so one inside another needs parentheses on the left as well
                 text = f"{left._text(max(own, 1))}{sign}{tail}"
@@ -149,7 +149,7 @@ class Constant(Expr):
     value: int
 
     def __post_init__(self) -> None:
-        if type(self.value) is not int or self.value not in _INT64:
+        if type(self.value) is not int or self.value not in INT64:
             raise DefinitionError(f"{reprlib.repr(self.value)} is not a 64-bit integer", hint="TensorRT uses int64")
 
 
@@ -225,7 +225,7 @@ def _simplify(op: Op, a: Expr, b: Expr) -> Expr | None:
     match op, a, b:
         case _, Constant(x), Constant(y) if op not in DIVISIONS or y != 0:
             return Constant(APPLY[op](x, y))
-        case Op.SUB, _, Constant(value) if -value in _INT64:
+        case Op.SUB, _, Constant(value) if -value in INT64:
             return operation(Op.SUM, a, -value)
         case (Op.SUM, x, Constant(0)) | (Op.SUM, Constant(0), x):
             return x
@@ -251,7 +251,7 @@ def _merge(op: Op, expr: Expr, value: int) -> Expr | None:
     """
     if isinstance(expr, Constant):
         result = APPLY[op](expr.value, value)
-        return Constant(result) if result in _INT64 else None
+        return Constant(result) if result in INT64 else None
     if isinstance(expr, Operation) and (expr.op is op or (expr.op is Op.SUB and op is Op.SUM)):
         if (left := _merge(op, expr.left, value)) is not None:
             return operation(expr.op, left, expr.right)

@@ -15,9 +15,10 @@ from typing import Any, Tuple  # noqa: UP035  (TensorRT reads this very alias of
 import numpy as np
 import numpy.typing as npt
 
-from aotfactory.compiler.bundle import Bundle, Variant
-from aotfactory.core.arch import PORTABLE, Arch, PtxTarget
-from aotfactory.core.errors import DefinitionError, MissingError, UsageError
+from aotfactory.compiler.bundle import Bundle
+from aotfactory.compiler.select import usable_variants
+from aotfactory.core.arch import Arch
+from aotfactory.core.errors import DefinitionError
 from aotfactory.core.network import Call
 from aotfactory.plan.plugin_answers import PluginAnswers, Served
 from aotfactory.plugins import tensorrt_api
@@ -47,39 +48,6 @@ def bundled_kernels(bundle: Bundle, *, arch: Arch, tactic: int | None = None) ->
         for call in {call.plugin: call for call in bundle.network.calls}.values():
             undo.callback(_substitute(answers, call))
         yield served
-
-
-def usable_variants(bundle: Bundle, arch: Arch, tactic: int | None = None) -> dict[str, list[Variant]]:
-    """The variants to offer for each call: the architecture's own, else those of the newest older plain target.
-
-    Raises:
-        MissingError, UsageError: As `bundled_kernels`.
-    """
-    found = {call.name: _for_arch(bundle, call, arch) for call in bundle.network.calls}
-    if tactic is None:
-        return found
-    chosen = {name: [v for v in variants if v.tactic == tactic] for name, variants in found.items()}
-    if not any(chosen.values()):
-        known = sorted({v.tactic for variants in found.values() for v in variants})
-        raise UsageError(f"the bundle has no tactic {tactic} for {arch}", hint=f"it has {', '.join(map(str, known))}")
-    return {name: chosen[name] or variants for name, variants in found.items()}
-
-
-def _for_arch(bundle: Bundle, call: Call, arch: Arch) -> list[Variant]:
-    own = [v for v in bundle.variants if v.call == call.name]
-    exact = [v for v in own if v.arch == arch.name]
-    if exact and arch != PORTABLE:
-        return exact
-    runs = [v for v in own if not PtxTarget.parse(v.ptx_target).suffix and arch.runs(v.ptx_target)]
-    if not runs:
-        there = sorted({v.arch for v in own}) or ["nothing"]
-        raise MissingError(
-            f"the bundle has no kernel of {call.name} that runs on {arch}, only for {', '.join(there)}",
-            hint=f"compile it with --arch {arch}, or --arch portable",
-        )
-    newest = max(PtxTarget.parse(v.ptx_target).capability for v in runs)
-    chosen = [v for v in runs if PtxTarget.parse(v.ptx_target).capability == newest]
-    return [v for v in chosen if v.arch == chosen[0].arch]
 
 
 # --- TensorRT's registry ---------------------------------------------------------------------------------------------

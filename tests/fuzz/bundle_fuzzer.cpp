@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "bundle/bundle.h"
+#include "bundle/dimensions.h"
 #include "bundle/evaluate.h"
 #include "common/error.h"
 #include "common/npy.h"

@@ -8,58 +8,6 @@
 
 namespace aot {
 
-std::vector<std::int64_t> bind_symbols(const Manifest& manifest, const std::map<std::string, Shape>& shapes,
-                                       ProfilePoint point, bool unchecked) {
-    std::vector<std::optional<std::int64_t>> bound(manifest.symbols.size());
-    for (const auto& [name, shape] : shapes) {
-        const auto input = manifest.find_input(name);
-        if (!input) {
-            throw Error(Exit::usage, "the bundle has no input " + quote(name));
-        }
-        const auto& extents = manifest.tensors[*input].shape;
-        if (shape.size() != extents.size()) {
-            throw Error(Exit::usage, "input " + quote(name) + " has " + std::to_string(extents.size()) +
-                                         " dimensions, not those of " + describe(shape));
-        }
-        for (std::size_t i = 0; i < shape.size(); ++i) {
-            const auto symbol = extents[i].upper.symbol();
-            if (!symbol) {
-                continue;
-            }
-            const Symbol& dimension = manifest.symbols[*symbol];
-            if (bound[*symbol].value_or(shape[i]) != shape[i]) {
-                throw Error(Exit::usage, "dimension " + dimension.name + " is " + std::to_string(*bound[*symbol]) +
-                                             " in one input and " + std::to_string(shape[i]) + " in " + quote(name));
-            }
-            if (!unchecked && (shape[i] < dimension.min || shape[i] > dimension.max)) {
-                throw Error(Exit::usage, "dimension " + dimension.name + " = " + std::to_string(shape[i]) +
-                                             " of input " + quote(name) + " is not within the profile's " +
-                                             std::to_string(dimension.min) + " to " + std::to_string(dimension.max));
-            }
-            bound[*symbol] = shape[i];
-        }
-    }
-    std::vector<std::int64_t> values;
-    for (std::size_t i = 0; i < bound.size(); ++i) {
-        const Symbol& symbol = manifest.symbols[i];
-        values.push_back(bound[i].value_or(point == ProfilePoint::min   ? symbol.min
-                                           : point == ProfilePoint::opt ? symbol.opt
-                                                                        : symbol.max));
-    }
-    for (const auto& [name, shape] : shapes) {  // fixed and computed dimensions
-        const Tensor& input = manifest.tensors[*manifest.find_input(name)];
-        Shape expected;
-        for (const Extent& extent : input.shape) {
-            expected.push_back(extent.upper.evaluate(values));
-        }
-        if (shape != expected) {
-            throw Error(Exit::usage,
-                        "input " + quote(name) + " must have shape " + describe(expected) + ", not " + describe(shape));
-        }
-    }
-    return values;
-}
-
 std::vector<TensorShape> evaluate_shapes(const Manifest& manifest, const std::vector<std::int64_t>& symbols) {
     std::vector<TensorShape> result;
     for (const Tensor& tensor : manifest.tensors) {

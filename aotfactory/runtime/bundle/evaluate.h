@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "bundle/manifest.h"
-#include "common/arguments.h"
 
 namespace aot {
 
@@ -29,11 +28,6 @@ struct Launch {
     bool empty;  // a grid dimension is 0: there is nothing to launch
 };
 
-// The symbols' values that the given input shapes imply; symbols that no given shape has take the profile's `point`.
-// Throws Error(usage) for a shape that doesn't match the manifest or, unless `unchecked`, lies outside the profile.
-std::vector<std::int64_t> bind_symbols(const Manifest& manifest, const std::map<std::string, Shape>& shapes,
-                                       ProfilePoint point, bool unchecked);
-
 // One per tensor. Throws Error(definition) for a negative dimension, a tensor that is too large, or two tensors that
 // share a buffer and differ in shape.
 std::vector<TensorShape> evaluate_shapes(const Manifest& manifest, const std::vector<std::int64_t>& symbols);
@@ -47,8 +41,8 @@ std::vector<std::string> architectures(const Manifest& manifest);
 // The tactics that any call has for the architecture, in the order of the manifest; a single 0 if there are none.
 std::vector<std::int64_t> tactics(const Manifest& manifest, const std::string& arch);
 
-// One variant per call, with the tensors' dtypes and linear formats: of the architecture, else of the newest older PTX
-// target, which runs on it, too. A call that lacks the tactic, or all calls if none is given, take the first one
+// One variant per call, with the tensors' dtypes and linear formats: of the architecture itself, else of the newest
+// plain PTX target that runs on it. A call that lacks the tactic, or all calls if none is given, take the first one
 // listed. Throws Error(missing) if a call has no variant, Error(usage) if no call has the tactic.
 std::vector<const Variant*> select_variants(const Manifest& manifest, const std::string& arch,
                                             std::optional<std::int64_t> tactic);

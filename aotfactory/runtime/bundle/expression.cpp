@@ -110,13 +110,53 @@ std::int64_t Expression::apply(Op op, std::int64_t a, std::int64_t b) const {
     return result;
 }
 
-std::optional<std::int64_t> Expression::constant() const {
-    return terms_.size() == 1 && terms_[0].op == Op::constant ? std::optional(terms_[0].value) : std::nullopt;
+std::optional<LinearForm> Expression::linear() const {
+    std::vector<std::optional<LinearForm>> forms;
+    for (const Term& term : terms_) {
+        LinearForm form;
+        switch (term.op) {
+            case Op::constant: form.constant = term.value; break;
+            case Op::symbol: form.multiples[static_cast<std::size_t>(term.value)] = 1; break;
+            default: {
+                auto &left = forms[term.left], &right = forms[term.right];  // no other operation has these operands
+                forms.push_back(left && right ? combine(term.op, std::move(*left), std::move(*right)) : std::nullopt);
+                continue;
+            }
+        }
+        forms.push_back(std::move(form));
+    }
+    return forms.back();
 }
 
-std::optional<std::size_t> Expression::symbol() const {
-    return terms_.size() == 1 && terms_[0].op == Op::symbol ? std::optional(static_cast<std::size_t>(terms_[0].value))
-                                                            : std::nullopt;
+std::optional<LinearForm> Expression::combine(Op op, LinearForm left, LinearForm right) const {
+    try {
+        if (left.multiples.empty() && right.multiples.empty()) {
+            return LinearForm{{}, apply(op, left.constant, right.constant)};
+        }
+        const std::int64_t constant = apply(op, left.constant, right.constant);
+        LinearForm result = std::move(left);
+        if (op == Op::prod && (result.multiples.empty() || right.multiples.empty())) {
+            if (result.multiples.empty()) {
+                std::swap(result, right);
+            }
+            for (auto& [symbol, multiple] : result.multiples) {
+                multiple = apply(op, multiple, right.constant);
+            }
+        } else if (op == Op::sum || op == Op::sub) {
+            for (const auto& [symbol, multiple] : right.multiples) {
+                result.multiples[symbol] = apply(op, result.multiples[symbol], multiple);
+            }
+        } else {
+            return std::nullopt;
+        }
+        result.constant = constant;
+        for (auto each = result.multiples.begin(); each != result.multiples.end();) {
+            each = each->second == 0 ? result.multiples.erase(each) : std::next(each);
+        }
+        return result;
+    } catch (const Error&) {  // outside int64, or a division by zero
+        return std::nullopt;
+    }
 }
 
 }  // namespace aot

@@ -15,6 +15,12 @@ namespace aot {
 
 using SymbolIndex = std::map<std::string, std::size_t>;  // name -> position in the values given to evaluate
 
+// The sum of the symbols' multiples and a constant. No multiple is 0.
+struct LinearForm {
+    std::map<std::size_t, std::int64_t> multiples;  // by the symbol's index
+    std::int64_t constant = 0;
+};
+
 // An int, a symbol's name, or [op, a, b]. Never a size tensor: those are whole dimensions only (see Manifest).
 class Expression {
 public:
@@ -27,8 +33,9 @@ public:
     // Throws Error(definition) for a division by zero and for any value outside int64.
     std::int64_t evaluate(const std::vector<std::int64_t>& symbols) const;
 
-    std::optional<std::int64_t> constant() const;
-    std::optional<std::size_t> symbol() const;  // the symbol's index if the expression is just that symbol
+    // Nothing for an expression that is more than sums, differences and constant multiples of symbols (an operation on
+    // constants is a constant), or has a number outside int64 in it.
+    std::optional<LinearForm> linear() const;
     const std::string& where() const { return where_; }
 
 private:
@@ -41,6 +48,7 @@ private:
 
     std::size_t append(const JsonNode& node, const SymbolIndex& symbols, std::size_t depth);
     std::int64_t apply(Op op, std::int64_t a, std::int64_t b) const;
+    std::optional<LinearForm> combine(Op op, LinearForm left, LinearForm right) const;
 
     std::vector<Term> terms_;  // operands before operations, the whole expression last
     std::string where_;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <set>
 
+#include "bundle/dimensions.h"
 #include "common/error.h"
 
 namespace aot {
@@ -54,7 +55,6 @@ void Parser::read_symbols(const JsonNode& node) {
 void Parser::read_tensors(const JsonNode& node) {
     static const std::map<std::string, Role> roles = {
         {"input", Role::input}, {"output", Role::output}, {"internal", Role::internal}};
-    std::set<std::size_t> bound;
     for (const JsonNode& item : node.items(max_tensors)) {
         const auto role = roles.find(item.at("role").text(16));
         if (role == roles.end()) {
@@ -71,16 +71,11 @@ void Parser::read_tensors(const JsonNode& node) {
         }
         for (const JsonNode& extent : item.at("shape").items(max_rank)) {
             tensor.shape.push_back(read_extent(extent, tensor.shape.size(), tensor.role));
-            if (const auto symbol = tensor.shape.back().upper.symbol(); symbol && tensor.role == Role::input) {
-                bound.insert(*symbol);
-            }
         }
         manifest.tensors.push_back(std::move(tensor));
     }
-    for (std::size_t i = 0; i < manifest.symbols.size(); ++i) {
-        if (bound.count(i) == 0) {
-            node.fail("no input has the symbol " + quote(manifest.symbols[i].name) + " as a dimension");
-        }
+    for (const std::size_t symbol : unsolved_symbols(manifest)) {
+        node.fail("the inputs' shapes do not tell the symbol " + quote(manifest.symbols[symbol].name));
     }
 }
 

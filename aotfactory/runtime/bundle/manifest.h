@@ -62,7 +62,7 @@ struct Variant {
 
 struct Manifest {
     std::string name, target;
-    std::vector<Symbol> symbols;
+    std::vector<Symbol> symbols;  // by name
     std::vector<Tensor> tensors;
     std::vector<Call> calls;
     std::vector<Variant> variants;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <charconv>
 
+#include "bundle/architecture.h"
 #include "bundle/evaluate.h"
 #include "common/error.h"
 
@@ -18,37 +18,26 @@ bool fits(const Manifest& manifest, const Variant& variant) {
                       [&](std::size_t tensor, DType dtype) { return manifest.tensors[tensor].dtype == dtype; });
 }
 
-// 90 for "sm_90"; nothing for "portable" and for "sm_90a", whose PTX runs on that one architecture only.
-std::optional<int> plain_target(const std::string& name) {
-    int number = 0;
-    const char* end = name.data() + name.size();
-    if (name.rfind("sm_", 0) != 0 || std::from_chars(name.data() + 3, end, number).ptr != end) {
-        return std::nullopt;
-    }
-    return number;
-}
-
-// The call's variants that fit the tensors: those of the architecture itself, else those of the newest plain PTX target
-// that it can run, for PTX of a plain target runs on every later GPU.
+// The call's variants that fit the tensors and run on the architecture: its own, else those of the newest plain PTX
+// target, all of one architecture. aotfactory/compiler/select.py chooses the same.
 std::vector<const Variant*> candidates(const Manifest& manifest, std::size_t call, const std::string& arch) {
-    std::vector<const Variant*> exact, older;
+    std::vector<const Variant*> own, older;
     int newest = 0;
     for (const Variant& variant : manifest.variants) {
-        if (variant.call != call || !fits(manifest, variant)) {
+        const PtxTarget target = *parse_target(variant.ptx_target);
+        if (variant.call != call || !fits(manifest, variant) || !runs(target, arch)) {
             continue;
         }
         if (variant.arch == arch) {
-            exact.push_back(&variant);
-        } else if (const int target = plain_target(variant.ptx_target).value_or(0);
-                   target != 0 && target <= plain_target(arch).value_or(0) && target >= newest) {
-            if (target > newest) {
-                older.clear();
-            }
-            newest = target;
+            own.push_back(&variant);
+        } else if (target.suffix == 0 && target.capability > newest) {
+            newest = target.capability;
+            older = {&variant};
+        } else if (target.suffix == 0 && target.capability == newest && older.front()->arch == variant.arch) {
             older.push_back(&variant);
         }
     }
-    return exact.empty() ? older : exact;
+    return own.empty() ? older : own;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <limits>
 #include <set>
 
+#include "bundle/architecture.h"
 #include "bundle/manifest.h"
 #include "common/error.h"
 
@@ -29,8 +30,8 @@ bool hex_digest(const std::string& text) {
 
 // "portable", or "sm_" and a number.
 bool architecture(const std::string& text) {
-    return text == "portable" || (text.size() >= 5 && text.size() <= 6 && text.rfind("sm_", 0) == 0 &&
-                                  text.find_first_not_of("0123456789", 3) == std::string::npos);
+    const auto target = parse_target(text);
+    return text == "portable" || (target && target->suffix == 0);
 }
 
 }  // namespace
@@ -56,7 +57,7 @@ void parse_variants(const JsonNode& list, const SymbolIndex& symbols, Manifest& 
             }
             return value;
         };
-        const auto target = [](const std::string& name) { return name.size() >= 5 && name.rfind("sm_", 0) == 0; };
+        const auto target = [](const std::string& name) { return parse_target(name).has_value(); };
         Variant variant{};
         variant.id = text("id", 1024, [&](const auto& id) { return ids.insert(id).second; }, "unique");
         variant.call = calls.at(text("call", 240, [&](const auto& name) { return calls.count(name) != 0; }, "a call"));
@@ -64,7 +65,7 @@ void parse_variants(const JsonNode& list, const SymbolIndex& symbols, Manifest& 
         variant.kernel = text("kernel", 1024, ptx_identifier, "an entry's name");
         variant.ptx = text("ptx", 200, plain_file_name, "a plain file name inside the bundle");
         variant.sha256 = text("sha256", 64, hex_digest, "a SHA-256 of 64 lower-case hexadecimal digits");
-        variant.ptx_target = text("ptx_target", 16, target, "a PTX target");
+        variant.ptx_target = text("ptx_target", 16, target, "a PTX target, as sm_80 or sm_90a");
         variant.ptx_bytes = static_cast<std::size_t>(item.at("ptx_bytes").integer(1, max_ptx_bytes));
         variant.tactic = item.at("tactic").integer(0, max_extent);
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // aotfactory-launcher: runs a bundle with the CUDA driver alone, without Python or TensorRT.
 #include <iostream>
+#include <set>
 
 #include "bundle/bundle.h"
+#include "bundle/dimensions.h"
 #include "common/error.h"
 #include "common/inputs.h"
 #include "common/program.h"
@@ -82,12 +84,17 @@ bool run_tactics(Job& job, const std::string& arch, Executor* executor) {
         wanted.assign(found.begin(), found.end());
     }
     bool passed = true;
+    std::set<std::string> taken;  // other architectures
     for (const auto tactic : wanted) {
         const auto variants = select_variants(manifest, arch, tactic);
         Json run = {{"tactic", tactic ? Json(*tactic) : Json(variants.front()->tactic)}, {"launches", Json::array()}};
         for (const Variant* variant : variants) {
             const Launch launch = evaluate_launch(*variant, job.symbols);
             Json description = launch_json(manifest.calls[variant->call], launch);
+            if (variant->arch != arch && taken.insert(variant->arch).second) {
+                std::cerr << "note: the bundle has nothing of its own for " << arch << ": its " << variant->arch
+                          << " kernels (PTX of " << variant->ptx_target << ") run there too\n";
+            }
             if (launch.empty) {
                 std::cerr << "note: call " << quote(manifest.calls[variant->call].name)
                           << " has an empty grid: not launched\n";

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/options.h"
 
+#include "bundle/architecture.h"
+
 namespace aot {
 
 std::optional<Options> parse_options(int argc, char** argv) {
@@ -25,6 +27,14 @@ std::optional<Options> parse_options(int argc, char** argv) {
     app.set_version_flag("--version", std::string("aotfactory-launcher " AOT_VERSION));
     if (!parse(app, argc, argv, options)) {
         return std::nullopt;
+    }
+    if (!options.arch.empty() && options.arch != "portable") {
+        const auto capability = capability_of(options.arch);
+        if (!capability) {
+            throw Error(Exit::usage,
+                        "--arch: " + quote(options.arch) + " is not an architecture, as sm_90 or portable");
+        }
+        options.arch = "sm_" + std::to_string(*capability);
     }
     options.all_tactics = tactic == "all";
     if (!tactic.empty() && !options.all_tactics) {

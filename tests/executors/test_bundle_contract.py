@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Python and the launcher must answer alike of a bundle: compared on random ones, by dry runs without a GPU."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import launcher_bundles as bundles
+import pytest
+
+from aotfactory.compiler.bundle import Bundle, Variant
+from aotfactory.compiler.select import usable_variants
+from aotfactory.core import dimensions
+from aotfactory.core.arch import parse_archs
+from aotfactory.core.errors import DefinitionError, MissingError, UsageError
+from aotfactory.core.expressions import from_json
+from aotfactory.core.network import Network
+from aotfactory.core.network_json import network_from_json
+from aotfactory.executors.native.launcher import LaunchResult, build_launcher, run_launcher
+
+pytestmark = pytest.mark.launcher
+
+TWO_INPUTS = {
+    "calls": [{"name": "call", "plugin": "p", "attributes": {}, "inputs": ["x", "z"], "outputs": ["y"]}],
+    "target": "random",
+}
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Path:
+    return build_launcher()
+
+
+def dry_run(launcher: Path, bundle: Path, **options: Any) -> LaunchResult:
+    return run_launcher(bundle, launcher=launcher, dry_run=True, save_outputs=False, **options)
+
+
+def two_inputs(x: list[Any], z: list[Any], symbols: str, **profile: int) -> dict[str, Any]:
+    """A bundle whose inputs have these shapes."""
+    tensors = [bundles.tensor("x", "input", x), bundles.tensor("z", "input", z), bundles.tensor("y", "output", [1])]
+    launch = {**bundles.variant()["launch"], "grid_x": 1}
+    variant = bundles.variant(parameters=["ptr", "ptr", "ptr"], launch=launch)
+    ranges = {name: {"min": 1, "opt": 4, "max": 9, **profile} for name in symbols}
+    return bundles.manifest(variant, symbols=ranges, tensors=tensors, **TWO_INPUTS)
+
+
+class TestShapes:
+    def test_random_networks(self, launcher: Path, tmp_path: Path) -> None:
+        """At shapes that fit, and at shapes that are off by one somewhere."""
+        rng = random.Random(3)
+        seen: Counter[str] = Counter()
+
+        def extent(symbols: str, depth: int) -> Any:
+            if depth == 0:
+                return rng.choice([*symbols, *symbols, rng.randint(0, 4), -1])
+            op = rng.choice(["sum", "sum", "sub", "prod", "prod", "ceil_div", "max"])
+            return [op, extent(symbols, depth - 1), extent(symbols, rng.randint(0, depth - 1))]
+
+        for number in range(120):
+            symbols = "NMK"[: rng.randint(1, 3)]
+            x, z = [[extent(symbols, rng.choice([0, 0, 1, 2])) for _ in range(rng.randint(1, 4))] for _ in range(2)]
+            # A bundle holds expressions as Python simplifies them.
+            x, z = ([from_json(d).to_json() for d in shape] for shape in (x, z))
+            content = two_inputs(x, z, symbols, min=0)
+            bundle = bundles.write(tmp_path / str(number), content)
+            network = network_from_json(content)
+            inputs = {t.name: t.shape for t in network.tensors if t.role == "input"}
+            if open_symbols := dimensions.unsolved(sorted(symbols), list(inputs.values())):
+                seen["open"] += 1
+                with pytest.raises(DefinitionError, match=f"do not tell the symbol '{open_symbols[0]}'"):
+                    dry_run(launcher, bundle)
+                continue
+            for off in (0, 0, 1, -1):
+                values = {name: rng.randint(0, 9) for name in symbols}
+                try:
+                    at = {name: [d.evaluate(values) for d in shape] for name, shape in inputs.items()}
+                except DefinitionError:
+                    continue  # a division by zero
+                name = rng.choice("xz")
+                at[name][rng.randrange(len(at[name]))] += off
+                if min(min(shape) for shape in at.values()) < 0:
+                    continue
+                expected = self.python(network, at)
+                assert off or expected == values
+                assert self.launcher(launcher, bundle, at) == expected, (x, z, at)
+                seen["refused" if expected is None else "solved"] += 1
+        assert min(seen[kind] for kind in ("open", "solved", "refused")) > 20, seen
+
+    @staticmethod
+    def python(network: Network, at: dict[str, list[int]]) -> dict[str, int] | None:
+        try:
+            return dimensions.bind(network, {name: tuple(shape) for name, shape in at.items()})
+        except (UsageError, DefinitionError):
+            return None
+
+    @staticmethod
+    def launcher(launcher: Path, bundle: Path, at: dict[str, list[int]]) -> dict[str, int] | None:
+        try:
+            symbols: dict[str, int] = dry_run(launcher, bundle, shapes=at, unchecked_profile=True).report["symbols"]
+        except (UsageError, DefinitionError):
+            return None
+        return symbols
+
+    def test_a_multiple_of_a_symbol(self, launcher: Path, tmp_path: Path) -> None:
+        bundle = bundles.write(tmp_path, two_inputs([["sum", ["prod", 2, "N"], 1]], [3], "N"))
+        assert dry_run(launcher, bundle, shapes={"x": (11,)}).report["symbols"] == {"N": 5}
+        assert dry_run(launcher, bundle).report["tensors"][0]["shape"] == [9]
+        with pytest.raises(UsageError, match="dimension 0 of input 'x' can't be 12: that leaves a fraction"):
+            dry_run(launcher, bundle, shapes={"x": (12,)})
+        with pytest.raises(UsageError, match="N = 50 of input 'x' is not within the profile's 1 to 9"):
+            dry_run(launcher, bundle, shapes={"x": (101,)})
+
+    def test_open_symbols_take_the_profile_s_values_one_after_the_other(self, launcher: Path, tmp_path: Path) -> None:
+        """N + M = 9: M takes its value of the profile, and N follows."""
+        bundle = bundles.write(tmp_path, two_inputs(["N"], [["sum", "N", "M"]], "NM"))
+        assert dry_run(launcher, bundle, shapes={"z": (9,)}).report["symbols"] == {"M": 4, "N": 5}
+        assert dry_run(launcher, bundle, shapes={"z": (9,)}, at="min").report["symbols"] == {"M": 1, "N": 8}
+
+
+ARCHS = ["portable", "sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_103", "sm_120"]
+SUFFIXES = ["", "", "", "a", "f"]
+
+
+class TestVariants:
+    def test_random_bundles(self, launcher: Path, tmp_path: Path) -> None:
+        """Two calls with variants of random architectures, targets and tactics, chosen for random GPUs."""
+        rng = random.Random(5)
+        seen: Counter[str] = Counter()
+        for number in range(60):
+            content = self.content(rng)
+            bundle = bundles.write(tmp_path / str(number), content)
+            for arch in rng.sample(ARCHS, 4):
+                tactic = rng.choice([None, 1, 2, 3])
+                expected = self.python(content, arch, tactic)
+                found = self.launcher(launcher, bundle, arch, tactic)
+                assert found == expected, (arch, tactic, [(v["id"], v["ptx_target"]) for v in content["variants"]])
+                seen[expected if isinstance(expected, str) else "found"] += 1
+        assert min(seen[kind] for kind in ("found", "MissingError", "UsageError")) > 10, seen
+
+    @staticmethod
+    def content(rng: random.Random) -> dict[str, Any]:
+        tensors = [bundles.tensor("x", "input", ["N", 8]), bundles.tensor("t", "internal", ["N", 8])]
+        calls = [
+            {"name": name, "plugin": "p", "attributes": {}, "inputs": [x], "outputs": [y]}
+            for name, x, y in (("a", "x", "t"), ("b", "t", "y"))
+        ]
+        variants = []
+        for call in "ab":
+            for arch in rng.sample(ARCHS, rng.randint(1, 4)):
+                target = "sm_80" if arch == "portable" else arch + rng.choice(SUFFIXES)
+                for tactic in rng.sample([1, 2], rng.randint(1, 2)):
+                    variants += [bundles.variant(call, arch=arch, ptx_target=target, tactic=tactic)]
+        rng.shuffle(variants)
+        return bundles.manifest(
+            *variants, calls=calls, tensors=[*tensors, bundles.tensor("y", "output", ["N", 8])], target="random"
+        )
+
+    @staticmethod
+    def python(content: dict[str, Any], arch: str, tactic: int | None) -> list[str] | str:
+        fields = ("id", "call", "plugin", "arch", "kernel", "ptx_isa", "ptx_target", "tactic")
+        variants = [
+            Variant(
+                **{f: v[f] for f in fields}, text="", dtypes=(), formats=(), parameters=(), launch={}, extra_args=()
+            )
+            for v in content["variants"]
+        ]
+        bundle = Bundle(network=network_from_json(content), variants=tuple(variants), versions={})
+        try:
+            chosen = usable_variants(bundle, parse_archs(arch)[0], tactic)
+        except (MissingError, UsageError) as error:
+            return type(error).__name__
+        return [variants[0].id for variants in chosen.values()]
+
+    @staticmethod
+    def launcher(launcher: Path, bundle: Path, arch: str, tactic: int | None) -> list[str] | str:
+        try:
+            run = dry_run(launcher, bundle, arch=arch, tactic=tactic).runs[0]
+        except (MissingError, UsageError) as error:
+            return type(error).__name__
+        return [launch["variant"] for launch in run.launches]
+
+    def test_what_is_taken_instead_is_said(self, launcher: Path, tmp_path: Path) -> None:
+        bundle = bundles.write(tmp_path, bundles.manifest(bundles.variant(arch="sm_80")))
+        result = dry_run(launcher, bundle, arch="portable")
+        assert [launch["arch"] for launch in result.runs[0].launches] == ["sm_80"]
+        assert "nothing of its own for portable: its sm_80 kernels (PTX of sm_80) run there too" in result.messages
+        assert "nothing of its own" not in dry_run(launcher, bundle, arch="sm_80").messages
+
+    def test_architectures_by_other_names(self, launcher: Path, tmp_path: Path) -> None:
+        bundle = bundles.write(tmp_path, bundles.manifest(bundles.variant(arch="sm_90", ptx_target="sm_90a")))
+        assert dry_run(launcher, bundle, arch="sm_90a").report["arch"] == "sm_90"
+        with pytest.raises(UsageError, match="--arch: 'hopper' is not an architecture"):
+            dry_run(launcher, bundle, arch="hopper")
