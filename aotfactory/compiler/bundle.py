@@ -12,18 +12,19 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aotfactory.core import expressions
+from aotfactory.core import documents, expressions
 from aotfactory.core.errors import DefinitionError, UsageError
 from aotfactory.core.expressions import Expr
-from aotfactory.core.files import replace_file
+from aotfactory.core.files import read_file, replace_file
+from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Network
-from aotfactory.core.network_json import network_from_json, network_to_json
+from aotfactory.core.network_json import network_from_json, network_to_json, require_known_symbols
 
 SCHEMA = "aotfactory.bundle/1"
 
@@ -126,9 +127,13 @@ def write(bundle: Bundle, directory: Path) -> str:
     """Write a bundle, replacing the one in `directory`; returns the SHA-256 of its manifest.
 
     Raises:
+        DefinitionError: The bundle could not be read again, here or by the launcher: it exceeds a limit, or has
+            parts that do not belong together.
         UsageError: `directory` holds something that is not a bundle, or cannot be written.
     """
-    text = json.dumps(manifest(bundle), indent=1, allow_nan=False).encode() + b"\n"
+    data = manifest(bundle)
+    text = json.dumps(data, indent=1, allow_nan=False).encode() + b"\n"
+    _require_readable(data, text, bundle.variants)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory, fcntl.LOCK_EX):
@@ -145,29 +150,64 @@ def write(bundle: Bundle, directory: Path) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
+def _require_readable(data: dict[str, Any], text: bytes, variants: Iterable[Variant]) -> None:
+    """Hold what is about to be written against the rules for what is read.
+
+    Raises:
+        DefinitionError: It breaks one.
+    """
+    hint = "give it a shorter name or fewer parts; docs/bundle.md lists the limits"
+    sizes = {"manifest_bytes": len(text), "total_ptx_bytes": sum(len(v.text.encode()) for v in variants)}
+    for name, size in sizes.items():
+        if size > LIMITS[name]:
+            raise DefinitionError(f"the bundle has {size} bytes, more than {LIMITS[name]} (limit {name})", hint=hint)
+    documents.validate(data, "bundle", where=MANIFEST, hint=hint)
+    network = network_from_json(data)
+    for variant in variants:
+        _require_consistent(variant, network)
+
+
 def _require_ours(directory: Path) -> None:
     """Raise UsageError unless every file in `directory` is of a bundle, or of one whose writing was interrupted."""
     strangers = [p.name for p in directory.iterdir() if p.is_dir() or not OWN_FILE.fullmatch(p.name)]
     path = directory / MANIFEST
-    if not strangers and path.exists() and not _is_manifest(path.read_bytes()):
+    if not strangers and os.path.lexists(path) and not _is_manifest(path):
         strangers = [f"another program's {MANIFEST}"]
     if strangers:
         raise UsageError(f"{directory} is not a bundle: it holds {min(strangers)}", hint="choose another --out")
 
 
-def _is_manifest(text: bytes) -> bool:
+def _is_manifest(path: Path) -> bool:
     try:
-        return str(json.loads(text)["schema"]).startswith("aotfactory.bundle/")
-    except (ValueError, KeyError, TypeError):
+        return str(json.loads(_read(path, "manifest_bytes"))["schema"]).startswith("aotfactory.bundle/")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
 def require_bundle(directory: Path) -> None:
     """Raise UsageError where `directory` holds no bundle, as after a mistyped path."""
-    if not (directory / MANIFEST).is_file():
+    if not os.path.lexists(directory / MANIFEST):
         raise UsageError(
             f"{directory} is not a bundle: it has no {MANIFEST}", hint="create one with `aotfactory compile`"
         )
+
+
+def _read(path: Path, limit: str) -> bytes:
+    return read_file(path, limit=LIMITS[limit], symlink=False)
+
+
+def digest(directory: Path) -> str | None:
+    """SHA-256 of a bundle's manifest, which holds those of its PTX files; None where there is no manifest.
+
+    Raises:
+        DefinitionError: The manifest is not a file that a bundle may have.
+    """
+    try:
+        return hashlib.sha256(_read(directory / MANIFEST, "manifest_bytes")).hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _damaged(error, directory) from error
 
 
 def read(directory: Path) -> Bundle:
@@ -181,27 +221,58 @@ def read(directory: Path) -> Bundle:
     path = directory / MANIFEST
     try:
         with _locked(directory, fcntl.LOCK_SH):
-            data = json.loads(path.read_bytes())
-            if data["schema"] != SCHEMA:
-                raise DefinitionError(
-                    f"schema {data['schema']!r} is not {SCHEMA}", where=str(path), hint="compile it again"
-                )
+            data = documents.parse_json(_read(path, "manifest_bytes"))
+            if isinstance(data, dict) and isinstance(found := data.get("schema"), str) and found != SCHEMA:
+                raise DefinitionError(f"schema {found[:64]!r} is not {SCHEMA}", where=str(path), hint=_HINT)
+            documents.validate(data, "bundle", where=str(path), hint=_HINT)
             network = network_from_json(data)
-            variants = tuple(_variant(directory, v) for v in data["variants"])
+            variants = _variants(directory, data["variants"], network)
             return Bundle(network=network, variants=variants, versions=dict(data["versions"]))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
-        problem = f"{type(error).__name__}: {error}"
-        raise DefinitionError(f"damaged bundle: {problem}", where=str(path), hint="compile it again") from error
+    except (ValueError, OSError) as error:
+        raise _damaged(error, directory) from error
     except DefinitionError as error:
-        raise DefinitionError(error.message, where=error.where or str(path), hint="compile it again") from error
+        raise DefinitionError(error.message, where=error.where or str(path), hint=_HINT) from error
+
+
+_HINT = "compile it again"
+
+
+def _damaged(error: Exception, directory: Path) -> DefinitionError:
+    problem = error.strerror if isinstance(error, OSError) else error
+    place = getattr(error, "filename", None) or directory / MANIFEST
+    return DefinitionError(f"damaged bundle: {problem}", where=str(place), hint=_HINT)
+
+
+def _variants(directory: Path, items: list[dict[str, Any]], network: Network) -> tuple[Variant, ...]:
+    found: dict[str, Variant] = {}
+    total = 0
+    for item in items:
+        variant = _variant(directory, item)
+        _require_consistent(variant, network)
+        total += item["ptx_bytes"]
+        if total > LIMITS["total_ptx_bytes"]:
+            raise DefinitionError(f"more than {LIMITS['total_ptx_bytes']} bytes of PTX (limit total_ptx_bytes)")
+        if found.setdefault(variant.id, variant) is not variant:
+            raise DefinitionError(f"two variants are called {variant.id!r}")
+    if without := [call.name for call in network.calls if all(v.call != call.name for v in found.values())]:
+        raise DefinitionError(f"the call {without[0]} has no variant")
+    return tuple(found.values())
 
 
 def _variant(directory: Path, data: dict[str, Any]) -> Variant:
     name = data["ptx"]
     path = directory / name
-    if name != os.path.basename(name) or not OWN_FILE.fullmatch(name) or path.is_symlink():
-        raise DefinitionError(f"{name!r} leads out of the bundle", where=str(directory / MANIFEST))
-    text = path.read_bytes().decode()
+    if not OWN_FILE.fullmatch(name):
+        raise DefinitionError(f"{name!r} is not the name of a bundle's file", where=str(directory / MANIFEST))
+    content = _read(path, "ptx_bytes")
+    if hashlib.sha256(content).hexdigest() != data["sha256"]:
+        raise DefinitionError(
+            f"{name} is not the file that was compiled: its SHA-256 differs from the manifest's",
+            where=str(path),
+            hint=_HINT,
+        )
+    if len(content) != data["ptx_bytes"] or b"\0" in content:
+        raise DefinitionError(f"{name} has {len(content)} bytes, the manifest says {data['ptx_bytes']}; or a zero byte")
     variant = Variant(
         id=data["id"],
         call=data["call"],
@@ -211,7 +282,7 @@ def _variant(directory: Path, data: dict[str, Any]) -> Variant:
         formats=tuple(data["formats"]),
         tactic=data["tactic"],
         kernel=data["kernel"],
-        text=text,
+        text=content.decode(),
         ptx_isa=data["ptx_isa"],
         ptx_target=data["ptx_target"],
         parameters=tuple(data["parameters"]),
@@ -220,21 +291,37 @@ def _variant(directory: Path, data: dict[str, Any]) -> Variant:
         launch={n: expressions.from_json(e) for n, e in data["launch"].items()},
         extra_args=tuple(expressions.from_json(e) for e in data["extra_args"]),
     )
-    if variant.sha256 != data["sha256"]:
-        raise DefinitionError(
-            f"{name} is not the file that was compiled: its SHA-256 differs from the manifest's",
-            where=str(path),
-            hint="compile it again",
-        )
     if variant.ptx != name:
         raise DefinitionError(f"{name} is not the name of its content: {variant.ptx}", where=str(directory / MANIFEST))
     return variant
 
 
+def _require_consistent(variant: Variant, network: Network) -> None:
+    """Hold a variant against its call, as the launcher does.
+
+    Raises:
+        DefinitionError: They do not belong together.
+    """
+    call = next((c for c in network.calls if c.name == variant.call), None)
+    if call is None or call.plugin != variant.plugin:
+        raise DefinitionError(f"{variant.id}: the network has no call {variant.call!r} of {variant.plugin}")
+    tensors = len(call.inputs) + len(call.outputs)
+    if not len(variant.dtypes) == len(variant.formats) == tensors:
+        raise DefinitionError(f"{variant.id}: dtypes and formats need one entry for each of {tensors} tensors")
+    expected = ("ptr",) * len(call.inputs) + ("i32",) * len(variant.extra_args) + ("ptr",) * len(call.outputs)
+    if variant.parameters != expected:
+        raise DefinitionError(
+            f"{variant.id}: parameters must be one ptr for each input, one i32 for each extra argument, one ptr for "
+            "each output"
+        )
+    for expr in (*variant.launch.values(), *variant.extra_args):
+        require_known_symbols(expr, network, variant.id)
+
+
 @contextmanager
 def _locked(directory: Path, kind: int) -> Iterator[None]:
     """Who writes a bundle has it alone: no one removes files that another is about to name, or to read."""
-    handle = os.open(directory, os.O_RDONLY)
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # Some network file systems have no locks for directories: what is in place there is whole all the same.
         with suppress(OSError):

@@ -21,8 +21,10 @@ from functools import cached_property
 from typing import Any
 
 from aotfactory.core.errors import DefinitionError
+from aotfactory.core.limits import LIMITS
 
-MAX_DEPTH, MAX_SIZE = 200, 4096  # of one expression: far above real ones, and safe from Python's recursion limit
+# Of one expression: far above real ones, and safe from Python's recursion limit.
+MAX_DEPTH, MAX_SIZE = LIMITS["expression_depth"], LIMITS["expression_size"]
 INT64 = range(-(2**63), 2**63)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 

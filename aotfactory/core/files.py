@@ -1,11 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole or not at all."""
+"""Files: written whole or not at all, and read only where they are regular and no larger than they may be."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
+
+
+def read_file(path: Path, *, limit: int, symlink: bool = True) -> bytes:
+    """The content of a regular file, the same rule as the C++ programs have.
+
+    A pipe would block, a device may have no end, and a sparse file of a gigabyte takes no more than a name to make: so
+    kind and size are looked at, on the open file, before anything is read.
+
+    Args:
+        limit: Bytes that it may have.
+        symlink: Whether the last component may be a symbolic link. Files inside a bundle may not: they could lead out.
+
+    Raises:
+        OSError: It cannot be read; `strerror` says why, for all of these reasons.
+    """
+    # O_NONBLOCK: opening a pipe must not wait for a writer.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if symlink else os.O_NOFOLLOW)
+    try:
+        handle = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not symlink:
+            raise OSError(errno.ELOOP, "is a symbolic link", str(path)) from error
+        raise
+    except ValueError as error:  # a NUL in the name
+        raise OSError(errno.EINVAL, str(error), str(path)) from error
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        if status.st_size > limit:
+            raise OSError(errno.EFBIG, f"is larger than {limit} bytes", str(path))
+        with open(handle, "rb", closefd=False) as file:
+            content = file.read(limit + 1)
+    finally:
+        os.close(handle)
+    if len(content) > limit:  # it grew meanwhile
+        raise OSError(errno.EFBIG, f"is larger than {limit} bytes", str(path))
+    return content
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network as JSON values, as a bundle's manifest and the interpreter's request hold it, and back."""
+"""A network as JSON values, as a bundle's manifest and the interpreter's request hold it, and back.
+
+``schemas/network.schema.json`` says what each value may be; `require_consistent` what they may be together.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from aotfactory.core import expressions
+from aotfactory.core.errors import DefinitionError
+from aotfactory.core.expressions import Expr, SizeTensor
 from aotfactory.core.network import Call, Network, Range, Tensor
 
 
@@ -41,8 +46,12 @@ def network_to_json(network: Network) -> dict[str, Any]:
 
 
 def network_from_json(data: Mapping[str, Any]) -> Network:
-    """The network of a manifest."""
-    return Network(
+    """The network of a manifest that its schema allows.
+
+    Raises:
+        DefinitionError: Its parts contradict each other.
+    """
+    network = Network(
         name=data["name"],
         target=data["target"],
         ranges={n: Range(**r) for n, r in data["symbols"].items()},
@@ -60,13 +69,78 @@ def network_from_json(data: Mapping[str, Any]) -> Network:
             Call(
                 name=c["name"],
                 plugin=c["plugin"],
-                attributes={n: _value(a) for n, a in c["attributes"].items()},
+                attributes={n: _value(a, f"{c['name']}.{n}") for n, a in c["attributes"].items()},
                 inputs=tuple(c["inputs"]),
                 outputs=tuple(c["outputs"]),
             )
             for c in data["calls"]
         ),
     )
+    require_consistent(network)
+    return network
+
+
+def require_consistent(network: Network) -> None:
+    """Every name leads somewhere, and tensors are made once, before they are used.
+
+    Raises:
+        DefinitionError: The first thing that is not so.
+    """
+    tensors = {t.name: t for t in network.tensors}
+    _require_distinct("tensors", [t.name for t in network.tensors])
+    _require_distinct("calls", [c.name for c in network.calls])
+    for name, r in network.ranges.items():
+        _require(r.min <= r.opt <= r.max, f"min <= opt <= max does not hold for dimension {name}")
+    for tensor in network.tensors:
+        for extent in tensor.shape:
+            require_known_symbols(extent, network, f"the shape of {tensor.name!r}")
+    there = {t.name for t in network.tensors if t.role == "input"}
+    for call in network.calls:
+        for name in call.inputs:
+            _require(name in there, f"{name!r} is used by {call.name} before a call makes it")
+        for name in call.outputs:
+            _require(name in tensors, f"{call.name} makes {name!r}, which is not among the tensors")
+            _require(name not in there, f"{name!r} is made twice, or is an input that {call.name} makes")
+            _require_made(tensors[name], call, tensors, there)
+        _require_distinct(f"outputs of {call.name}", list(call.outputs))
+        there |= set(call.outputs)
+    for name in tensors:
+        _require(name in there, f"no call makes {name!r}")
+    for tensor in network.tensors:
+        if tensor.role == "input":
+            sized = any(isinstance(extent, SizeTensor) for extent in tensor.shape)
+            _require(tensor.aliases is None and not sized, f"the input {tensor.name!r} is made by a call")
+
+
+def require_known_symbols(expr: Expr, network: Network, where: str) -> None:
+    """Raise DefinitionError if an expression has a symbol that is not of the optimization profile."""
+    unknown = sorted(expr.symbols - network.ranges.keys())
+    _require(not unknown, f"{where} has the dimension {', '.join(unknown)}, which is not in the profile")
+
+
+def _require_made(tensor: Tensor, call: Call, tensors: Mapping[str, Tensor], there: set[str]) -> None:
+    if tensor.aliases is not None:
+        known = tensor.aliases in there
+        _require(known, f"{tensor.name!r} shares the buffer of {tensor.aliases!r}, which does not exist before it")
+        _require(tensors[tensor.aliases].dtype == tensor.dtype, f"{tensor.name!r} shares a buffer of another data type")
+    for extent in tensor.shape:
+        if isinstance(extent, SizeTensor):
+            _require(extent.index < len(call.outputs), f"{call.name} has no output {extent.index} for a size")
+            size = tensors.get(call.outputs[extent.index])
+            scalar = size is not None and not size.shape and size.dtype in ("int32", "int64")
+            _require(scalar, f"{call.outputs[extent.index]!r} is not a scalar of type int32 or int64")
+
+
+def _require_distinct(what: str, names: list[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        _require(name not in seen, f"two {what} are named {name!r}")
+        seen.add(name)
+
+
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        raise DefinitionError(problem)
 
 
 def _attribute(value: Any) -> dict[str, Any]:
@@ -82,10 +156,29 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _value(data: dict[str, Any]) -> Any:
+def _value(data: dict[str, Any], where: str) -> Any:
     kind, value = data["type"], data["value"]
-    if kind.endswith("[]"):
-        return np.array(value, dtype=kind.removesuffix("[]"))
-    if kind == "float":
-        return float(value)
-    return bytes.fromhex(value) if kind == "bytes" else value
+    try:
+        if kind.endswith("[]"):
+            return _array(kind.removesuffix("[]"), value)
+        if kind == "float":
+            return float(value)
+        return bytes.fromhex(value) if kind == "bytes" else value
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DefinitionError(f"attribute {where} is not {kind}: {error}") from error
+
+
+def _array(element: str, items: list[Any]) -> np.ndarray[Any, Any]:
+    """Numbers of the one kind that the element type has, all at one depth; the schema has the list of types."""
+    dtype = np.dtype(element)
+    kinds = {"b": bool, "i": int, "u": int}.get(dtype.kind)
+    flat = list(items)
+    for _ in range(8):
+        if not any(isinstance(item, list) for item in flat):
+            break
+        flat = [inner for item in flat for inner in (item if isinstance(item, list) else [item])]
+    for item in flat:
+        fits = type(item) is kinds if kinds else type(item) in (int, float) or item in ("nan", "inf", "-inf")
+        if not fits:
+            raise TypeError(f"{item!r:.40} is not an element of it")
+    return np.array(items, dtype=dtype)

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aotfactory.core.errors import UsageError
+from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Profile, Shape
 
-LARGEST_DIMENSION = 2**31 - 1
-
-
-MAX_RANK = 8
+LARGEST_DIMENSION, MAX_RANK = LIMITS["extent"], LIMITS["rank"]
 """Limits of a tensor in TensorRT (NvInferRuntimeBase.h, Dims)."""
 
 
