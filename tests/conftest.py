@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +18,9 @@ from aotfactory.executors.native.cmake import SOURCES
 from aotfactory.executors.native.launcher import build_launcher
 from aotfactory.executors.native.runner import build_runner
 from aotfactory.plugins import tensorrt_api
+
+# A test looks at what is done, not at what was done in another test; those of the cache have one of their own.
+os.environ["AOTFACTORY_NO_CACHE"] = "1"
 
 FAKE_DRIVER = Path(__file__).parent / "cpp" / "fake_cuda.cpp"
 

@@ -9,15 +9,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from aotfactory.api import interpreted
 from aotfactory.api.bake import Baked
 from aotfactory.compiler import bundle as bundles
 from aotfactory.compiler import compile
 from aotfactory.compiler.bundle import Bundle, Variant
 from aotfactory.core import check as checks
+from aotfactory.core import dependencies
+from aotfactory.core.cache import Cache
 from aotfactory.core.check import Check
 from aotfactory.core.network import Network
 from aotfactory.core.recipe import Recipe
-from aotfactory.executors.interpreter import check as interpreter
 from aotfactory.plugins import tensorrt_api
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.request import TargetOptions
@@ -57,22 +59,27 @@ def build_bundle(
     plugins: Iterable[str] = (),
     interpret: bool = True,
     progress: Callable[[str], None] = lambda text: None,
+    cache: Cache | None = None,
+    jobs: int = 1,
 ) -> BuildResult:
     """Compile a target, check it, and write ``out/NAME.aot`` if every check passed.
 
     Args:
         interpret: Whether to run the `interpreter` check, which takes most of the time.
+        cache: Where what was compiled and checked is kept.
+        jobs: How many processes; the result is the same for any number.
 
     Raises:
         AotError: The target, the request or a definition is wrong. Nothing was written.
     """
-    catalog = Catalog(plugins)
-    network = resolve(target, catalog, request)
-    results = compile.compile_network(network, options, progress)
+    with dependencies.recording():
+        catalog = Catalog(plugins)
+        network = resolve(target, catalog, request)
+    results = compile.compile_network(network, options, progress, cache=cache, jobs=jobs)
     found = [check for result in results for check in result.checks]
     if interpret:
         progress("interpreter")
-        found += interpreter.check(network, results, catalog.sources)
+        found += interpreted.check(cache, network, results, catalog.sources, dependencies.observed())
     order = {name: i for i, name in enumerate(checks.NAMES)}
     found.sort(key=lambda check: order[check.name])
     made = Bundle(
@@ -82,6 +89,8 @@ def build_bundle(
     if not checks.failed(found):
         path = out / f"{network.name}.aot"
         sha256 = bundles.write(made, path)
+    if cache:
+        cache.trim()
     return BuildResult(target=target, bundle=made, path=path, sha256=sha256, checks=tuple(found))
 
 

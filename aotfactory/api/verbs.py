@@ -25,8 +25,10 @@ from aotfactory.api.validate_plan import validate_plan
 from aotfactory.compiler.bundle import require_bundle
 from aotfactory.compiler.compile import Options
 from aotfactory.core.arch import PtxIsa, default_arch, parse_archs
+from aotfactory.core.cache import open_cache
 from aotfactory.core.check import Check, failed
 from aotfactory.core.network import Shape
+from aotfactory.core.workers import available_cores
 from aotfactory.executors.inputs import Array
 from aotfactory.executors.native.launcher import LaunchResult, run_launcher
 from aotfactory.executors.native.runner import RunnerOptions, RunnerResult
@@ -84,6 +86,8 @@ def compile(
     tactic: int | None = None,
     all_dtypes: bool = False,
     out: str | Path = "engines",
+    jobs: int | None = None,
+    cache: bool = True,
     progress: Progress = silent,
 ) -> BuildResult:
     """Compile and check a target, and write its bundle as ``out/NAME.aot`` if every check passed.
@@ -97,6 +101,8 @@ def compile(
         ptx_isa: Newest PTX ISA to write, such as ``8.0``.
         tactic: Only this one.
         all_dtypes: Also the combinations that the network's own data types do not use.
+        jobs: How many processes; by default one for each core. The result is the same for any number.
+        cache: Whether to use what earlier builds compiled and checked, and to keep it for later ones.
         progress: Told what is being done.
 
     Returns:
@@ -112,7 +118,16 @@ def compile(
         tactic=tactic,
     )
     request = _target_options(shape, min_shape, opt_shape, max_shape, dtype, attributes)
-    return build_bundle(target, request=request, options=options, out=Path(out), plugins=plugins, progress=progress)
+    return build_bundle(
+        target,
+        request=request,
+        options=options,
+        out=Path(out),
+        plugins=plugins,
+        progress=progress,
+        cache=open_cache() if cache else None,
+        jobs=jobs or available_cores(),
+    )
 
 
 def build(

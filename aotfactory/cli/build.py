@@ -12,6 +12,7 @@ import typer
 from aotfactory.cli.flags import CompileFlags, with_flags
 from aotfactory.cli.options import FormatOption, Target
 from aotfactory.cli.terminal import Format, print_json, say, show, working
+from aotfactory.core.workers import available_cores
 
 if TYPE_CHECKING:
     from aotfactory.api.build import BuildResult
@@ -80,6 +81,8 @@ def _compile(target: str, flags: CompileFlags) -> BuildResult:
             out=flags.out,
             plugins=flags.plugins,
             progress=progress,
+            cache=flags.cache(),
+            jobs=flags.jobs or available_cores(),
         )
 
 

@@ -16,8 +16,10 @@ from aotfactory.cli.options import (
     Attr,
     DType,
     IsaOption,
+    Jobs,
     MaxShape,
     MinShape,
+    NoCache,
     OptShape,
     Out,
     Plugins,
@@ -25,6 +27,8 @@ from aotfactory.cli.options import (
     Tactic,
     named,
 )
+from aotfactory.cli.terminal import say
+from aotfactory.core.cache import Cache, open_cache
 from aotfactory.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,6 +88,12 @@ class CompileFlags(TargetFlags):
     tactic: Tactic = None
     all_dtypes: AllDTypes = False
     out: Out = Path("engines")
+    jobs: Jobs = None
+    no_cache: NoCache = False
+
+    def cache(self) -> Cache | None:
+        """The cache that the environment asks for, unless there is to be none."""
+        return None if self.no_cache else open_cache(warn=lambda text: say(f"warning: {text}"))
 
     def compile_options(self) -> Options:
         """The same as values."""

@@ -103,6 +103,14 @@ AllDTypes = Annotated[bool, typer.Option("--all-dtypes", help="Also the data typ
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")]
 
 
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes to work with; by default, all cores.")
+]
+
+
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Compile and check everything anew, and keep nothing.")]
+
+
 FormatOption = Annotated[Format, typer.Option("--format", help="JSON goes to stdout, everything else to stderr.")]
 
 

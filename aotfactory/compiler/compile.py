@@ -3,23 +3,28 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from aotfactory.compiler import calling_convention, launch_bounds, ptx, ptxas
+from aotfactory.compiler import calling_convention, launch_bounds, ptx, ptxas, reuse
 from aotfactory.compiler.bundle import Variant
 from aotfactory.compiler.calling_convention import TENSOR_ALIGNMENT, FittedKernel
 from aotfactory.compiler.cross_compile import Compilation, compiling_for
 from aotfactory.compiler.ptxas import PtxasReport
-from aotfactory.core import dtypes, proofs
+from aotfactory.compiler.triton_cache import triton_in
+from aotfactory.core import dependencies, dtypes, proofs, workers
 from aotfactory.core.arch import Arch, PtxIsa, default_isa
+from aotfactory.core.cache import Cache
 from aotfactory.core.check import Check
 from aotfactory.core.cuda import driver_version
 from aotfactory.core.errors import CheckError, DefinitionError, UsageError
 from aotfactory.core.network import Call, Combination, Network
+from aotfactory.core.network_json import network_to_json
 from aotfactory.core.proofs import Domain, Interval
 from aotfactory.plugins.plugin_call import PluginCall, ReturnedKernel
 from aotfactory.targets.network_builder import plugin_call
@@ -59,18 +64,37 @@ class CompiledVariant:
 
 
 def compile_network(
-    network: Network, options: Options, progress: Callable[[str], None] = print
+    network: Network,
+    options: Options,
+    progress: Callable[[str], None] = print,
+    *,
+    cache: Cache | None = None,
+    jobs: int = 1,
 ) -> list[CompiledVariant]:
     """Compile and check every variant of a network.
 
     Args:
         progress: Told the id of each variant before it is compiled.
+        cache: Where compiled kernels and the outcomes of their checks are kept.
+        jobs: How many processes; the result is the same for any number.
 
     Raises:
         DefinitionError: A definition is wrong, or has no combination that matches the network.
         UsageError: There is no such tactic, or the PTX ISA is too old for an architecture.
     """
-    results = []
+    named = list(_tasks(network, options, cache))
+    tasks = [task for _, task in named]
+    results: dict[int, CompiledVariant] = {}
+    for index, outcome in workers.completed(tasks, min(jobs, len(tasks)), starting=lambda i: progress(named[i][0])):
+        results[index], (files, variables) = outcome.result()
+        dependencies.add(files, variables)
+    return [results[index] for index in range(len(tasks))]
+
+
+def _tasks(
+    network: Network, options: Options, cache: Cache | None
+) -> Iterator[tuple[str, Callable[[], tuple[CompiledVariant, tuple[set[str], set[str]]]]]]:
+    """Id and task of each variant; a task also returns what its `aot_impl` read, unseen by the parent process."""
     for call in network.calls:
         for arch in options.archs:
             isa = options.isa or default_isa(arch, driver_version())
@@ -78,23 +102,45 @@ def compile_network(
                 raise UsageError(f"PTX ISA {isa} does not know {arch.target}", hint=f"--ptx-isa {arch.oldest_isa}")
             plugin = plugin_call(network, call)
             for combination, tactic in _wanted(plugin, call, options):
-                name = variant_id(call, arch, combination, tactic)
-                progress(name)
-                with compiling_for(arch.capability, min(isa, ptxas.compiler_isa(arch)).number) as compilations:
-                    kernel = plugin.kernel(combination, tactic)
-                candidate = _Candidate(
-                    id=name,
-                    call=call,
-                    plugin=plugin,
-                    arch=arch,
-                    isa=isa,
-                    combination=combination,
-                    tactic=tactic,
-                    kernel=kernel,
-                    compilations=tuple(compilations),
-                )
-                results.append(_check(candidate, network))
-    return results
+                task = functools.partial(_variant_of, network, plugin, call, arch, isa, combination, tactic, cache)
+                yield variant_id(call, arch, combination, tactic), task
+
+
+def _variant_of(
+    network: Network,
+    plugin: PluginCall,
+    call: Call,
+    arch: Arch,
+    isa: PtxIsa,
+    combination: Combination,
+    tactic: int,
+    cache: Cache | None,
+) -> tuple[CompiledVariant, tuple[set[str], set[str]]]:
+    newest = min(isa, ptxas.compiler_isa(arch)).number
+    with dependencies.recording(), triton_in(cache), compiling_for(arch.capability, newest) as compilations:
+        kernel = plugin.kernel(combination, tactic)
+    candidate = _Candidate(
+        id=variant_id(call, arch, combination, tactic),
+        call=call,
+        plugin=plugin,
+        arch=arch,
+        isa=isa,
+        combination=combination,
+        tactic=tactic,
+        kernel=kernel,
+        compilations=tuple(compilations),
+    )
+    variant, checks = reuse.checked(cache, candidate.inputs(network), lambda: _check(candidate, network))
+    result = CompiledVariant(
+        id=candidate.id,
+        call=call,
+        combination=combination,
+        tactic=tactic,
+        variant=variant,
+        checks=checks,
+        compilations=candidate.compilations,
+    )
+    return result, dependencies.recorded()
 
 
 def variant_id(call: Call, arch: Arch, combination: Combination, tactic: int) -> str:
@@ -146,8 +192,27 @@ class _Candidate:
         named = [c for c in reversed(self.compilations) if c.metadata["name"] == self.kernel.name]
         return next((c for c in named if c.ptx == self.kernel.ptx), named[0] if named else None)
 
+    def inputs(self, network: Network) -> dict[str, Any]:
+        """All that the checks and the variant depend on, as JSON values."""
+        described, own, kernel = network_to_json(network), self.own, self.kernel
+        metadata = own and json.dumps(own.metadata, sort_keys=True, default=str)
+        return {
+            "id": self.id,
+            "call": next(call for call in described["calls"] if call["name"] == self.call.name),
+            "tensors": [t for t in described["tensors"] if t["name"] in (*self.call.inputs, *self.call.outputs)],
+            "symbols": described["symbols"],
+            "aliases": self.plugin.aliases,
+            "combination": [self.combination.dtypes, self.combination.formats],
+            "tactic": self.tactic,
+            "arch": [self.arch.name, self.arch.capability],
+            "isa": self.isa,
+            "kernel": [kernel.name, kernel.ptx, [[n, e.to_json()] for n, e in kernel.launch.items()]],
+            "extra_args": [e.to_json() for e in kernel.extra_args],
+            "compilation": own and [own.signature, own.divisible, metadata],
+        }
 
-def _check(candidate: _Candidate, network: Network) -> CompiledVariant:
+
+def _check(candidate: _Candidate, network: Network) -> reuse.Checked:
     """The checks `abi`, `ptxas` and `bounds` of one variant; without `abi` there is nothing for the others."""
     variant: Variant | None = None
 
@@ -171,15 +236,7 @@ def _check(candidate: _Candidate, network: Network) -> CompiledVariant:
             variant = replace(variant, registers=report.registers, spills=spills)
             found.append(outcome("ptxas", "passed", f"{report.registers} registers, {spills} bytes spilled"))
         found.append(launch_bounds.check(variant, network, candidate.call, _divisible(candidate.own, candidate.call)))
-    return CompiledVariant(
-        id=candidate.id,
-        call=candidate.call,
-        combination=candidate.combination,
-        tactic=candidate.tactic,
-        variant=variant,
-        checks=tuple(found),
-        compilations=candidate.compilations,
-    )
+    return variant, tuple(found)
 
 
 def _fit(candidate: _Candidate) -> FittedKernel:

@@ -17,6 +17,8 @@ from aotfactory.compiler.ptx import TARGET
 from aotfactory.core.arch import Arch, PtxIsa, PtxTarget, cuda_isa
 from aotfactory.core.errors import CheckError, MissingError
 
+TIMED_OUT = "ptxas did not finish within"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PtxasReport:
@@ -47,7 +49,7 @@ def assemble(text: str, arch: Arch, *, entry: str | None = None, timeout: float 
     """
     found = TARGET.search(text)
     gpu = arch.target + (PtxTarget.parse(found[1]).suffix if found else "")
-    isa, tool = max(_assemblers())
+    isa, tool, _ = max(_assemblers())
     with tempfile.TemporaryDirectory(prefix="aotfactory-") as folder:
         source = Path(folder, "kernel.ptx")
         source.write_text(text, encoding="utf-8")
@@ -55,7 +57,7 @@ def assemble(text: str, arch: Arch, *, entry: str | None = None, timeout: float 
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired:
-            message = f"ptxas did not finish within {timeout:g} s for {gpu}"
+            message = f"{TIMED_OUT} {timeout:g} s for {gpu}"
             raise CheckError(message, hint="make the kernel smaller: fewer unrolled steps, smaller blocks") from None
     log = done.stderr + done.stdout
     if done.returncode:
@@ -94,7 +96,7 @@ def compiler_isa(arch: Arch) -> PtxIsa:
     Raises:
         MissingError: Triton is missing, or too old for this architecture.
     """
-    able = [isa for isa, _ in _assemblers() if isa >= arch.oldest_isa]
+    able = [isa for isa, _, _ in _assemblers() if isa >= arch.oldest_isa]
     if not able:
         raise MissingError(
             f"the installed Triton cannot compile for {arch}: its ptxas knows PTX up to ISA {max(_assemblers())[0]}, "
@@ -104,9 +106,14 @@ def compiler_isa(arch: Arch) -> PtxIsa:
     return min(able)
 
 
+def identity() -> list[str]:
+    """The builds of ptxas that are used: ``Build cuda_13.0.r13.0/compiler.36260728_0``."""
+    return [build for _, _, build in _assemblers()]
+
+
 @functools.cache
-def _assemblers() -> tuple[tuple[PtxIsa, str], ...]:
-    """(newest ISA, path) of each ptxas that Triton would find: its environment variables come first, as for Triton."""
+def _assemblers() -> tuple[tuple[PtxIsa, str, str], ...]:
+    """(newest ISA, path, build) of each ptxas that Triton would find: as for Triton, its variables come first."""
     package = importlib.util.find_spec("triton")
     folder = Path(package.submodule_search_locations[0] if package and package.submodule_search_locations else "")
     tools = []
@@ -123,7 +130,7 @@ def _assemblers() -> tuple[tuple[PtxIsa, str], ...]:
                 continue
             release = re.search(r"release (\d+)\.(\d+)", version)
             if release:
-                tools.append((cuda_isa(int(release[1]), int(release[2])), path))
+                tools.append((cuda_isa(int(release[1]), int(release[2])), path, version.strip().splitlines()[-1]))
                 break
     if not tools:
         raise MissingError("no ptxas was found", hint="it ships with Triton: pip install 'triton>=3.5'")

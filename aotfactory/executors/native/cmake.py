@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from aotfactory.core.cache import cache_directory
 from aotfactory.core.errors import MissingError
 from aotfactory.executors.native.process import run_command
-from aotfactory.plugins.stubs import cache_directory
 
 SOURCES = Path(__file__).resolve().parents[2] / "runtime"
 PACKAGES = "Debian and Ubuntu: apt-get install g++ cmake make nlohmann-json3-dev libcli11-dev"

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from aotfactory.core.cache import cache_directory
 from aotfactory.core.errors import MissingError
 
 LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
@@ -62,15 +63,6 @@ def compile_stubs(directory: Path, major: int) -> None:
         if result.returncode != 0:
             said = (result.stderr or result.stdout).strip()
             raise MissingError(f"the C compiler failed: {shlex.join(command)}\n{said}", hint=hint)
-
-
-def cache_directory() -> Path:
-    """aotfactory's cache: ``$AOTFACTORY_CACHE``, else ``$XDG_CACHE_HOME/aotfactory``, else ``~/.cache/aotfactory``."""
-    if named := os.environ.get("AOTFACTORY_CACHE"):
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification has relative paths ignored.
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "aotfactory"
 
 
 def _complete(directory: Path, major: int) -> bool:

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The outcomes of the `interpreter` check kept in the cache: most of a build's time goes into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aotfactory.compiler.compile import CompiledVariant
+from aotfactory.core.cache import Cache, key_of
+from aotfactory.core.check import Check
+from aotfactory.core.dependencies import Dependencies
+from aotfactory.core.fingerprint import fingerprint
+from aotfactory.core.network import Network
+from aotfactory.core.network_json import network_to_json
+from aotfactory.executors.interpreter import check as interpreter
+
+KIND = "interpreter"
+
+
+def check(
+    cache: Cache | None,
+    network: Network,
+    results: Sequence[CompiledVariant],
+    sources: Sequence[str],
+    dependencies: Dependencies,
+) -> list[Check]:
+    """As `interpreter.check`, of the variants that were not run before with the same definitions.
+
+    Args:
+        dependencies: What the definitions read, references and tolerances included.
+    """
+    if cache is None:
+        return interpreter.check(network, results, sources)
+    common = [KIND, fingerprint(), dependencies.contents, network_to_json(network)]
+    keys = {result.id: key_of(*common, _what_runs(result)) for result in results}
+    known = {result.id: cache.get_json(KIND, keys[result.id]) for result in results}
+    found = {c.subject: c for c in interpreter.check(network, [r for r in results if not known[r.id]], sources)}
+    for name, check in found.items():
+        cache.put_json(KIND, keys[name], {"status": check.status, "detail": check.detail})
+    return [found.get(r.id) or Check(name=KIND, subject=r.id, **known[r.id]) for r in results]
+
+
+def _what_runs(result: CompiledVariant) -> Any:
+    """What the outcome depends on beside the definitions: everything but the architecture."""
+    launched: list[Any] = []
+    if result.variant:
+        launch, extra_args = result.variant.launch, result.variant.extra_args
+        launched = [[[n, e.to_json()] for n, e in launch.items()], [e.to_json() for e in extra_args]]
+    types = result.combination
+    sources = [compilation.source for compilation in result.compilations]
+    return [result.call.name, types.dtypes, types.formats, result.tactic, launched, sources]

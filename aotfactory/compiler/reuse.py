@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A variant and its checks, kept in the cache: the same kernel, launch and profile give the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from aotfactory.compiler import ptxas
+from aotfactory.compiler.bundle import Variant
+from aotfactory.core import expressions
+from aotfactory.core.cache import Cache, key_of
+from aotfactory.core.check import Check
+from aotfactory.core.fingerprint import fingerprint
+
+KIND = "variant"
+
+Checked = tuple[Variant | None, tuple[Check, ...]]
+
+
+def checked(cache: Cache | None, inputs: Mapping[str, Any], check: Callable[[], Checked]) -> Checked:
+    """What `check` gives, from the cache where it was given before.
+
+    Args:
+        inputs: Everything that the outcome depends on, as JSON values, but the versions.
+    """
+    if cache is None:
+        return check()
+    key = key_of(KIND, fingerprint(), ptxas.identity(), inputs)
+    if (known := cache.get_json(KIND, key)) is not None:
+        variant = known["variant"]
+        return variant and variant_from_json(variant), tuple(Check(**c) for c in known["checks"])
+    variant, checks = check()
+    kept = {"variant": variant and variant_to_json(variant), "checks": [asdict(c) for c in checks]}
+    if not any(ptxas.TIMED_OUT in c.detail for c in checks):  # another time it may be faster
+        cache.put_json(KIND, key, kept)
+    return variant, checks
+
+
+def variant_to_json(variant: Variant) -> dict[str, Any]:
+    """All fields of a variant, its PTX included."""
+    found = {field.name: getattr(variant, field.name) for field in fields(variant)}
+    found["launch"] = {name: expr.to_json() for name, expr in variant.launch.items()}
+    found["extra_args"] = [expr.to_json() for expr in variant.extra_args]
+    return found
+
+
+def variant_from_json(data: Mapping[str, Any]) -> Variant:
+    """The variant that `variant_to_json` took down."""
+    sequences = {name: tuple(data[name]) for name in ("dtypes", "formats", "parameters")}
+    return Variant(
+        **{
+            **data,
+            **sequences,
+            "launch": {name: expressions.from_json(expr) for name, expr in data["launch"].items()},
+            "extra_args": tuple(expressions.from_json(expr) for expr in data["extra_args"]),
+        }
+    )

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Triton's own cache kept in aotfactory's, through the door that Triton has for that: a cache manager.
+
+Triton's key covers its compiler, the kernel with all that it calls, signature, constants, options, ptxas and switches.
+What is added is that entries are verified, limited in size, and may be shared between machines.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from triton import knobs
+from triton.runtime.cache import CacheManager, FileCacheManager
+
+from aotfactory.core.cache import Cache, key_of
+
+KIND = "triton"
+
+
+@contextmanager
+def triton_in(cache: Cache | None) -> Iterator[None]:
+    """Have `triton.compile` keep its results in `cache`, unless that is None or the user chose a manager."""
+    if cache is None or knobs.cache.manager_class is not None:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="aotfactory-triton-") as folder, knobs.cache.scope():
+        knobs.cache.manager_class = _manager(cache, Path(folder))
+        yield
+
+
+def _manager(cache: Cache, folder: Path) -> Any:
+    """A class, as Triton makes an object of it for each kernel."""
+
+    class Manager(CacheManager):  # type: ignore[misc]  # Triton has no types
+        """Triton reads files, so those of a kernel are laid out in a folder for as long as it works."""
+
+        def __init__(self, key: str, override: bool = False, dump: bool = False) -> None:
+            self._key = key_of(key)
+            # Dumps and overrides are for people, who look for them where Triton says.
+            self._plain = FileCacheManager(key, override=override, dump=dump) if override or dump else None
+            self._folder = folder / key
+            self._folder.mkdir(exist_ok=True)
+
+        def get_file(self, filename: str) -> str | None:
+            if self._plain:
+                found: str | None = self._plain.get_file(filename)
+                return found
+            path = self._folder / filename
+            return str(path) if path.exists() else None
+
+        def put(self, data: Any, filename: str, binary: bool = True) -> str:
+            if self._plain:
+                return str(self._plain.put(data, filename, binary))
+            path = self._folder / filename
+            path.write_bytes(data if isinstance(data, bytes) else str(data).encode())
+            return str(path)
+
+        def get_group(self, filename: str) -> dict[str, str] | None:
+            if self._plain:
+                group: dict[str, str] | None = self._plain.get_group(filename)
+                return group
+            if (files := cache.get_json(KIND, self._key)) is None:
+                return None
+            return {name: self.put(base64.b85decode(text), name) for name, text in files.items()}
+
+        def put_group(self, filename: str, group: dict[str, str]) -> str:
+            if self._plain:
+                return str(self._plain.put_group(filename, group))
+            files = {name: Path(path).read_bytes() for name, path in group.items()}
+            cache.put(KIND, self._key, json.dumps({n: base64.b85encode(b).decode() for n, b in files.items()}).encode())
+            return os.fspath(self._folder)
+
+    return Manager

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Independent tasks on all cores: each in a process forked from this one, so that it starts with everything loaded.
+
+Results come in the tasks' order, whatever the number of processes. The first task, in that order, that fails decides;
+and however the caller ends (an error, ctrl-C, a kill), no process is left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any, Generic, NoReturn, TypeVar, cast
+
+from aotfactory.core.errors import AotError, CheckError
+
+Result = TypeVar("Result")
+
+_PR_SET_PDEATHSIG = 1
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def run_all(tasks: Sequence[Callable[[], Result]], jobs: int) -> list[Result]:
+    """The results of all tasks.
+
+    Raises:
+        AotError: The first task that failed did so with this.
+    """
+    results: dict[int, Result] = {}
+    for index, outcome in completed(tasks, jobs):
+        results[index] = outcome.result()
+    return [results[index] for index in range(len(tasks))]
+
+
+class Outcome(Generic[Result]):
+    """What one task came to: a result or an error."""
+
+    def __init__(self, value: Result | None = None, error: BaseException | None = None) -> None:
+        self.value, self.error = value, error
+
+    def result(self) -> Result:
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]
+
+
+def completed(
+    tasks: Sequence[Callable[[], Result]],
+    jobs: int,
+    *,
+    keep_going: bool = False,
+    starting: Callable[[int], None] = lambda index: None,
+) -> Iterator[tuple[int, Outcome[Result]]]:
+    """Each task's index and outcome as it is done; after a failure nothing new is begun.
+
+    What fails is held back until every task before it has come, so that the first error is the same for any `jobs`.
+
+    Args:
+        keep_going: Begin the others after a failure too, and hold nothing back.
+        starting: Told the index of each task before it is begun.
+    """
+    if jobs <= 1:
+        for index, task in enumerate(tasks):
+            starting(index)
+            outcome = _attempt(task)
+            yield index, outcome
+            if outcome.error is not None and not keep_going:
+                return
+        return
+    running: dict[Connection, tuple[int, int]] = {}
+    failed: dict[int, Outcome[Result]] = {}
+    begun = 0
+    try:
+        while running or begun < len(tasks):
+            while len(running) < jobs and begun < len(tasks) and not (failed and not keep_going):
+                starting(begun)
+                connection, process = _start(tasks[begun], running)
+                running[connection] = begun, process
+                begun += 1
+            for ready in wait(list(running)):
+                index, process = running.pop(cast("Connection", ready))
+                outcome = _collect(cast("Connection", ready), process)
+                if outcome.error is None or keep_going:
+                    yield index, outcome
+                else:
+                    failed[index] = outcome
+            if failed and not keep_going and all(index > min(failed) for index, _ in running.values()):
+                yield min(failed), failed[min(failed)]
+                return
+    finally:
+        for connection, (_, process) in running.items():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            connection.close()
+
+
+def _attempt(task: Callable[[], Result]) -> Outcome[Result]:
+    try:
+        return Outcome(task())
+    except AotError as error:
+        return Outcome(error=error)
+
+
+def _start(task: Callable[[], Any], running: dict[Connection, tuple[int, int]]) -> tuple[Connection, int]:
+    """Fork a process for a task; its group is its own, so that what it starts can be ended with it."""
+    receiving, sending = Pipe(duplex=False)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    parent = os.getpid()
+    process = os.fork()
+    if process == 0:
+        _work(task, sending, [receiving, *running], parent)
+    with contextlib.suppress(OSError):  # it may have done so itself, and be gone
+        os.setpgid(process, process)
+    sending.close()
+    return receiving, process
+
+
+def _work(task: Callable[[], Any], sending: Connection, others: list[Connection], parent: int) -> NoReturn:
+    """Do a task in a process of its own, and end with it: nothing of the caller's `finally` or `atexit` runs here."""
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # Linux: not to outlive the parent
+        if os.getppid() == parent:
+            for connection in others:
+                connection.close()
+            sending.send_bytes(pickle.dumps(_attempt(task)))
+            code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code)
+
+
+def _collect(connection: Connection, process: int) -> Outcome[Any]:
+    try:
+        outcome: Outcome[Any] = pickle.loads(connection.recv_bytes())
+    except EOFError:
+        outcome = Outcome(error=None)
+        _, status = os.waitpid(process, 0)
+        code = os.waitstatus_to_exitcode(status)
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
+        message = f"a process of this build {how}"
+        outcome.error = CheckError(message, hint="run it with --jobs 1 to see more; is there enough memory?")
+    else:
+        os.waitpid(process, 0)
+    finally:
+        connection.close()
+    return outcome

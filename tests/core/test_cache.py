@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cache: whole or absent, whoever writes, kills, flips bits or fills it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from aotfactory.core import cache as caching
+from aotfactory.core.cache import Cache, key_of, open_cache
+from aotfactory.core.errors import UsageError
+
+KEYS = [key_of("test", number) for number in range(200)]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+def content(key: str) -> bytes:
+    return random.Random(key).randbytes(3000)
+
+
+def test_round_trip_and_kinds(cache: Cache) -> None:
+    assert cache.get("a", KEYS[0]) is None
+    cache.put("a", KEYS[0], b"one")
+    cache.put_json("b", KEYS[0], {"two": [2]})
+    assert (cache.get("a", KEYS[0]), cache.get_json("b", KEYS[0])) == (b"one", {"two": [2]})
+    assert sorted((e.kind, e.path.name) for e in cache.entries()) == [("a", KEYS[0]), ("b", KEYS[0])]
+    assert cache.clean() == 2
+    assert cache.get("a", KEYS[0]) is None
+
+
+def test_every_flipped_bit_is_found_and_dropped(cache: Cache) -> None:
+    cache.put("a", KEYS[0], b"some kernel " * 5)
+    (entry,) = cache.entries()
+    packed = entry.path.read_bytes()
+    for position in range(len(packed)):
+        entry.path.write_bytes(packed[:position] + bytes([packed[position] ^ 1]) + packed[position + 1 :])
+        assert cache.get("a", KEYS[0]) is None, position
+        assert not entry.path.exists()
+    for length in (0, 10, 64, len(packed) - 1):
+        entry.path.write_bytes(packed[:length])
+        assert cache.get("a", KEYS[0]) is None
+
+
+def test_verify_removes_what_is_damaged(cache: Cache) -> None:
+    for key in KEYS[:3]:
+        cache.put("a", key, content(key))
+    damaged = next(e for e in cache.entries() if e.path.name == KEYS[1])
+    damaged.path.write_bytes(b"x" * 70)
+    assert cache.verify() == (2, [damaged.path])
+    assert cache.verify() == (2, [])
+
+
+def test_least_recently_used_goes_first(cache: Cache) -> None:
+    cache.limit = 20 * 3200
+    for number, key in enumerate(KEYS[:30]):
+        cache.put("a", key, content(key))
+        os.utime(cache._path("a", key), (number, number))
+    assert cache.get("a", KEYS[0])  # used now
+    assert cache.trim() > 0
+    left = {entry.path.name for entry in cache.entries()}
+    assert KEYS[0] in left
+    assert KEYS[1] not in left
+    assert KEYS[29] in left
+    assert sum(entry.size for entry in cache.entries()) <= cache.limit
+    assert cache.trim() == 0
+
+
+def test_temporary_files_of_killed_processes_go(cache: Cache) -> None:
+    cache.put("a", KEYS[0], b"one")
+    folder = cache._path("a", KEYS[0]).parent
+    old, new = folder / ".12345678.old.tmp", folder / ".12345678.new.tmp"
+    old.write_bytes(b"half")
+    new.write_bytes(b"half")
+    os.utime(old, (time.time() - 2 * caching.ABANDONED,) * 2)
+    cache.trim()
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_directory_is_its_owners_alone(cache: Cache) -> None:
+    cache.put("a", KEYS[0], b"one")
+    assert cache.root.stat().st_mode & 0o777 == 0o700
+    assert cache._path("a", KEYS[0]).stat().st_mode & 0o777 == 0o600
+
+
+def test_directory_that_others_write_to_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o777)
+    said: list[str] = []
+    cache = Cache(tmp_path / "cache", warn=said.append)
+    cache.put("a", KEYS[0], b"one")
+    cache.put("a", KEYS[1], b"two")
+    assert cache.get("a", KEYS[0]) is None
+    assert len(said) == 1
+    assert "others may write to it" in said[0]
+
+
+def test_what_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said: list[str] = []
+    cache = Cache(tmp_path / "file" / "cache", warn=said.append)
+    cache.put("a", KEYS[0], b"one")
+    assert cache.get("a", KEYS[0]) is None
+    assert len(said) == 1
+
+
+WRITER = """
+import random, sys
+from pathlib import Path
+from aotfactory.core.cache import Cache
+cache = Cache(Path(sys.argv[1]), limit=150_000)
+order = sys.argv[3:]
+random.Random(int(sys.argv[2])).shuffle(order)
+for key in order:
+    found = cache.get("a", key)
+    wanted = random.Random(key).randbytes(3000)
+    assert found in (None, wanted), key
+    if found is None:
+        cache.put("a", key, wanted)
+    if key[0] == "0":
+        cache.trim()
+"""
+
+
+def writer(root: Path, seed: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", WRITER, str(root), str(seed), *KEYS[:100]])
+
+
+def test_many_processes_at_once(cache: Cache) -> None:
+    processes = [writer(cache.root, seed) for seed in range(8)]
+    assert [process.wait() for process in processes] == [0] * 8
+    assert cache.verify()[1] == []
+
+
+def test_killed_at_any_moment(cache: Cache) -> None:
+    for seed in range(12):
+        process = writer(cache.root, seed)
+        time.sleep(random.Random(seed).uniform(0.03, 0.25))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert cache.verify()[1] == []
+        assert all(cache.get("a", key) in (None, content(key)) for key in KEYS[:100])
+
+
+def test_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert open_cache() is None  # as the tests are run
+    monkeypatch.setenv("AOTFACTORY_NO_CACHE", "0")
+    monkeypatch.setenv("AOTFACTORY_CACHE", str(tmp_path))
+    monkeypatch.setenv("AOTFACTORY_CACHE_SIZE", "3M")
+    opened = open_cache()
+    assert opened is not None
+    assert (opened.root, opened.limit) == (tmp_path, 3 * 2**20)
+    monkeypatch.setenv("AOTFACTORY_CACHE_SIZE", "much")
+    with pytest.raises(UsageError, match="'much'"):
+        open_cache()
