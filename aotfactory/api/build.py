@@ -18,7 +18,7 @@ from aotfactory.core import check as checks
 from aotfactory.core import dependencies
 from aotfactory.core.cache import Cache
 from aotfactory.core.check import Check
-from aotfactory.core.network import Network
+from aotfactory.core.network import POINTS, Network
 from aotfactory.core.recipe import Recipe
 from aotfactory.plugins import tensorrt_api
 from aotfactory.plugins.catalog import Catalog
@@ -137,10 +137,7 @@ def variant_to_json(variant: Variant, network: Network) -> dict[str, Any]:
         "parameters": list(variant.parameters),
         "launch": {name: str(expr) for name, expr in variant.launch.items()},
         "extra_args": [str(expr) for expr in variant.extra_args],
-        "launch_at": {
-            point: _launch_at(variant, {n: getattr(r, point) for n, r in network.ranges.items()})
-            for point in ("min", "opt", "max")
-        },
+        "launch_at": {point: _launch_at(variant, network.at(point)) for point in POINTS},
         "registers": variant.registers,
         "spills": variant.spills,
     }

@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from aotfactory.api.outcome import EXECUTORS, NO_GPU, TOO_LARGE, Outcome, catalog_for, passed, require_executors
 from aotfactory.core import check as checks
 from aotfactory.core import cuda
 from aotfactory.core.check import Check
 from aotfactory.core.errors import CheckError, MissingError
+from aotfactory.core.network import POINTS
 from aotfactory.executors import reference
 from aotfactory.executors.cases import Trial, trials
 from aotfactory.executors.inputs import Array
@@ -24,9 +24,6 @@ from aotfactory.plan.plan_file import PlanFile
 
 KEPT = ("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 """Where TensorRT's library is, and which GPU the plan is for: all of the environment that `python-free` leaves."""
-
-
-POINTS: tuple[Literal["min", "opt", "max"], ...] = ("min", "opt", "max")
 
 
 Progress = Callable[[str], None]
@@ -94,7 +91,7 @@ def _against_references(
             return plan.in_runner(runner, inputs=trial.inputs).outputs
         # Its own comparison has one tolerance for all outputs, and nobody says what it makes of NaN.
         own = trial.kind == "random" and len(tolerances) == 1
-        outputs = [t for t in network.tensors if t.role == "output" and t.name in trial.expected] if own else []
+        outputs = [t for t in network.outputs if t.name in trial.expected] if own else []
         references = {t.name: reference.rounded(trial.expected[t.name], t) for t in outputs}
         tolerance = next(iter(tolerances)) if own else None
         return plan.in_trtexec(trtexec, inputs=trial.inputs, references=references, tolerance=tolerance).outputs

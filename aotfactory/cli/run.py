@@ -139,4 +139,4 @@ def _pairs(texts: list[str], option: str) -> dict[str, str]:
 def _shapes(path: Path, texts: list[str]) -> dict[str, Shape]:
     from aotfactory.compiler import bundle
 
-    return shapes_by_name(path, (t.name for t in bundle.read(path).network.tensors if t.role == "input"), texts)
+    return shapes_by_name(path, (t.name for t in bundle.read(path).network.inputs), texts)

@@ -16,7 +16,7 @@ from rich.text import Text
 from aotfactory.compiler.bundle import Bundle, Variant
 from aotfactory.core.check import NAMES, Check
 from aotfactory.core.expressions import Constant, Expr, SizeTensor
-from aotfactory.core.network import Call, Combination, Network, Tensor
+from aotfactory.core.network import Call, Combination, Network, Tensor, shape_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,7 +93,7 @@ def print_variants(console: Console, bundle: Bundle, checks: Iterable[Check] = (
         if outcomes:
             table.add_column("checks")
         for v in variants:
-            ends = ({n: getattr(r, end) for n, r in bundle.network.ranges.items()} for end in ("min", "max"))
+            ends = bundle.network.at("min"), bundle.network.at("max")
             grid, block = _extents(v.launch, "grid", *ends), _extents(v.launch, "block", {}, {})
             combination = Combination(dtypes=v.dtypes, formats=v.formats)
             registers = f"{v.registers}, {v.spills} B spilled" if v.spills else f"{v.registers}"
@@ -259,7 +259,7 @@ def print_ranking(console: Console, ranking: Ranking, path: Path, losers: list[i
 def print_tensors(console: Console, outputs: Mapping[str, Array], failures: Sequence[str]) -> None:
     """The outputs of a run, and what its checks found."""
     for name, array in outputs.items():
-        shape = "x".join(map(str, array.shape)) or "scalar"
+        shape = shape_text(array.shape)
         console.print(f"  {escape(name)}: {array.dtype} {shape}", highlight=False)
     for failure in failures:
         console.print(f"  [bold red]failed[/] {escape(failure)}", highlight=False)

@@ -3,13 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from aotfactory.core.expressions import Expr
 
 Shape = tuple[int, ...]
+Point = Literal["min", "opt", "max"]
+"""A corner of the optimization profile."""
+
+POINTS: tuple[Point, ...] = ("min", "opt", "max")
+
+
+def shape_text(shape: Iterable[object]) -> str:
+    """``1x3x32x32``, as options are written; ``scalar`` where there is no dimension."""
+    return "x".join(map(str, shape)) or "scalar"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +90,12 @@ class Call:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
+    @property
+    def id_parts(self) -> tuple[str, str]:
+        """Namespace and name of the plugin."""
+        namespace, _, name = self.plugin.partition("::")
+        return namespace, name
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
@@ -97,6 +112,20 @@ class Network:
     ranges: Mapping[str, Range]
     tensors: tuple[Tensor, ...]
     calls: tuple[Call, ...]
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The tensors that are given to the network."""
+        return [t for t in self.tensors if t.role == "input"]
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The tensors that it gives back."""
+        return [t for t in self.tensors if t.role == "output"]
+
+    def at(self, point: Point) -> dict[str, int]:
+        """The value of every symbol at the profile's min, opt or max."""
+        return {symbol: getattr(r, point) for symbol, r in self.ranges.items()}
 
     def tensor(self, name: str) -> Tensor:
         return next(t for t in self.tensors if t.name == name)

@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 from aotfactory.core import dtypes
 from aotfactory.core.errors import UsageError
 from aotfactory.core.expressions import Constant, Expr, Symbol
-from aotfactory.core.network import Network, Profile
+from aotfactory.core.network import POINTS, Network, Profile
 from aotfactory.targets.onnx_model import read_model, symbol
 from aotfactory.targets.request import TargetOptions, check_names, profile_of
 
@@ -43,7 +43,7 @@ def export(network: Network, *, aot: bool) -> onnx.ModelProto:
             variables[tensor.name].shape = [d.value if isinstance(d, Constant) else str(d) for d in tensor.shape]
     nodes = []
     for call in network.calls:
-        namespace, name = call.plugin.split("::")
+        namespace, name = call.id_parts
         attributes = {n: _attribute(call.name, n, v) for n, v in call.attributes.items()}
         nodes.append(
             gs.Node(
@@ -56,8 +56,8 @@ def export(network: Network, *, aot: bool) -> onnx.ModelProto:
         )
     graph = gs.Graph(
         nodes=nodes,
-        inputs=[variables[t.name] for t in network.tensors if t.role == "input"],
-        outputs=[variables[t.name] for t in network.tensors if t.role == "output"],
+        inputs=[variables[t.name] for t in network.inputs],
+        outputs=[variables[t.name] for t in network.outputs],
         name=network.name,
         opset=OPSET,
     )
@@ -79,7 +79,7 @@ def mark(path: Path, network: Network, shapes: TargetOptions, *, aot: bool) -> t
             nothing fixes.
     """
     model = read_model(path, hint="say where the model is: --model PATH")
-    calls = {call.outputs: call.plugin.split("::") for call in network.calls}
+    calls = {call.outputs: call.id_parts for call in network.calls}
     found = 0
     for node in model.graph.node:
         namespace, operator = calls.get(tuple(node.output), ("", ""))
@@ -172,7 +172,5 @@ def _pin(value: onnx.ValueInfoProto, network: Network, asked: Profile | None, pa
 
 
 def _ends(expr: Expr, network: Network) -> Ends:
-    low, opt, high = (
-        expr.evaluate({n: getattr(r, point) for n, r in network.ranges.items()}) for point in ("min", "opt", "max")
-    )
+    low, opt, high = (expr.evaluate(network.at(point)) for point in POINTS)
     return low, opt, high

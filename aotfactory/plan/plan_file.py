@@ -80,7 +80,7 @@ class PlanFile:
             UsageError: There is no such input, or a file is no array.
         """
         self._require_whole()
-        tensors = {t.name: t for t in self.network.tensors if t.role == "input"}
+        tensors = {t.name: t for t in self.network.inputs}
         if unknown := [name for name in files if name not in tensors]:
             raise UsageError(f"{self.path} has no input {unknown[0]!r}", hint=f"its inputs: {', '.join(tensors)}")
         shapes = {**self.shapes("opt"), **shapes}

@@ -238,8 +238,7 @@ def _within(network: Network, call: Call, inputs: Sequence[Any]) -> bool:
     for name, desc in zip(call.inputs, inputs, strict=True):
         if not desc.has_shape or not desc.shape.is_dynamic:
             continue
-        for point, stated in (("min", desc.shape.min), ("max", desc.shape.max)):
-            at = {symbol: getattr(r, point) for symbol, r in network.ranges.items()}
+        for at, stated in ((network.at("min"), desc.shape.min), (network.at("max"), desc.shape.max)):
             if tuple(d.evaluate(at) for d in network.tensor(name).shape) != tuple(stated):
                 return False
     return True

@@ -31,7 +31,7 @@ def add_calls(trt: Any, trtp: Any, definition: Any, network: Network, options: P
             profiles[tensor.name] = _profile(network, tensor.name)
     for call in network.calls:
         plugin = _plugin(call.plugin, options)
-        namespace, name = call.plugin.split("::")
+        namespace, name = call.id_parts
         with definitions.blame(plugin, "register"):
             create = getattr(getattr(trtp.op, namespace), name)(*(tensors[n] for n in call.inputs), **call.attributes)
             layer = definition.add_plugin(create, aot=not options.jit)
@@ -67,7 +67,7 @@ def parse_model(parser: Any, network: Network, options: PlanOptions) -> dict[str
     else:
         path = Path(f"{network.name}.onnx")
         model = onnx_export.export(network, aot=aot)
-        profiles = {t.name: _profile(network, t.name) for t in network.tensors if t.role == "input"}
+        profiles = {t.name: _profile(network, t.name) for t in network.inputs}
     if not parser.parse(model.SerializeToString(), path=str(path)):
         errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise CheckError("TensorRT's ONNX parser refused the model" + "".join(f"\n  {e}" for e in errors))
@@ -99,6 +99,6 @@ def _profile(network: Network, name: str) -> Profile:
     shape = network.tensor(name).shape
     ends = {}
     for point in ("min", "opt", "max"):
-        at = {symbol: getattr(r, point) for symbol, r in network.ranges.items()}
+        at = network.at(point)
         ends[point] = tuple(d.evaluate(at) for d in shape)
     return Profile(**ends)

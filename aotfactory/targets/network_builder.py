@@ -35,7 +35,7 @@ def at_shapes(network: Network, shapes: Mapping[str, Shape], dtypes: Mapping[str
             builder.add_tensor(Tensor(name=tensor.name, role="input", dtype=dtype, shape=shape))
     for call in network.calls:
         builder.add_call(call.name, call.plugin, call.attributes, call.inputs, call.outputs)
-    outputs = [t.name for t in network.tensors if t.role == "output"]
+    outputs = [t.name for t in network.outputs]
     return builder.finish(network.name, network.target, outputs)
 
 

@@ -129,7 +129,7 @@ def run_trtexec(
     options = options or TrtexecOptions()
     program = find_trtexec(options.program, options.root)
     log = log or plan.with_suffix(".trtexec.log")
-    read = [t for t in network.tensors if t.role == "input"]
+    read = network.inputs
     in_place = any(t.aliases for t in network.tensors)
     with tempfile.TemporaryDirectory(prefix="aotfactory-trtexec-") as scratch:
         directory = Path(scratch)
@@ -165,12 +165,12 @@ def cut_outputs(network: Network) -> list[str]:
 
     It sizes a raw file before the run, when an extent that depends on data is still -1, and writes an element or two.
     """
-    return [t.name for t in network.tensors if t.role == "output" and any(isinstance(d, SizeTensor) for d in t.shape)]
+    return [t.name for t in network.outputs if any(isinstance(d, SizeTensor) for d in t.shape)]
 
 
 def _whole_outputs(network: Network) -> list[Tensor]:
     cut = cut_outputs(network)
-    return [t for t in network.tensors if t.role == "output" and t.name not in cut]
+    return [t for t in network.outputs if t.name not in cut]
 
 
 def _timing(options: TrtexecOptions, in_place: bool, version: tuple[int, int]) -> list[str]:
