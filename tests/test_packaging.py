@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ast
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -22,7 +21,6 @@ FIND_KERNELS = (
     "import aotfactory.kernels as k, pkgutil\n"
     "print(*k.__path__)\nprint(*sorted(m.name for m in pkgutil.iter_modules(k.__path__)))"
 )
-STUBS = [f"aotfactory/plugins/stubs/{name}.so.11" for name in ("libnvinfer", "libnvinfer_plugin", "libnvonnxparser")]
 
 
 def kernel_names() -> list[str]:
@@ -66,12 +64,10 @@ class TestWheel:
             if path.is_file() and not {"__pycache__", "build"} & set(path.parts)
         }
         kernels = {f"aotfactory/kernels/{name}.py" for name in kernel_names()}
-        assert (sources | kernels | set(STUBS)) - names == set()
+        assert (sources | kernels) - names == set()
 
-    def test_tag_is_for_any_python_on_this_platform(self, wheel: Path) -> None:
-        assert wheel.name.endswith(f"-py3-none-manylinux_2_28_{platform.machine()}.whl")
-        tags = zipfile.ZipFile(wheel).read(f"aotfactory-{aotfactory.__version__}.dist-info/WHEEL").decode()
-        assert "Root-Is-Purelib: false\n" in tags
+    def test_it_is_for_any_machine(self, wheel: Path) -> None:
+        assert wheel.name.endswith("-py3-none-any.whl")
 
     def test_metadata(self, wheel: Path) -> None:
         archive = zipfile.ZipFile(wheel)
@@ -96,12 +92,7 @@ class TestWheel:
         load = "from aotfactory.plugins import tensorrt_api as api\nprint(api.load().kind, api.__file__)"
         out = python("-c", load, cwd=tmp_path, PATH="", **env)
         assert out == f"compile-only {site}/aotfactory/plugins/tensorrt_api.py\n"
-        assert not cache.exists()  # the wheel's own stubs were used: nothing was compiled
-
-    def test_build_without_a_compiler_leaves_the_stubs_out(self, tmp_path: Path) -> None:
-        names = zipfile.ZipFile(build_wheel(tmp_path, PATH="", CC="")).namelist()
-        assert "aotfactory/plugins/stubs/stubs.c" in names
-        assert not [name for name in names if ".so" in name]
+        assert not cache.exists()
 
 
 def test_kernels_are_found_in_a_bare_clone() -> None:

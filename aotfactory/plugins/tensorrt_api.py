@@ -22,7 +22,7 @@ from typing import Any, Literal, NoReturn
 
 from aotfactory.core.cuda import cuda_device_count
 from aotfactory.core.errors import MissingError, UsageError
-from aotfactory.plugins.stubs import LIBRARIES, soname, stub_directory
+from aotfactory.plugins.stubs import LIBRARIES, load_stubs, soname
 
 FULL_COMMAND = 'pip install "aotfactory[tensorrt]"'
 
@@ -161,10 +161,7 @@ def _load_compile_only(reason: str) -> TensorRT:
     # Global, so that the bindings find the lean runtime's functions before the stubs' functions of the same name.
     runtime = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
     _same_version(bindings, runtime, library.name)
-    stubs = stub_directory(major)
-    for name in LIBRARIES:
-        # The dynamic linker then takes these for the SONAMEs that the bindings ask for. ctypes never closes them.
-        ctypes.CDLL(str(stubs / soname(name, major)))
+    load_stubs(major)
     try:
         trt, trtp = _import_bindings(hide="tensorrt_libs")
     except ImportError as error:

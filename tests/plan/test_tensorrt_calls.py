@@ -79,15 +79,14 @@ def test_a_wrong_signature_is_noticed(monkeypatch):
 
 
 WITH_STUBS = """
-import ctypes, json, re, sys
+import json, re, sys
 from pathlib import Path
 bindings, tests = Path(sys.argv[1]), Path(sys.argv[2])
 sys.path[:0] = [str(tests), str(tests / "plan")]
-from aotfactory.plugins.stubs import LIBRARIES, soname, stub_directory
+from aotfactory.plugins.stubs import load_stubs
 extension = next((bindings / "tensorrt_bindings").glob("tensorrt*.so")).read_bytes()
 major = int(re.search(rb"libnvinfer[.]so[.]([0-9]+)", extension)[1])
-for library in LIBRARIES:
-    ctypes.CDLL(str(stub_directory(major) / soname(library, major)))
+load_stubs(major)
 import test_tensorrt_calls as calls
 for name in [m for m in sys.modules if m.split(".")[0] in ("tensorrt", "tensorrt_bindings")]:
     del sys.modules[name]

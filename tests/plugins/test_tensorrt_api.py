@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from aotfactory.core.cache import cache_directory
 from aotfactory.core.errors import MissingError
 from aotfactory.plugins import stubs
 
@@ -223,15 +225,16 @@ class TestChoice:
         code = "import tensorrt\nprint(loaded.kind, tensorrt is loaded.trt)"
         if shift is not None:
             major, minor, patch = succeed(LOAD + "print(loaded.version)").split(".")[:3]
-            stubs.compile_stubs(tmp_path, int(major))
+            for name in stubs.LIBRARIES:
+                file = stubs.soname(name, int(major))
+                (tmp_path / file).write_bytes(stubs.stub(file, platform.machine()))
             number = 10000 * int(major) + 100 * int(minor) + int(patch) + shift
+            functions = "".join(f"void *{f}(void) {{return 0;}}\n" for f in stubs.FUNCTIONS)
             source = tmp_path / "version.c"
-            source.write_text(
-                f'#include "{stubs.__path__[0]}/stubs.c"\nint getInferLibVersion(void) {{return {number};}}'
-            )
+            source.write_text(f"{functions}int getInferLibVersion(void) {{return {number};}}")
             library = tmp_path / f"libnvinfer.so.{major}"
-            options = ["-shared", "-fPIC", "-nostdlib", "-DSTUB_NVINFER", f"-Wl,-soname,{library.name}"]
-            subprocess.run([*(stubs.find_compiler() or []), *options, "-o", str(library), str(source)], check=True)
+            options = ["-shared", "-fPIC", "-nostdlib", f"-Wl,-soname,{library.name}"]
+            subprocess.run(["cc", *options, "-o", str(library), str(source)], check=True)
         env = {"AOTFACTORY_TENSORRT": "auto", "LD_LIBRARY_PATH": str(tmp_path)}
         if expected == "MissingError":
             assert "libnvinfer.so.11 is 11." in load_error(no_package, **env)
@@ -269,91 +272,69 @@ class TestChoice:
 
 
 class TestStubs:
-    MAJOR = 7  # none that a wheel carries, so the cache is used
+    @pytest.mark.parametrize("machine", sorted(stubs.MACHINES))
+    def test_a_stub_is_the_library_that_it_says(self, machine: str, tmp_path: Path) -> None:
+        path = tmp_path / "stub.so"
+        path.write_bytes(stubs.stub("libnvinfer.so.7", machine))
+        said = subprocess.run(["readelf", "-hdW", path], capture_output=True, text=True, check=True)
+        assert said.stderr == ""
+        assert "Library soname: [libnvinfer.so.7]" in said.stdout
+        assert {"x86_64": "X86-64", "aarch64": "AArch64"}[machine] in said.stdout
 
-    @pytest.fixture(autouse=True)
-    def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        monkeypatch.setenv("AOTFACTORY_CACHE", str(tmp_path / "cache"))
-        return tmp_path / "cache"
+    def test_functions_say_no(self, tmp_path: Path) -> None:
+        path = tmp_path / "stub.so"
+        path.write_bytes(stubs.stub("libany.so.7", platform.machine()))
+        opened = ctypes.CDLL(str(path))
+        assert [opened[name]() for name in stubs.FUNCTIONS] == [0] * len(stubs.FUNCTIONS)
+        with pytest.raises(AttributeError, match="undefined symbol: createInferBuilder"):
+            _ = opened.createInferBuilder
 
-    def test_stubs_load_and_say_no(self) -> None:
-        directory = stubs.stub_directory(self.MAJOR)
-        functions = {
-            "nvinfer": ["createInferBuilder_INTERNAL", "getBuilderPluginRegistry", "getPluginRegistry"],
-            "nvinfer_plugin": ["initLibNvInferPlugins"],
-            "nvonnxparser": ["createNvOnnxParser_INTERNAL", "getNvOnnxParserVersion"],
-        }
-        for library, names in functions.items():
-            opened = ctypes.CDLL(str(directory / f"lib{library}.so.7"))
-            assert [opened[name]() for name in names] == [0] * len(names)
-
-    def test_stubs_are_compiled_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        directory = stubs.stub_directory(self.MAJOR)
-        monkeypatch.setattr(stubs, "compile_stubs", lambda *_: pytest.fail("compiled again"))
-        assert stubs.stub_directory(self.MAJOR) == directory
-
-    def test_many_processes_at_once(self, cache: Path, tmp_path: Path) -> None:
-        start = tmp_path / "start"
-        code = f"""
-            import pathlib, time
-            from aotfactory.plugins.stubs import stub_directory
-            print("ready", flush=True)
-            while not pathlib.Path({str(start)!r}).exists():
-                time.sleep(0.001)
-            print(stub_directory({self.MAJOR}))
+    def test_the_linker_takes_them_for_tensorrt(self) -> None:
+        code = """
+            import ctypes
+            from aotfactory.plugins import stubs
+            stubs.load_stubs(7)
+            print(*(ctypes.CDLL(stubs.soname(n, 7)).getPluginRegistry() for n in stubs.LIBRARIES))
         """
-        command = [sys.executable, "-c", textwrap.dedent(code)]
-        running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(8)]
-        for process in running:
-            assert process.stdout
-            assert process.stdout.readline() == "ready\n"
-        start.touch()
-        directories = {process.communicate()[0].strip() for process in running}
-        assert {process.returncode for process in running} == {0}
-        (made,) = (cache / "stubs").iterdir()  # nothing temporary is left
-        assert directories == {str(made)}
-        assert sorted(path.name for path in made.iterdir()) == [
-            "libnvinfer.so.7",
-            "libnvinfer_plugin.so.7",
-            "libnvonnxparser.so.7",
-        ]
+        assert succeed(textwrap.dedent(code)) == "0 0 0\n"
 
-    def test_losing_the_race_uses_the_winners_stubs(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        compile_stubs = stubs.compile_stubs
-
-        def lose(directory: Path, major: int) -> None:
-            monkeypatch.setattr(stubs, "compile_stubs", compile_stubs)
-            winners.append(stubs.stub_directory(major))
-            compile_stubs(directory, major)
-
-        winners: list[Path] = []
-        monkeypatch.setattr(stubs, "compile_stubs", lose)
-        assert [stubs.stub_directory(self.MAJOR)] == winners
-
-    def test_no_compiler(self, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("PATH", str(tmp_path))
-        monkeypatch.delenv("CC", raising=False)
-        with pytest.raises(MissingError, match=r"no C compiler(.|\n)*sudo apt install gcc"):
-            stubs.stub_directory(self.MAJOR)
-        assert list((cache / "stubs").iterdir()) == []
-
-    def test_compiler_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("CC", "false")
-        with pytest.raises(MissingError, match="the C compiler failed: false -shared"):
-            stubs.stub_directory(self.MAJOR)
-
-    def test_cache_that_cannot_be_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_neither_a_compiler_nor_a_cache_is_needed(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        monkeypatch.setenv("AOTFACTORY_CACHE", str(tmp_path / "file"))
-        with pytest.raises(MissingError, match=r"can't write(.|\n)*set AOTFACTORY_CACHE"):
-            stubs.stub_directory(self.MAJOR)
+        nowhere = str(tmp_path / "file" / "cache")
+        out = succeed(LOAD + "print(loaded.kind)", PATH="", AOTFACTORY_CACHE=nowhere, TMPDIR=nowhere, HOME=nowhere)
+        assert out == "compile-only\n"
+
+    def test_where_memory_has_no_files_a_temporary_one_does(self, tmp_path: Path) -> None:
+        code = """
+            import os
+            def refuse(*arguments): raise OSError(38, "Function not implemented")
+            os.memfd_create = refuse
+            from aotfactory.plugins import tensorrt_api
+            print(tensorrt_api.load().kind)
+        """
+        assert succeed(textwrap.dedent(code), TMPDIR=str(tmp_path)) == "compile-only\n"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_nowhere_to_put_them(self, tmp_path: Path) -> None:
+        forbid = """
+            import os, tempfile
+            def refuse(*arguments, **named): raise OSError(13, "Permission denied")
+            os.memfd_create = tempfile.mkstemp = refuse
+        """
+        said = load_error(forbid)
+        assert said.startswith("MissingError: the link-time stubs of TensorRT cannot be loaded: ")
+        assert "set TMPDIR" in said
+
+    def test_another_machine(self) -> None:
+        with pytest.raises(MissingError, match="no compile-only TensorRT for riscv64"):
+            stubs.stub("libnvinfer.so.11", "riscv64")
 
     def test_where_the_cache_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", "/home/someone")
         monkeypatch.setenv("XDG_CACHE_HOME", "/var/xdg")
         monkeypatch.setenv("AOTFACTORY_CACHE", "/var/own")
-        found = [str(stubs.cache_directory())]
+        found = [str(cache_directory())]
         for name in ("AOTFACTORY_CACHE", "XDG_CACHE_HOME"):
             monkeypatch.delenv(name)
-            found.append(str(stubs.cache_directory()))
+            found.append(str(cache_directory()))
         assert found == ["/var/own", "/var/xdg/aotfactory", "/home/someone/.cache/aotfactory"]
