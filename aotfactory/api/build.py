@@ -4,26 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aotfactory.api import interpreted
-from aotfactory.api.bake import Baked
+from aotfactory.api import engine_index, finished
 from aotfactory.compiler import bundle as bundles
-from aotfactory.compiler import compile
 from aotfactory.compiler.bundle import Bundle, Variant
+from aotfactory.compiler.options import Options
 from aotfactory.core import check as checks
-from aotfactory.core import dependencies
 from aotfactory.core.cache import Cache
 from aotfactory.core.check import Check
 from aotfactory.core.network import POINTS, Network
 from aotfactory.core.recipe import Recipe
-from aotfactory.plugins import tensorrt_api
-from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.request import TargetOptions
-from aotfactory.targets.resolve import resolve
+
+if TYPE_CHECKING:
+    from aotfactory.api.bake import Baked
 
 SCHEMA = "aotfactory.build/1"
 
@@ -36,6 +33,7 @@ class BuildResult:
         path: Of the bundle; None where a check failed, and nothing was written.
         sha256: Of the bundle's manifest, which holds those of the PTX files.
         baked: The plan, where one was made of the bundle.
+        replaced: What the bundle at `path` was before, where it was of other inputs, attributes or architectures.
     """
 
     target: str
@@ -44,6 +42,7 @@ class BuildResult:
     sha256: str | None
     checks: tuple[Check, ...]
     baked: Baked | None = None
+    replaced: str | None = None
 
     @property
     def failed(self) -> list[Check]:
@@ -54,13 +53,16 @@ def build_bundle(
     target: str,
     *,
     request: TargetOptions,
-    options: compile.Options,
+    options: Options,
     out: Path,
     plugins: Iterable[str] = (),
     interpret: bool = True,
     progress: Callable[[str], None] = lambda text: None,
     cache: Cache | None = None,
     jobs: int = 1,
+    name: str | None = None,
+    plain: bool = False,
+    listed: bool = True,
 ) -> BuildResult:
     """Compile a target, check it, and write ``out/NAME.aot`` if every check passed.
 
@@ -68,35 +70,36 @@ def build_bundle(
         interpret: Whether to run the `interpreter` check, which takes most of the time.
         cache: Where what was compiled and checked is kept.
         jobs: How many processes; the result is the same for any number.
+        name: Of the engine; by default the recipe's, plugin's or model's.
+        plain: The result is only shown or written: its attributes need not be NumPy's (see `network_from_json`).
+        listed: Keep the report beside the bundle, and enter it in the directory's index.
 
     Raises:
         AotError: The target, the request or a definition is wrong. Nothing was written.
     """
-    with dependencies.recording():
-        catalog = Catalog(plugins)
-        network = resolve(target, catalog, request)
-    results = compile.compile_network(network, options, progress, cache=cache, jobs=jobs)
-    found = [check for result in results for check in result.checks]
-    if interpret:
-        progress("interpreter")
-        found += interpreted.check(cache, network, results, catalog.sources, dependencies.observed())
-    order = {name: i for i, name in enumerate(checks.NAMES)}
-    found.sort(key=lambda check: order[check.name])
-    made = Bundle(
-        network=network, variants=tuple(r.variant for r in results if r.variant is not None), versions=versions()
-    )
-    path = sha256 = None
-    if not checks.failed(found):
-        path = out / f"{network.name}.aot"
-        sha256 = bundles.write(made, path)
+    plugins = tuple(plugins)
+    key = cache and finished.key_for(target, request, options, plugins, interpret)
+    done = finished.find(cache, key, plain=plain) if cache and key else None
+    if done is None:
+        from aotfactory.api.making import make  # loads TensorRT and Triton
+
+        done = make(target, request, options, plugins, interpret, progress, cache, jobs)
+        if cache and key and not checks.failed(done.checks):
+            finished.keep(cache, key, done, target)
+    made = done.bundle
+    if name is not None:
+        made = replace(made, network=replace(made.network, name=name))
+    path = sha256 = replaced = None
+    if not checks.failed(done.checks):
+        path = out / f"{made.network.name}.aot"
+        replaced = engine_index.replaced(path, made)
+        sha256 = bundles.write_once(made, path)
     if cache:
         cache.trim()
-    return BuildResult(target=target, bundle=made, path=path, sha256=sha256, checks=tuple(found))
-
-
-def versions() -> dict[str, str]:
-    """The versions that decide what a bundle holds."""
-    return {"tensorrt": tensorrt_api.load().version, **{name: version(name) for name in ("aotfactory", "triton")}}
+    built = BuildResult(target=target, bundle=made, path=path, sha256=sha256, checks=done.checks, replaced=replaced)
+    if built.path and listed:
+        engine_index.record(out, made, to_json(built))
+    return built
 
 
 def to_json(report: BuildResult) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from aotfactory.api.validate import EXECUTORS
 from aotfactory.api.validate import validate as validate_bundle
 from aotfactory.api.validate_plan import validate_plan
 from aotfactory.compiler.bundle import require_bundle
-from aotfactory.compiler.compile import Options
+from aotfactory.compiler.options import Options
 from aotfactory.core.arch import PtxIsa, default_arch, parse_archs
 from aotfactory.core.cache import open_cache
 from aotfactory.core.check import Check, failed
@@ -86,6 +86,7 @@ def compile(
     tactic: int | None = None,
     all_dtypes: bool = False,
     out: str | Path = "engines",
+    name: str | None = None,
     jobs: int | None = None,
     cache: bool = True,
     progress: Progress = silent,
@@ -101,6 +102,7 @@ def compile(
         ptx_isa: Newest PTX ISA to write, such as ``8.0``.
         tactic: Only this one.
         all_dtypes: Also the combinations that the network's own data types do not use.
+        name: Of the engine; by default the recipe's, plugin's or model's.
         jobs: How many processes; by default one for each core. The result is the same for any number.
         cache: Whether to use what earlier builds compiled and checked, and to keep it for later ones.
         progress: Told what is being done.
@@ -127,6 +129,7 @@ def compile(
         progress=progress,
         cache=open_cache() if cache else None,
         jobs=jobs or available_cores(),
+        name=name,
     )
 
 

@@ -74,16 +74,22 @@ def _compile(target: str, flags: CompileFlags) -> BuildResult:
     with working() as progress:
         from aotfactory.api.build import build_bundle
 
-        return build_bundle(
+        out, name = flags.place()
+        built = build_bundle(
             target,
             request=flags.target_options(),
             options=flags.compile_options(),
-            out=flags.out,
+            out=out,
             plugins=flags.plugins,
             progress=progress,
             cache=flags.cache(),
             jobs=flags.jobs or available_cores(),
+            name=name,
+            plain=True,
         )
+    if built.replaced:
+        say(f"{built.path} replaces another engine: {built.replaced} (--name keeps both)")
+    return built
 
 
 def _print(built: BuildResult, format: Format) -> None:

@@ -19,20 +19,23 @@ from aotfactory.cli.options import (
     Jobs,
     MaxShape,
     MinShape,
+    Name,
     NoCache,
     OptShape,
     Out,
+    Output,
     Plugins,
     ShapeOption,
     Tactic,
     named,
+    require_name,
 )
 from aotfactory.cli.terminal import say
 from aotfactory.core.cache import Cache, open_cache
 from aotfactory.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from aotfactory.compiler.compile import Options
+    from aotfactory.compiler.options import Options
     from aotfactory.targets.request import TargetOptions
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -88,8 +91,22 @@ class CompileFlags(TargetFlags):
     tactic: Tactic = None
     all_dtypes: AllDTypes = False
     out: Out = Path("engines")
+    output: Output = None
+    name: Name = None
     jobs: Jobs = None
     no_cache: NoCache = False
+
+    def place(self) -> tuple[Path, str | None]:
+        """Directory and name of the engine; None: the target's own name."""
+        if self.output is None:
+            if self.name is not None:
+                require_name(self.name, "--name")
+            return self.out, self.name
+        if self.name is not None:
+            raise UsageError("--output and --name both name the engine", hint="give one of them")
+        name = self.output.name.removesuffix(".aot").removesuffix(".plan")
+        require_name(name, "--output")
+        return self.output.parent, name
 
     def cache(self) -> Cache | None:
         """The cache that the environment asks for, unless there is to be none."""
@@ -97,7 +114,7 @@ class CompileFlags(TargetFlags):
 
     def compile_options(self) -> Options:
         """The same as values."""
-        from aotfactory.compiler.compile import Options
+        from aotfactory.compiler.options import Options
         from aotfactory.core.arch import PtxIsa, default_arch, parse_archs
 
         return Options(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import enum
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,16 @@ def named(option: str, texts: Sequence[str], convert: Callable[[str], Value]) ->
             raise UsageError(f"{option} is given twice {whose}", hint=f"name the inputs: {option} NAME={value}")
         found[key] = convert(value)
     return found
+
+
+def require_name(name: str, option: str) -> None:
+    """Refuse what cannot be the name of an engine's files.
+
+    Raises:
+        UsageError: With what can.
+    """
+    if not re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII):
+        raise UsageError(f"{option}: {name!r} cannot be the name of an engine", hint="use letters, digits, _, - and .")
 
 
 def _recipe_names(incomplete: str) -> list[str]:
@@ -109,6 +120,15 @@ Jobs = Annotated[
 
 
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Compile and check everything anew, and keep nothing.")]
+
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="PATH", help="The engine's file: DIR/NAME.aot, its plan is DIR/NAME.plan."),
+]
+
+
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the engine in --out.")]
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="JSON goes to stdout, everything else to stderr.")]

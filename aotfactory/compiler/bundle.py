@@ -150,6 +150,24 @@ def write(bundle: Bundle, directory: Path) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
+def write_once(bundle: Bundle, directory: Path) -> str:
+    """As `write`, but where the very same bundle is in `directory` already, nothing is touched."""
+    text = json.dumps(manifest(bundle), indent=1, allow_nan=False).encode() + b"\n"
+    sha256 = hashlib.sha256(text).hexdigest()
+    try:
+        with _locked(directory, fcntl.LOCK_SH):
+            files = {path.name for path in directory.iterdir()}
+            whole = (
+                files == {MANIFEST, *(v.ptx for v in bundle.variants)}
+                and _read(directory / MANIFEST, "manifest_bytes") == text
+            )
+            if whole and all(_read(directory / v.ptx, "ptx_bytes") == v.text.encode() for v in bundle.variants):
+                return sha256
+    except OSError:
+        pass  # there is none, or not a whole one
+    return write(bundle, directory)
+
+
 def _require_readable(data: dict[str, Any], text: bytes, variants: Iterable[Variant]) -> None:
     """Hold what is about to be written against the rules for what is read.
 

@@ -15,6 +15,7 @@ from aotfactory.compiler import calling_convention, launch_bounds, ptx, ptxas, r
 from aotfactory.compiler.bundle import Variant
 from aotfactory.compiler.calling_convention import TENSOR_ALIGNMENT, FittedKernel
 from aotfactory.compiler.cross_compile import Compilation, compiling_for
+from aotfactory.compiler.options import Options as Options
 from aotfactory.compiler.ptxas import PtxasReport
 from aotfactory.compiler.triton_cache import triton_in
 from aotfactory.core import dependencies, dtypes, proofs, workers
@@ -28,22 +29,6 @@ from aotfactory.core.network_json import network_to_json
 from aotfactory.core.proofs import Domain, Interval
 from aotfactory.plugins.plugin_call import PluginCall, ReturnedKernel
 from aotfactory.targets.network_builder import plugin_call
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Architectures, PTX ISA and tactics to compile for.
-
-    Attributes:
-        isa: Newest PTX ISA to write; None: what the driver here takes, else a conservative one (see `arch`).
-        all_dtypes: Also the combinations that the network's own data types do not use.
-        tactic: Only this one.
-    """
-
-    archs: tuple[Arch, ...]
-    isa: PtxIsa | None = None
-    all_dtypes: bool = False
-    tactic: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from aotfactory.core import expressions
 from aotfactory.core.errors import DefinitionError
 from aotfactory.core.expressions import Expr, SizeTensor
 from aotfactory.core.network import Call, Network, Range, Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def network_to_json(network: Network) -> dict[str, Any]:
@@ -45,8 +46,23 @@ def network_to_json(network: Network) -> dict[str, Any]:
     }
 
 
-def network_from_json(data: Mapping[str, Any]) -> Network:
+class PlainArray(tuple[Any, ...]):
+    """An array attribute without NumPy, which takes longer to load than some commands to run."""
+
+    dtype = ""
+
+    @classmethod
+    def of(cls, values: Any, dtype: str) -> PlainArray:
+        array = cls(values)
+        array.dtype = dtype
+        return array
+
+
+def network_from_json(data: Mapping[str, Any], *, plain: bool = False) -> Network:
     """The network of a manifest that its schema allows.
+
+    Args:
+        plain: Array attributes as `PlainArray`, to be shown or written again, instead of NumPy's.
 
     Raises:
         DefinitionError: Its parts contradict each other.
@@ -69,7 +85,7 @@ def network_from_json(data: Mapping[str, Any]) -> Network:
             Call(
                 name=c["name"],
                 plugin=c["plugin"],
-                attributes={n: _value(a, f"{c['name']}.{n}") for n, a in c["attributes"].items()},
+                attributes={n: _value(a, f"{c['name']}.{n}", plain) for n, a in c["attributes"].items()},
                 inputs=tuple(c["inputs"]),
                 outputs=tuple(c["outputs"]),
             )
@@ -144,7 +160,9 @@ def _require(holds: bool, problem: str) -> None:
 
 
 def _attribute(value: Any) -> dict[str, Any]:
-    if isinstance(value, np.ndarray):
+    if isinstance(value, PlainArray):
+        return {"type": f"{value.dtype}[]", "value": list(value)}
+    if hasattr(value, "tolist") and hasattr(value, "ndim"):  # NumPy's
         return {"type": f"{value.dtype.name}[]", "value": [_finite(v) for v in value.tolist()]}
     if isinstance(value, bytes):
         return {"type": "bytes", "value": value.hex()}
@@ -156,11 +174,12 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _value(data: dict[str, Any], where: str) -> Any:
+def _value(data: dict[str, Any], where: str, plain: bool) -> Any:
     kind, value = data["type"], data["value"]
     try:
         if kind.endswith("[]"):
-            return _array(kind.removesuffix("[]"), value)
+            element = kind.removesuffix("[]")
+            return PlainArray.of(value, element) if plain else _array(element, value)
         if kind == "float":
             return float(value)
         return bytes.fromhex(value) if kind == "bytes" else value
@@ -170,6 +189,8 @@ def _value(data: dict[str, Any], where: str) -> Any:
 
 def _array(element: str, items: list[Any]) -> np.ndarray[Any, Any]:
     """Numbers of the one kind that the element type has, all at one depth; the schema has the list of types."""
+    import numpy as np
+
     dtype = np.dtype(element)
     kinds = {"b": bool, "i": int, "u": int}.get(dtype.kind)
     flat = list(items)

@@ -12,6 +12,7 @@ import pytest
 from small_definitions import SOURCE, Definitions, changed
 
 from aotfactory.api import build as building
+from aotfactory.api import making
 from aotfactory.api.build import BuildResult, build_bundle, recipe_to_json
 from aotfactory.compiler import bundle as bundles
 from aotfactory.compiler.compile import Options
@@ -43,7 +44,7 @@ def test_the_report_is_what_is_on_disk(tmp_path: Path) -> None:
     assert bundles.read(report.path) == report.bundle
     assert [v.arch for v in report.bundle.variants] == ["sm_80", "sm_90", "portable"]
     assert {c.subject for c in report.checks} == {v.id for v in report.bundle.variants}
-    assert report.bundle.versions == building.versions()
+    assert report.bundle.versions == making.versions()
 
 
 def test_a_failed_check_leaves_the_old_bundle(tmp_path: Path) -> None:

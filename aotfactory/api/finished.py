@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole builds kept in the cache: where nothing has changed, neither TensorRT nor Triton is loaded to find that out.
+
+The key covers what was asked for; what the definitions read is in the entry, and compared before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from aotfactory.compiler.bundle import Bundle
+from aotfactory.compiler.options import Options
+from aotfactory.compiler.reuse import variant_from_json, variant_to_json
+from aotfactory.core.arch import default_isa
+from aotfactory.core.cache import Cache, key_of
+from aotfactory.core.check import Check
+from aotfactory.core.cuda import driver_version
+from aotfactory.core.dependencies import Dependencies, digests
+from aotfactory.core.fingerprint import PACKAGE, fingerprint
+from aotfactory.core.network_json import network_from_json, network_to_json
+from aotfactory.targets.request import TargetOptions
+
+KIND = "build"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A compiled and checked target, and what its definitions read."""
+
+    bundle: Bundle
+    checks: tuple[Check, ...]
+    dependencies: Dependencies
+
+
+def key_for(target: str, request: TargetOptions, options: Options, plugins: Sequence[str], interpret: bool) -> str:
+    """The key of a build that is asked for in this way on this machine."""
+    driver = driver_version() if options.isa is None else None
+    archs = [[a.name, a.capability, options.isa or default_isa(a, driver)] for a in options.archs]
+    # Pairs, as objects of JSON would not keep None and "null" apart.
+    asked = [
+        [field.name, [[k, _plain(v)] for k, v in getattr(request, field.name).items()]] for field in fields(request)
+    ]
+    return key_of(
+        *(KIND, fingerprint(), target, asked, archs, options.all_dtypes, options.tactic, interpret),
+        [[spec, _files(spec)] for spec in plugins],
+        None if _shipped(target) else _installed(),
+    )
+
+
+def find(cache: Cache, key: str, *, plain: bool) -> Finished | None:
+    """The build of this key, if all that it read is as it was."""
+    data = cache.get_json(KIND, key)
+    if data is None or not (read := Dependencies.from_json(data["dependencies"])).unchanged():
+        return None
+    bundle = Bundle(
+        network=network_from_json(data["network"], plain=plain),
+        variants=tuple(variant_from_json(v) for v in data["variants"]),
+        versions=data["versions"],
+    )
+    return Finished(bundle=bundle, checks=tuple(Check(**c) for c in data["checks"]), dependencies=read)
+
+
+def keep(cache: Cache, key: str, done: Finished, target: str) -> None:
+    """Keep a build for the next time; `target` may be a file that it depends on."""
+    bundle, read = done.bundle, done.dependencies
+    if target.endswith(".onnx"):
+        read.files.update(digests([target]).files)
+    data = {
+        "dependencies": read.to_json(),
+        "network": {"name": bundle.network.name, "target": bundle.network.target, **network_to_json(bundle.network)},
+        "variants": [variant_to_json(v) for v in bundle.variants],
+        "versions": dict(bundle.versions),
+        "checks": [asdict(c) for c in done.checks],
+    }
+    cache.put_json(KIND, key, data)
+
+
+def _plain(value: Any) -> Any:
+    """An attribute or shape as JSON values, with its type: 1 is not 1.0, and neither is True."""
+    items = value.tolist() if hasattr(value, "tolist") else value
+    return [type(value).__name__, str(getattr(value, "dtype", "")), repr(items)]
+
+
+def _files(spec: str) -> list[str]:
+    """The files of a directory given as --plugins: a new one changes what is found."""
+    path = Path(spec)
+    return sorted(p.name for p in path.glob("*.py")) if path.is_dir() else []
+
+
+def _shipped(target: str) -> bool:
+    """Whether a target is one of aotfactory's recipes, which are found before those of other packages."""
+    homes = (PACKAGE / "kernels", PACKAGE.parent / "kernels")  # installed, and in a checkout
+    return target.isidentifier() and any((home / f"{target}.py").is_file() for home in homes)
+
+
+def _installed() -> list[str]:
+    """Recipes of other packages, among which a target may be."""
+    from importlib import metadata
+
+    return sorted(f"{e.name}={e.value}" for e in metadata.entry_points(group="aotfactory.recipes"))

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a network is compiled for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aotfactory.core.arch import Arch, PtxIsa
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Architectures, PTX ISA and tactics to compile for.
+
+    Attributes:
+        isa: Newest PTX ISA to write; None: what the driver here takes, else a conservative one (see `arch`).
+        all_dtypes: Also the combinations that the network's own data types do not use.
+        tactic: Only this one.
+    """
+
+    archs: tuple[Arch, ...]
+    isa: PtxIsa | None = None
+    all_dtypes: bool = False
+    tactic: int | None = None
