@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from aotfactory.api.bake import Baked
     from aotfactory.api.build import BuildResult
+    from aotfactory.api.doctor import Finding
     from aotfactory.api.tune import Ranking
     from aotfactory.core.check import Check
     from aotfactory.core.recipe import Recipe
@@ -207,6 +208,15 @@ def print_baked(console: Console, baked: Baked) -> None:
     for message in baked.plan.messages:
         console.print(f"[yellow]TensorRT warns[/] {escape(message)}", highlight=False, soft_wrap=True)
     console.print(f"wrote [bold]{escape(str(baked.path))}[/]", highlight=False, soft_wrap=True)
+
+
+def print_findings(console: Console, findings: Iterable[Finding]) -> None:
+    """What `doctor` found: a line for everything, and the remedy under what is not right."""
+    marks = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "failure": "[bold red]failure[/]"}
+    for finding in findings:
+        _say(console, f"{marks[finding.status]} [bold]{escape(finding.name)}[/]: {escape(finding.detail)}")
+        if finding.remedy:
+            _say(console, f"  remedy: {escape(finding.remedy)}")
 
 
 def print_checks(console: Console, checks: list[Check]) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from aotfactory.core.errors import MissingError, UsageError
+from aotfactory.core.extras import install_command
 
-COMMAND = 'pip install "aotfactory[remote]"'
+COMMAND = install_command("remote")
 
 
 class RemoteCache:

@@ -5,7 +5,7 @@ They stand in for TensorRT's builder and ONNX parser where only the lean runtime
 in for libcuda. Each function says "not here" (null, 0) in the way that its caller in the bindings checks for. The lean
 library is loaded first and with global symbols, so whatever it exports itself wins over the stub of the same name.
 
-A stub is some 700 bytes of ELF, so it is assembled here: neither a compiler nor a writable directory is needed.
+A stub is less than a kilobyte of ELF, so it is assembled here: neither a compiler nor a writable directory is needed.
 Layout: "Executable and Linking Format Specification" (TIS), and the System V ABI of each machine.
 """
 

@@ -22,9 +22,10 @@ from typing import Any, Literal, NoReturn
 
 from aotfactory.core.cuda import cuda_device_count
 from aotfactory.core.errors import MissingError, UsageError
+from aotfactory.core.extras import install_command
 from aotfactory.plugins.stubs import LIBRARIES, load_stubs, soname
 
-FULL_COMMAND = 'pip install "aotfactory[tensorrt]"'
+FULL_COMMAND = install_command("tensorrt")
 
 
 COMPILE_ONLY_COMMAND = 'pip install "tensorrt-cu13-bindings==11.4.*" "tensorrt-lean-cu13-libs==11.4.*"'

@@ -17,6 +17,7 @@ from aotfactory.core.cache import cache_directory
 from aotfactory.core.errors import MissingError
 from aotfactory.plugins import stubs
 
+ROOT = Path(__file__).resolve().parents[2]
 LOAD = "from aotfactory.plugins import tensorrt_api as api\nloaded = api.load()\n"
 
 
@@ -126,7 +127,7 @@ class TestCompileOnly:
         )
         out = succeed(LOAD + code)
         assert "TensorRT's builder is not on this machine" in out
-        assert 'pip install "aotfactory[tensorrt]"' in out
+        assert f'pip install -e "{ROOT}[tensorrt]"' in out
 
     def test_runtime_without_a_gpu_is_refused(self) -> None:
         code = """
