@@ -211,7 +211,7 @@ def require_bundle(directory: Path) -> None:
 
 
 def _read(path: Path, limit: str) -> bytes:
-    return read_file(path, limit=LIMITS[limit], symlink=False)
+    return read_file(path, limit=LIMITS[limit])
 
 
 def digest(directory: Path) -> str | None:

@@ -10,19 +10,16 @@ from aotfactory.compiler.calling_convention import SHARED_LIMIT
 from aotfactory.core import expressions, proofs
 from aotfactory.core.check import Check
 from aotfactory.core.expressions import Expr
+from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Call, Network
 from aotfactory.core.proofs import Interval, Proof
 
 INT32, INT64 = 2**31 - 1, 2**63 - 1
 
 
-GRID_LIMITS = {"grid_x": 2**31 - 1, "grid_y": 65535, "grid_z": 65535}
-
-
-BLOCK_LIMITS = {"block_x": 1024, "block_y": 1024, "block_z": 64}
-
-
-MAX_THREADS = 1024
+GRID_LIMITS = {name: LIMITS[name] for name in ("grid_x", "grid_y", "grid_z")}
+BLOCK_LIMITS = {name: LIMITS[name] for name in ("block_x", "block_y", "block_z")}
+MAX_THREADS = LIMITS["block_threads"]
 """Limits of CUDA (CUDA C++ Programming Guide, "Compute Capabilities")."""
 
 

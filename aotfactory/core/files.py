@@ -10,27 +10,21 @@ import tempfile
 from pathlib import Path
 
 
-def read_file(path: Path, *, limit: int, symlink: bool = True) -> bytes:
-    """The content of a regular file, the same rule as the C++ programs have.
+def read_file(path: Path, *, limit: int) -> bytes:
+    """The content of a regular file, or of one that a link leads to: the same rule as the C++ programs have.
 
     A pipe would block, a device may have no end, and a sparse file of a gigabyte takes no more than a name to make: so
     kind and size are looked at, on the open file, before anything is read.
 
     Args:
         limit: Bytes that it may have.
-        symlink: Whether the last component may be a symbolic link. Files inside a bundle may not: they could lead out.
 
     Raises:
         OSError: It cannot be read; `strerror` says why, for all of these reasons.
     """
-    # O_NONBLOCK: opening a pipe must not wait for a writer.
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if symlink else os.O_NOFOLLOW)
     try:
-        handle = os.open(path, flags)
-    except OSError as error:
-        if error.errno == errno.ELOOP and not symlink:
-            raise OSError(errno.ELOOP, "is a symbolic link", str(path)) from error
-        raise
+        # O_NONBLOCK: opening a pipe must not wait for a writer.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except ValueError as error:  # a NUL in the name
         raise OSError(errno.EINVAL, str(error), str(path)) from error
     try:

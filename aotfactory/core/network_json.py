@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aotfactory.core import expressions
+from aotfactory.core.dimensions import unsolved
 from aotfactory.core.errors import DefinitionError
 from aotfactory.core.expressions import Expr, SizeTensor
 from aotfactory.core.network import Call, Network, Range, Tensor
@@ -122,6 +123,8 @@ def require_consistent(network: Network) -> None:
         there |= set(call.outputs)
     for name in tensors:
         _require(name in there, f"no call makes {name!r}")
+    open_symbols = unsolved(sorted(network.ranges), [t.shape for t in network.tensors if t.role == "input"])
+    _require(not open_symbols, f"no shapes of the inputs tell the dimension {', '.join(open_symbols)}")
     for tensor in network.tensors:
         if tensor.role == "input":
             sized = any(isinstance(extent, SizeTensor) for extent in tensor.shape)

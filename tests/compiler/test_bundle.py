@@ -174,15 +174,24 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "a PTX file that is no text": (ptx(lambda p: p.write_bytes(b"\xff")), "is not the file that was compiled"),
     "a path out of the bundle": (manifest_with(escape), "the name of a file inside the bundle"),
-    "a symbolic link": (
-        ptx(lambda p: (p.rename(p.parent.parent / "elsewhere.ptx"), p.symlink_to("../elsewhere.ptx"))),
-        "is a symbolic link",
+    "a link to nothing": (
+        ptx(lambda p: (p.unlink(), p.symlink_to("../elsewhere.ptx"))),
+        "No such file or directory",
     ),
     "a variant under another id": (
         manifest_with(lambda d: d["variants"][0].update(id="copy.sm_80.fp32-fp32.t9")),
         "is not the name of its content",
     ),
 }
+
+
+def test_links_to_regular_files_are_followed(there: Path) -> None:
+    """As a store that names files by content lays out a folder: digests say whether the content is right."""
+    before = bundles.read(there)
+    for path in list(there.iterdir()):
+        path.rename(there.parent / f"elsewhere.{path.name}")
+        path.symlink_to(there.parent / f"elsewhere.{path.name}")
+    assert bundles.read(there) == before
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -178,7 +178,7 @@ def folder(path: Path) -> None:
     ("make", "message"),
     [
         (pipe, "is not a regular file"),
-        (device, "is a symbolic link"),
+        (device, "is not a regular file"),
         (sparse, "is larger than"),
         (folder, "is not a regular file"),
         (lambda path: path.chmod(0) if os.getuid() else path.unlink(), "Permission denied|No such file|not a bundle"),

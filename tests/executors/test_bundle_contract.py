@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
+import subprocess
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +19,13 @@ from aotfactory.compiler.bundle import Bundle, Variant
 from aotfactory.compiler.select import usable_variants
 from aotfactory.core import dimensions
 from aotfactory.core.arch import parse_archs
+from aotfactory.core.documents import validate
 from aotfactory.core.errors import DefinitionError, MissingError, UsageError
 from aotfactory.core.expressions import from_json
+from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Network
 from aotfactory.core.network_json import network_from_json
+from aotfactory.executors.native import cmake
 from aotfactory.executors.native.launcher import LaunchResult, build_launcher, run_launcher
 
 pytestmark = pytest.mark.launcher
@@ -66,13 +73,15 @@ class TestShapes:
             x, z = ([from_json(d).to_json() for d in shape] for shape in (x, z))
             content = two_inputs(x, z, symbols, min=0)
             bundle = bundles.write(tmp_path / str(number), content)
-            network = network_from_json(content)
-            inputs = {t.name: t.shape for t in network.tensors if t.role == "input"}
-            if open_symbols := dimensions.unsolved(sorted(symbols), list(inputs.values())):
+            try:
+                network = network_from_json(content)
+            except DefinitionError as error:
                 seen["open"] += 1
-                with pytest.raises(DefinitionError, match=f"do not tell the symbol '{open_symbols[0]}'"):
+                symbol = error.message.removeprefix("no shapes of the inputs tell the dimension ").split(",")[0]
+                with pytest.raises(DefinitionError, match=f"do not tell the symbol '{symbol}'"):
                     dry_run(launcher, bundle)
                 continue
+            inputs = {t.name: t.shape for t in network.tensors if t.role == "input"}
             for off in (0, 0, 1, -1):
                 values = {name: rng.randint(0, 9) for name in symbols}
                 try:
@@ -194,3 +203,91 @@ class TestVariants:
         assert dry_run(launcher, bundle, arch="sm_90a").report["arch"] == "sm_90"
         with pytest.raises(UsageError, match="--arch: 'hopper' is not an architecture"):
             dry_run(launcher, bundle, arch="hopper")
+
+
+def rename(content: dict[str, Any], old: str, new: str) -> None:
+    """Give a tensor of the first call another name."""
+    for tensor in content["tensors"]:
+        tensor["name"] = new if tensor["name"] == old else tensor["name"]
+    for key in ("inputs", "outputs"):
+        names = content["calls"][0][key]
+        content["calls"][0][key] = [new if name == old else name for name in names]
+
+
+def more_symbols(content: dict[str, Any], size: int) -> None:
+    for i in range(size - 1):
+        content["symbols"][f"S{i}"] = {"min": 1, "opt": 1, "max": 1}
+        content["tensors"].append(bundles.tensor(f"extra{i}", "input", [f"S{i}"]))
+
+
+def of_variant(key: str, value: Any) -> Callable[[dict[str, Any], int], None]:
+    return lambda content, size: content["variants"][0].update({key: value(size)})
+
+
+def of_call(key: str) -> Callable[[dict[str, Any], int], None]:
+    def change(content: dict[str, Any], size: int) -> None:
+        content["calls"][0][key] = "n" * size if key == "name" else "p::" + "n" * (size - 3)
+        content["variants"][0]["call" if key == "name" else key] = content["calls"][0][key]
+
+    return change
+
+
+def deep(size: int) -> Any:
+    return "N" if size == 1 else ["max", 1, ["sum", deep(size - 2), "N"]] if size > 2 else ["sum", "N", "N"]
+
+
+def extra_args(content: dict[str, Any], size: int) -> None:
+    parameters = ["ptr", *["i32"] * size, "ptr"]
+    content["variants"] = [bundles.variant(parameters=parameters, extra_args=[1] * size)]
+
+
+LIMITED: dict[str, Callable[[dict[str, Any], int], Any]] = {
+    "bundle_name_bytes": lambda content, size: content.update(name="n" * size),
+    "name_bytes": lambda content, size: rename(content, "y", "\u00e9" * (size // 2) + "y" * (size % 2)),
+    "name_bytes of a call": of_call("name"),
+    "name_bytes of a plugin": of_call("plugin"),
+    "target_bytes": lambda content, size: content.update(target="n" * size),
+    "variant_id_bytes": of_variant("id", lambda size: "v" * size),
+    "ptx_name_bytes": of_variant("ptx", lambda size: "v" * size),
+    "symbols": more_symbols,
+    "rank": lambda content, size: content["tensors"][1].update(shape=[1] * size),
+    "extent": lambda content, size: content["symbols"]["N"].update(max=size),
+    "extra_args": extra_args,
+    "expression_depth": of_variant("extra_args", lambda size: [deep(size)]),
+}
+
+
+class TestLimits:
+    """limits.json is where both sides have them from: at a limit both read a bundle, above it neither does."""
+
+    @pytest.mark.parametrize("name", LIMITED)
+    def test_at_and_above(self, launcher: Path, tmp_path: Path, name: str) -> None:
+        limit = name.split()[0]
+        for over in (0, 1):
+            content = json.loads(json.dumps(bundles.manifest()))
+            content["variants"] = [bundles.variant(plugin="test::copy")]
+            LIMITED[name](content, LIMITS[limit] + over)
+            bundle = bundles.write(tmp_path / str(over), content)
+            data = json.loads((bundle / "manifest.json").read_text())
+            if over == 0:
+                self.read(data)
+                assert dry_run(launcher, bundle, shapes={"x": (1, 8)}).passed
+                continue
+            with pytest.raises(DefinitionError):
+                dry_run(launcher, bundle)
+            with pytest.raises(DefinitionError):
+                self.read(data)
+
+    @staticmethod
+    def read(data: dict[str, Any]) -> None:
+        validate(data, "bundle", where="manifest.json", hint="")
+        network_from_json(data)
+        for expression in data["variants"][0]["extra_args"]:
+            from_json(expression)
+
+    def test_every_limit_is_compiled_in(self, launcher: Path, tmp_path: Path) -> None:
+        header = tmp_path / "limits.h"
+        script = ["cmake", f"-DJSON={cmake.LIMITS}", f"-DHEADER={header}", "-P", cmake.SOURCES / "limits.cmake"]
+        subprocess.run(script, check=True)
+        found = dict(re.findall(r"int64_t (\w+) = (\d+);", header.read_text()))
+        assert {name: int(value) for name, value in found.items()} == dict(LIMITS)

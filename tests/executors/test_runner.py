@@ -19,7 +19,7 @@ from aotfactory.api.bake import bake
 from aotfactory.core import check as checks
 from aotfactory.core import cuda
 from aotfactory.core.errors import CheckError, DefinitionError, MissingError, UsageError
-from aotfactory.executors.native.cmake import SOURCES
+from aotfactory.executors.native.cmake import LIMITS, SOURCES
 from aotfactory.executors.native.program import Timing
 from aotfactory.executors.native.runner import RunnerOptions, build_runner, run_runner
 from aotfactory.plan.options import PlanOptions
@@ -134,7 +134,7 @@ def test_failed_check(fake, tmp_path):
             DefinitionError,
             "odd",
         ),
-        ({"schema": "other"}, 0, CheckError, "something else"),
+        ({"schema": "other"}, 0, CheckError, "something other than"),
         ("", 7, CheckError, r"gave exit code 7(.|\n)*last words"),
         ("", 139, CheckError, "died of SIGSEGV"),
     ],
@@ -159,10 +159,13 @@ def test_missing_headers_are_the_reason(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def plan_run(tmp_path_factory, fake_driver):
     """Runs the made-up plan with a fault; gives the fields of what plan_run_check prints."""
-    program = tmp_path_factory.mktemp("plan_run") / "plan_run_check"
+    folder = tmp_path_factory.mktemp("plan_run")
+    program, header = folder / "plan_run_check", folder / "common" / "limits.h"
+    script = ["cmake", f"-DJSON={LIMITS}", f"-DHEADER={header}", "-P", SOURCES / "limits.cmake"]
+    subprocess.run(script, check=True)
     parts = ["runner/run", "cuda/checked_run", "cuda/buffers", "cuda/cuda_driver", "common/dtype", "common/error"]
     sources = [Path(__file__).parents[1] / "cpp" / "plan_run_check.cpp", *(SOURCES / f"{part}.cpp" for part in parts)]
-    subprocess.run(["c++", "-std=c++17", "-I", SOURCES, "-o", program, *sources, "-ldl"], check=True)
+    subprocess.run(["c++", "-std=c++17", "-I", SOURCES, "-I", folder, "-o", program, *sources, "-ldl"], check=True)
 
     def run(fault: str) -> list[list[str]]:
         env = {"LD_LIBRARY_PATH": str(fake_driver)}

@@ -15,6 +15,9 @@ from aotfactory.core.errors import MissingError
 from aotfactory.executors.native.process import run_command
 
 SOURCES = Path(__file__).resolve().parents[2] / "runtime"
+LIMITS = SOURCES.parent / "core" / "limits.json"
+"""Compiled into the programs."""
+
 PACKAGES = "Debian and Ubuntu: apt-get install g++ cmake make nlohmann-json3-dev libcli11-dev"
 
 
@@ -89,7 +92,7 @@ def cache_key(compiler: str, *others: str) -> str:
     _, version, _ = run_command([compiler, "--version"], timeout=60)
     for text in (compiler, version, *others):
         digest.update(text.encode() + b"\0")
-    for path in sorted(SOURCES.rglob("*")):
-        if path.suffix in {".cpp", ".h", ".txt"}:
-            digest.update(path.relative_to(SOURCES).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    sources = [path for path in sorted(SOURCES.rglob("*")) if path.suffix in {".cpp", ".h", ".txt", ".cmake"}]
+    for name, path in [(p.relative_to(SOURCES).as_posix(), p) for p in sources] + [(LIMITS.name, LIMITS)]:
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:20]

@@ -8,27 +8,25 @@
 
 #include "bundle/ptx.h"
 #include "common/file.h"
+#include "common/limits.h"
 #include "common/sha256.h"
 
 namespace aot {
 
-namespace {
-
-constexpr std::size_t max_total_ptx_bytes = 512u << 20;
-
-}  // namespace
+namespace {}  // namespace
 
 Bundle load_bundle(const FileReader& read) {
     Bundle bundle;
-    bundle.manifest = parse_manifest(read("manifest.json", max_manifest_bytes));
+    bundle.manifest = parse_manifest(read("manifest.json", limits::manifest_bytes));
     std::size_t total = 0;
     for (const Variant& variant : bundle.manifest.variants) {
         auto found = bundle.ptx.find(variant.ptx);
         if (found == bundle.ptx.end()) {
-            found = bundle.ptx.emplace(variant.ptx, read(variant.ptx, max_ptx_bytes)).first;
+            found = bundle.ptx.emplace(variant.ptx, read(variant.ptx, limits::ptx_bytes)).first;
             total += found->second.size();
-            if (total > max_total_ptx_bytes) {
-                throw Error(Exit::definition, "more than " + std::to_string(max_total_ptx_bytes) + " bytes of PTX");
+            if (total > limits::total_ptx_bytes) {
+                throw Error(Exit::definition,
+                            "more than " + std::to_string(limits::total_ptx_bytes) + " bytes of PTX");
             }
             if (found->second.find('\0') != std::string::npos) {  // the driver takes a zero-terminated text
                 throw Error(Exit::definition, variant.ptx + ": holds a zero byte, so it is no PTX");

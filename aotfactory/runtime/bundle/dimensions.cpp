@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "common/error.h"
+#include "common/limits.h"
 
 namespace aot {
 
@@ -110,10 +111,10 @@ private:
 
     void check_range(const Equation& equation, const Symbol& symbol, std::int64_t value) const {
         const bool inside = value >= symbol.min && value <= symbol.max;
-        if (value < 0 || value > max_extent || (!unchecked_ && !inside)) {
+        if (value < 0 || value > limits::extent || (!unchecked_ && !inside)) {
             throw Error(Exit::usage, "dimension " + symbol.name + " = " + std::to_string(value) + " of input " +
                                          quote(equation.input->name) + " is not within " +
-                                         (unchecked_ ? "0 to " + std::to_string(max_extent)
+                                         (unchecked_ ? "0 to " + std::to_string(limits::extent)
                                                      : "the profile's " + std::to_string(symbol.min) + " to " +
                                                            std::to_string(symbol.max)));
         }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "common/error.h"
+#include "common/limits.h"
 
 namespace aot {
 
@@ -14,7 +15,7 @@ std::vector<TensorShape> evaluate_shapes(const Manifest& manifest, const std::ve
         TensorShape shape{{}, 0, 0};
         for (const Extent& extent : tensor.shape) {
             shape.dims.push_back(extent.upper.evaluate(symbols));
-            if (shape.dims.back() < 0 || shape.dims.back() > max_extent) {
+            if (shape.dims.back() < 0 || shape.dims.back() > limits::extent) {
                 throw Error(Exit::definition,
                             extent.upper.where() + ": dimension of " + std::to_string(shape.dims.back()));
             }
@@ -22,7 +23,7 @@ std::vector<TensorShape> evaluate_shapes(const Manifest& manifest, const std::ve
         const auto bytes = tensor_bytes(tensor.dtype, shape.dims);
         if (!bytes) {
             throw Error(Exit::definition, "tensor " + quote(tensor.name) + " of shape " + describe(shape.dims) +
-                                              " is larger than " + std::to_string(max_tensor_bytes) + " bytes");
+                                              " is larger than " + std::to_string(limits::tensor_bytes) + " bytes");
         }
         shape.bytes = *bytes;
         shape.elements = static_cast<std::int64_t>(*bytes / info(tensor.dtype).bytes);
@@ -41,7 +42,9 @@ std::vector<TensorShape> evaluate_shapes(const Manifest& manifest, const std::ve
 
 Launch evaluate_launch(const Variant& variant, const std::vector<std::int64_t>& symbols) {
     // CUDA's limits for every compute capability since 3.0; shared memory's depends on the device, which checks it
-    static constexpr std::array<std::int64_t, launch_fields> most = {2147483647, 65535, 65535, 1024, 1024, 64, 1 << 20};
+    static constexpr std::array<std::int64_t, launch_fields> most = {
+        limits::grid_x,  limits::grid_y,  limits::grid_z,    limits::block_x,
+        limits::block_y, limits::block_z, limits::shared_bytes};
     std::array<unsigned, launch_fields> values{};
     for (std::size_t i = 0; i < launch_fields; ++i) {
         const std::int64_t value = variant.launch[i].evaluate(symbols);
@@ -59,8 +62,9 @@ Launch evaluate_launch(const Variant& variant, const std::vector<std::int64_t>& 
                   values[shared_mem],
                   {},
                   values[grid_x] == 0 || values[grid_y] == 0 || values[grid_z] == 0};
-    if (launch.block[0] * launch.block[1] * launch.block[2] > 1024) {
-        throw Error(Exit::definition, variant.launch[block_x].where() + ": more than 1024 threads in a block");
+    if (launch.block[0] * launch.block[1] * launch.block[2] > limits::block_threads) {
+        throw Error(Exit::definition, variant.launch[block_x].where() + ": more than " +
+                                          std::to_string(limits::block_threads) + " threads in a block");
     }
     for (const Expression& argument : variant.extra_args) {
         const std::int64_t value = argument.evaluate(symbols);

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "common/error.h"
+#include "common/limits.h"
 
 namespace aot {
 
@@ -22,17 +23,18 @@ std::size_t Expression::append(const JsonNode& node, const SymbolIndex& symbols,
         {"sub", Op::sub},           {"equal", Op::equal}, {"less", Op::less}, {"floor_div", Op::floor_div},
         {"ceil_div", Op::ceil_div},
     };
-    if (depth > max_depth || terms_.size() >= max_size) {
-        throw Error(Exit::definition, where_ + ": an expression deeper than " + std::to_string(max_depth) +
-                                          " or larger than " + std::to_string(max_size) + " terms");
+    if (depth > limits::expression_depth || terms_.size() >= limits::expression_size) {
+        throw Error(Exit::definition, where_ + ": an expression deeper than " +
+                                          std::to_string(limits::expression_depth) + " or larger than " +
+                                          std::to_string(limits::expression_size) + " terms");
     }
     Term term{Op::constant, 0, 0, 0};
     if (node.is_integer()) {
         term.value = node.integer(std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max());
     } else if (node.is_string()) {
-        const auto found = symbols.find(node.text(64));
+        const auto found = symbols.find(node.text(limits::symbol_characters));
         if (found == symbols.end()) {
-            node.fail("unknown symbol " + quote(node.text(64)));
+            node.fail("unknown symbol " + quote(node.text(limits::symbol_characters)));
         }
         term = {Op::symbol, static_cast<std::int64_t>(found->second), 0, 0};
     } else if (node.is_array()) {
@@ -52,8 +54,8 @@ std::size_t Expression::append(const JsonNode& node, const SymbolIndex& symbols,
         term.op = found->second;
         term.left = append(items[1], symbols, depth + 1);
         term.right = append(items[2], symbols, depth + 1);
-        if (terms_.size() >= max_size) {
-            node.fail("an expression larger than " + std::to_string(max_size) + " terms");
+        if (terms_.size() >= limits::expression_size) {
+            node.fail("an expression larger than " + std::to_string(limits::expression_size) + " terms");
         }
     } else {
         node.fail("an expression is an integer, a symbol or [operation, a, b]");
@@ -63,7 +65,7 @@ std::size_t Expression::append(const JsonNode& node, const SymbolIndex& symbols,
 }
 
 std::int64_t Expression::evaluate(const std::vector<std::int64_t>& symbols) const {
-    std::array<std::int64_t, max_size> values;  // left uninitialised: each is set before it is read
+    std::array<std::int64_t, limits::expression_size> values;  // left uninitialised: each is set before it is read
     for (std::size_t i = 0; i < terms_.size(); ++i) {
         const Term& term = terms_[i];
         switch (term.op) {

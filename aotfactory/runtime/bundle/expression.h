@@ -24,9 +24,6 @@ struct LinearForm {
 // An int, a symbol's name, or [op, a, b]. Never a size tensor: those are whole dimensions only (see Manifest).
 class Expression {
 public:
-    static constexpr std::size_t max_depth = 200;
-    static constexpr std::size_t max_size = 4096;
-
     // Throws Error(definition) for an unknown operation or symbol, a wrong type, or one too deep or too large.
     static Expression parse(const JsonNode& node, const SymbolIndex& symbols);
 

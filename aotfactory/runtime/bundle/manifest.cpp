@@ -7,12 +7,12 @@
 
 #include "bundle/dimensions.h"
 #include "common/error.h"
+#include "common/limits.h"
 
 namespace aot {
 
 namespace {
 
-constexpr std::size_t max_name = 240, max_tensors = 4096, max_calls = 4096;
 using NameIndex = std::map<std::string, std::size_t>;
 
 struct PendingSizeTensor {  // a size tensor's output index means something only once the calls are known
@@ -35,15 +35,16 @@ struct Parser {
 };
 
 void Parser::read_symbols(const JsonNode& node) {
-    for (const auto& [name, bounds] : node.members(256)) {
+    for (const auto& [name, bounds] : node.members(limits::symbols)) {
         const bool identifier = std::all_of(name.begin(), name.end(), [](unsigned char letter) {
             return letter == '_' || (letter < 0x80 && std::isalnum(letter) != 0);
         });
-        if (name.empty() || name.size() > 64 || !identifier) {
-            bounds.fail("a symbol's name is an ASCII identifier of at most 64 characters");
+        if (name.empty() || name.size() > limits::symbol_characters || !identifier) {
+            bounds.fail("a symbol's name is an ASCII identifier of at most " + std::to_string(limits::symbol_characters) +
+                        " characters");
         }
-        Symbol symbol{name, bounds.at("min").integer(0, max_extent), bounds.at("opt").integer(0, max_extent),
-                      bounds.at("max").integer(0, max_extent)};
+        Symbol symbol{name, bounds.at("min").integer(0, limits::extent), bounds.at("opt").integer(0, limits::extent),
+                      bounds.at("max").integer(0, limits::extent)};
         if (symbol.min > symbol.opt || symbol.opt > symbol.max) {
             bounds.fail("min <= opt <= max does not hold");
         }
@@ -55,7 +56,7 @@ void Parser::read_symbols(const JsonNode& node) {
 void Parser::read_tensors(const JsonNode& node) {
     static const std::map<std::string, Role> roles = {
         {"input", Role::input}, {"output", Role::output}, {"internal", Role::internal}};
-    for (const JsonNode& item : node.items(max_tensors)) {
+    for (const JsonNode& item : node.items(limits::tensors)) {
         const auto role = roles.find(item.at("role").text(16));
         if (role == roles.end()) {
             item.at("role").fail("must be input, output or internal");
@@ -65,11 +66,11 @@ void Parser::read_tensors(const JsonNode& node) {
             item.at("dtype").fail("unknown dtype " + quote(item.at("dtype").text(16)));
         }
         const std::size_t index = manifest.tensors.size();
-        Tensor tensor{item.at("name").text(max_name), role->second, dtype->dtype, {}, std::nullopt, index};
+        Tensor tensor{item.at("name").text(limits::name_bytes), role->second, dtype->dtype, {}, std::nullopt, index};
         if (!tensor_names.emplace(tensor.name, index).second) {
             item.at("name").fail("two tensors are named " + quote(tensor.name));
         }
-        for (const JsonNode& extent : item.at("shape").items(max_rank)) {
+        for (const JsonNode& extent : item.at("shape").items(limits::rank)) {
             tensor.shape.push_back(read_extent(extent, tensor.shape.size(), tensor.role));
         }
         manifest.tensors.push_back(std::move(tensor));
@@ -87,7 +88,7 @@ Extent Parser::read_extent(const JsonNode& node, std::size_t dimension, Role rol
                 node.fail(items.size() != 4 ? "a size tensor is [\"size_tensor\", output_index, opt, upper]"
                                             : "an input can't have a data-dependent dimension");
             }
-            const auto output = static_cast<std::size_t>(items[1].integer(0, max_extent));
+            const auto output = static_cast<std::size_t>(items[1].integer(0, limits::extent));
             size_tensors.push_back({manifest.tensors.size(), dimension, output, node.where()});
             Expression::parse(items[2], symbols);  // opt: for TensorRT's tuning only
             return {Expression::parse(items[3], symbols), std::nullopt};
@@ -97,9 +98,9 @@ Extent Parser::read_extent(const JsonNode& node, std::size_t dimension, Role rol
 }
 
 std::size_t Parser::tensor(const JsonNode& name) const {
-    const auto found = tensor_names.find(name.text(max_name));
+    const auto found = tensor_names.find(name.text(limits::name_bytes));
     if (found == tensor_names.end()) {
-        name.fail("unknown tensor " + quote(name.text(max_name)));
+        name.fail("unknown tensor " + quote(name.text(limits::name_bytes)));
     }
     return found->second;
 }
@@ -107,19 +108,19 @@ std::size_t Parser::tensor(const JsonNode& name) const {
 void Parser::read_calls(const JsonNode& node) {
     std::vector<std::optional<std::size_t>> made_by(manifest.tensors.size());
     std::set<std::string> names;
-    for (const JsonNode& item : node.items(max_calls)) {
-        Call call{item.at("name").text(max_name), item.at("plugin").text(max_name), {}, {}};
+    for (const JsonNode& item : node.items(limits::calls)) {
+        Call call{item.at("name").text(limits::name_bytes), item.at("plugin").text(limits::name_bytes), {}, {}};
         if (!names.insert(call.name).second) {
             item.at("name").fail("two calls are named " + quote(call.name));
         }
-        for (const JsonNode& name : item.at("inputs").items(256)) {
+        for (const JsonNode& name : item.at("inputs").items(limits::call_tensors)) {
             const std::size_t index = tensor(name);
             if (manifest.tensors[index].role != Role::input && !made_by[index]) {
                 name.fail(quote(manifest.tensors[index].name) + " is used before a call makes it");
             }
             call.inputs.push_back(index);
         }
-        for (const JsonNode& name : item.at("outputs").items(256)) {
+        for (const JsonNode& name : item.at("outputs").items(limits::call_tensors)) {
             const std::size_t index = tensor(name);
             if (manifest.tensors[index].role == Role::input || made_by[index]) {
                 name.fail(quote(manifest.tensors[index].name) + " is already made, as an input or by another call");
@@ -161,7 +162,7 @@ void Parser::read_calls(const JsonNode& node) {
 
 void Parser::read_aliases(const JsonNode& node) {
     std::vector<std::optional<std::string>> wanted;
-    const auto items = node.items(max_tensors);
+    const auto items = node.items(limits::tensors);
     std::vector<bool> exists;
     for (std::size_t i = 0; i < items.size(); ++i) {
         exists.push_back(manifest.tensors[i].role == Role::input);
@@ -220,8 +221,9 @@ std::vector<std::string> Manifest::input_names() const {
 }
 
 Manifest parse_manifest(std::string_view text) {
-    if (text.size() > max_manifest_bytes) {
-        throw Error(Exit::definition, "manifest.json: larger than " + std::to_string(max_manifest_bytes) + " bytes");
+    if (text.size() > limits::manifest_bytes) {
+        throw Error(Exit::definition,
+                    "manifest.json: larger than " + std::to_string(limits::manifest_bytes) + " bytes");
     }
     const Json document = parse_json(text, "manifest.json");
     const JsonNode root(document, "manifest.json");
@@ -229,8 +231,8 @@ Manifest parse_manifest(std::string_view text) {
         root.at("schema").fail("this launcher reads aotfactory.bundle/1, not " + quote(schema));
     }
     Parser parser;
-    parser.manifest.name = root.at("name").text(max_name);
-    parser.manifest.target = root.at("target").text(4096);
+    parser.manifest.name = root.at("name").text(limits::bundle_name_bytes);
+    parser.manifest.target = root.at("target").text(limits::target_bytes);
     parser.read_symbols(root.at("symbols"));
     parser.read_tensors(root.at("tensors"));
     parser.read_calls(root.at("calls"));

@@ -16,9 +16,6 @@
 
 namespace aot {
 
-inline constexpr std::size_t max_manifest_bytes = 16u << 20;
-inline constexpr std::size_t max_ptx_bytes = 64u << 20;
-
 struct Symbol {  // a dynamic dimension; 0 <= min <= opt <= max
     std::string name;
     std::int64_t min, opt, max;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/arguments.h"
+#include "common/limits.h"
 
 #include <algorithm>
 
@@ -13,9 +14,9 @@ Shape parse_shape(std::string_view text, const std::string& option) {
     for (std::size_t start = 0; start <= text.size();) {
         const std::size_t end = std::min(text.find('x', start), text.size());
         shape.push_back(parse_integer<std::int64_t>(text.substr(start, end - start), option));
-        if (shape.back() < 0 || shape.back() > max_extent || shape.size() > max_rank) {
+        if (shape.back() < 0 || shape.back() > limits::extent || shape.size() > limits::rank) {
             throw Error(Exit::usage, option + ": " + quote(text) + " is not a shape of at most " +
-                                         std::to_string(max_rank) + " dimensions below 2^31");
+                                         std::to_string(limits::rank) + " dimensions below 2^31");
         }
         start = end + 1;
     }

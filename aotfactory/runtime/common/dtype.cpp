@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/dtype.h"
+#include "common/limits.h"
 
 #include <algorithm>
 #include <array>
@@ -39,13 +40,13 @@ std::optional<std::uint64_t> tensor_bytes(DType dtype, const Shape& shape) {
     auto widest = static_cast<std::int64_t>(info(dtype).bytes);
     bool empty = false;
     for (const std::int64_t extent : shape) {
-        if (extent < 0 || extent > max_extent ||
+        if (extent < 0 || extent > limits::extent ||
             __builtin_mul_overflow(widest, std::max<std::int64_t>(extent, 1), &widest)) {
             return std::nullopt;
         }
         empty = empty || extent == 0;
     }
-    if (widest > max_tensor_bytes) {
+    if (widest > limits::tensor_bytes) {
         return std::nullopt;
     }
     return empty ? 0 : static_cast<std::uint64_t>(widest);

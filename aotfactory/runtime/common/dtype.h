@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/limits.h"
 #include "common/shape.h"
 
 namespace aot {
@@ -26,8 +27,8 @@ struct DTypeInfo {
 const DTypeInfo& info(DType dtype);
 const DTypeInfo* find_dtype(std::string_view name);  // null if there is none of that name
 
-// Bytes of a tensor; nothing if a dimension is negative or above max_extent, or the tensor above max_tensor_bytes
-// (zeros left out: what strides are made of must fit, too).
+// Bytes of a tensor; nothing if a dimension is negative or above limits::extent, or the tensor above
+// limits::tensor_bytes (zeros left out: what strides are made of must fit, too).
 std::optional<std::uint64_t> tensor_bytes(DType dtype, const Shape& shape);
 
 }  // namespace aot

@@ -3,6 +3,7 @@
 
 #include "common/arguments.h"
 #include "common/error.h"
+#include "common/limits.h"
 #include "common/random.h"
 
 namespace aot {
@@ -37,7 +38,7 @@ Bytes Inputs::data(const std::string& name, DType dtype, const Shape& shape, std
     const auto bytes = tensor_bytes(dtype, shape);
     if (!bytes) {
         throw Error(Exit::usage, "input " + quote(name) + " of shape " + aot::describe(shape) + " is larger than " +
-                                     std::to_string(max_tensor_bytes) + " bytes");
+                                     std::to_string(limits::tensor_bytes) + " bytes");
     }
     Bytes data(static_cast<std::size_t>(*bytes));
     fill_random(dtype, seed, number, data.data(), data.size() / info(dtype).bytes);

@@ -5,13 +5,14 @@
 #include <limits>
 
 #include "common/error.h"
+#include "common/limits.h"
 
 namespace aot {
 
 Json parse_json(std::string_view text, const std::string& where) {
     const auto bounded = [&](int depth, Json::parse_event_t, Json&) {
-        if (depth > static_cast<int>(max_json_depth)) {
-            throw Error(Exit::definition, where + ": nested deeper than " + std::to_string(max_json_depth));
+        if (depth > static_cast<int>(limits::json_depth)) {
+            throw Error(Exit::definition, where + ": nested deeper than " + std::to_string(limits::json_depth));
         }
         return true;
     };

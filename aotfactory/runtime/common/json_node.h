@@ -10,13 +10,13 @@
 #include <string_view>
 #include <vector>
 
+#include "common/limits.h"
+
 namespace aot {
 
 using Json = nlohmann::json;
 
-inline constexpr std::size_t max_json_depth = 256;
-
-// Parses `text` (UTF-8, nested at most max_json_depth deep); throws Error(definition).
+// Parses `text` (UTF-8, nested at most limits::json_depth deep); throws Error(definition).
 Json parse_json(std::string_view text, const std::string& where);
 
 // A value of a JSON document and the path that leads to it. The document must outlive it.

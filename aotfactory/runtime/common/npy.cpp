@@ -7,13 +7,13 @@
 #include <string_view>
 
 #include "common/error.h"
+#include "common/limits.h"
 
 namespace aot {
 
 namespace {
 
 constexpr std::string_view magic("\x93NUMPY", 6);
-constexpr std::size_t max_header = 4096;
 
 // Reads the header's Python dictionary: {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }
 class HeaderReader {
@@ -50,10 +50,10 @@ public:
             std::size_t digits = 0;
             std::int64_t value = 0;
             for (; digits < text_.size() && text_[digits] >= '0' && text_[digits] <= '9'; ++digits) {
-                value = std::min<std::int64_t>(value * 10 + (text_[digits] - '0'), max_extent + 1);
+                value = std::min<std::int64_t>(value * 10 + (text_[digits] - '0'), limits::extent + 1);
             }
-            if (digits == 0 || value > max_extent || result.size() == max_rank) {
-                fail("a shape that is not at most " + std::to_string(max_rank) + " dimensions below 2^31");
+            if (digits == 0 || value > limits::extent || result.size() == limits::rank) {
+                fail("a shape that is not at most " + std::to_string(limits::rank) + " dimensions below 2^31");
             }
             text_.remove_prefix(digits);
             result.push_back(value);
@@ -79,7 +79,7 @@ NpyHeader parse_npy_header(std::string_view start, const std::string& where) {
     }
     const std::size_t prefix = byte(6) == 1 ? 10 : 12;
     const std::size_t length = byte(8) | byte(9) << 8 | (prefix == 12 ? byte(10) << 16 | byte(11) << 24 : 0);
-    if (length > max_header || start.size() < prefix + length) {
+    if (length > limits::npy_header_bytes || start.size() < prefix + length) {
         throw Error(Exit::usage, where + ": a header of " + std::to_string(length) + " bytes, or cut off");
     }
     HeaderReader reader(start.substr(prefix, length), where);
@@ -116,7 +116,7 @@ NpyHeader parse_npy_header(std::string_view start, const std::string& where) {
 }
 
 NpyFile::NpyFile(const std::string& path) : file_(path, Exit::usage) {
-    std::string start(static_cast<std::size_t>(std::min<std::uint64_t>(file_.size(), max_header + 12)), '\0');
+    std::string start(static_cast<std::size_t>(std::min<std::uint64_t>(file_.size(), limits::npy_header_bytes + 12)), '\0');
     file_.read(0, start.size(), start.data());
     header_ = parse_npy_header(start, path);
 }
@@ -132,7 +132,7 @@ Bytes NpyFile::read(DType dtype) const {
     }
     const auto bytes = tensor_bytes(dtype, header_.shape);
     if (!bytes) {
-        file_.fail("larger than " + std::to_string(max_tensor_bytes) + " bytes");
+        file_.fail("larger than " + std::to_string(limits::tensor_bytes) + " bytes");
     }
     if (file_.size() != header_.data_offset + *bytes) {
         file_.fail("the file's size does not fit its header: cut off or damaged");

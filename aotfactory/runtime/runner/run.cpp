@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "common/error.h"
+#include "common/limits.h"
 #include "cuda/poison.h"
 
 namespace aot {
@@ -55,7 +56,7 @@ PlanRun::PlanRun(const cuda::Session& session, Inference& plan, std::map<std::st
             const auto bytes = tensor_bytes(tensor.dtype, tensor.shape);
             if (!bytes) {
                 throw Error(Exit::usage, quote(tensor.name) + " of shape " + describe(tensor.shape) +
-                                             " is larger than " + std::to_string(max_tensor_bytes) + " bytes");
+                                             " is larger than " + std::to_string(limits::tensor_bytes) + " bytes");
             }
             const auto made = buffers_.emplace(tensor.name, Buffer(session_, *bytes, guard)).first;
             known = plan_.bind(tensor.name, pointer(made->second.address()));

@@ -3,6 +3,7 @@
 #include "common/error.h"
 #include "common/file.h"
 #include "common/inputs.h"
+#include "common/limits.h"
 #include "common/program.h"
 #include "common/report.h"
 #include "common/sha256.h"
@@ -69,7 +70,7 @@ Json tensors_json(const Plan& plan) {
 }
 
 Exit run(const Options& options) {
-    const std::string data = RegularFile(options.plan, Exit::usage).text(max_tensor_bytes);
+    const std::string data = RegularFile(options.plan, Exit::usage).text(limits::plan_bytes);
     Json report = {{"schema", schema},
                    {"plan", {{"path", options.plan}, {"sha256", sha256_hex(data)}, {"bytes", data.size()}}},
                    {"inputs", Json::array()},
