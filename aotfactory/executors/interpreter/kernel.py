@@ -147,6 +147,7 @@ def capturing(compilations: Sequence[dict[str, Any]]) -> Iterator[list[Any]]:
 
     def record(src: Any, target: Any = None, options: Any = None) -> Any:
         recorded = compilations[min(len(sources), len(compilations) - 1)]
+        src.num_ctas = int((options or {}).get("num_ctas", 1))
         sources.append(src)
         return SimpleNamespace(metadata=SimpleNamespace(**recorded["metadata"]), asm={"ptx": recorded["ptx"]})
 
@@ -174,6 +175,8 @@ def run(source: Any, grid: tuple[int, int, int], arguments: Sequence[Buffer | in
         AccessError: It touched memory that it must not touch, or cannot take these arguments.
         Unsupported: It uses what Triton's interpreter lacks, such as inline assembly or libdevice.
     """
+    # The grid counts blocks, of which a cluster runs one program.
+    grid = (grid[0] // getattr(source, "num_ctas", 1), *grid[1:])
     names = source.fn.arg_names
     constants = {names[path[0]]: value for path, value in source.constants.items()}
     types = {n: source.signature[n] for n in names if n in source.signature and n not in constants}
