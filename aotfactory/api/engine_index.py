@@ -79,16 +79,21 @@ def _value(value: Any) -> str:
 def record(directory: Path, bundle: Bundle, report: Mapping[str, Any]) -> None:
     """Keep an engine's report beside it, with the builds before it, and enter it in the directory's index."""
     name = bundle.network.name
+    kept = {**report, "summary": summary(bundle.network, [v.arch for v in bundle.variants])}
+    add(directory, {name: keep(directory, name, kept)})
+
+
+def keep(directory: Path, name: str, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep a report with its summary beside its engine; the engine's entry for `add`."""
     path = directory / f"{name}.build.json"
     before = _report(path) or {}
-    kept = {**report, "summary": summary(bundle.network, [v.arch for v in bundle.variants])}
     if {n: before.get(n) for n in kept} != json.loads(json.dumps(kept)):
-        resources = {v["id"]: [v["registers"], v["spills"]] for v in report["variants"]}
-        built = {"at": _now(), "sha256": report["bundle"]["sha256"], "resources": resources}
+        resources = {v["id"]: [v["registers"], v["spills"]] for v in kept["variants"]}
+        built = {"at": _now(), "sha256": kept["bundle"]["sha256"], "resources": resources}
         history = [*before.get("history", []), built][-HISTORY:]
         with contextlib.suppress(OSError):
             replace_file(path, json.dumps({**kept, "history": history}, indent=1).encode() + b"\n")
-    add(directory, {name: entry(kept)})
+    return entry(kept)
 
 
 def entry(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,6 +63,12 @@ def find(cache: Cache, key: str, *, plain: bool) -> Finished | None:
     return Finished(bundle=bundle, checks=tuple(Check(**c) for c in data["checks"]), dependencies=read)
 
 
+def is_there(cache: Cache, key: str) -> bool:
+    """Whether `find` would find it."""
+    data = cache.get_json(KIND, key)
+    return data is not None and Dependencies.from_json(data["dependencies"]).unchanged()
+
+
 def keep(cache: Cache, key: str, done: Finished, target: str) -> None:
     """Keep a build for the next time; `target` may be a file that it depends on."""
     bundle, read = done.bundle, done.dependencies

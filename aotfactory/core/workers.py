@@ -60,6 +60,8 @@ def completed(
     *,
     keep_going: bool = False,
     starting: Callable[[int], None] = lambda index: None,
+    stop: Callable[[], bool] = lambda: False,
+    isolated: bool = False,
 ) -> Iterator[tuple[int, Outcome[Result]]]:
     """Each task's index and outcome as it is done; after a failure nothing new is begun.
 
@@ -68,9 +70,13 @@ def completed(
     Args:
         keep_going: Begin the others after a failure too, and hold nothing back.
         starting: Told the index of each task before it is begun.
+        stop: Asked before each task; true: begin no more.
+        isolated: A process for each task even where there is only one at a time.
     """
-    if jobs <= 1:
+    if jobs <= 1 and not isolated:
         for index, task in enumerate(tasks):
+            if stop():
+                return
             starting(index)
             outcome = _attempt(task)
             yield index, outcome
@@ -81,8 +87,8 @@ def completed(
     failed: dict[int, Outcome[Result]] = {}
     begun = 0
     try:
-        while running or begun < len(tasks):
-            while len(running) < jobs and begun < len(tasks) and not (failed and not keep_going):
+        while running or (begun < len(tasks) and not stop()):
+            while len(running) < max(jobs, 1) and begun < len(tasks) and not stop() and (keep_going or not failed):
                 starting(begun)
                 connection, process = _start(tasks[begun], running)
                 running[connection] = begun, process

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``aotfactory farm``: every engine of a farm.toml, what has not changed from the cache, the others on all cores.
+
+Each engine that has to be made gets a process of its own, forked from one that has Triton and TensorRT loaded: plugins
+of one name do not meet there, and what a definition reads is its own. An engine that is done is on disk and in the
+cache, so a farm that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from aotfactory.api import build, engine_index, finished
+from aotfactory.api.farm_file import Engine, FarmFile
+from aotfactory.compiler.options import Options
+from aotfactory.core import workers
+from aotfactory.core.cache import Cache
+from aotfactory.core.errors import AotError, CheckError, UsageError
+from aotfactory.core.files import read_file, replace_file
+
+SCHEMA = "aotfactory.farm/1"
+
+STATE = "farm.json"
+"""What became of each engine, in the farm's directory: for the report, and for the next run's estimate."""
+
+INDEXED_EVERY = 5.0
+"""Seconds between writings of the index and the state, which grow with the number of engines."""
+
+Status = Literal["built", "cached", "failed", "error", "not begun"]
+
+Bake = Callable[[Path, Engine], None]
+"""Makes the plan of a bundle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What became of one engine.
+
+    Attributes:
+        status: ``failed``: a check did; ``error``: it could not be built; ``cached``: nothing had changed.
+        seconds: For an engine that was built.
+        report: As `build --format json` prints it; None where there is none.
+        error: Message, where and hint of what went wrong.
+    """
+
+    engine: Engine
+    status: Status
+    seconds: float = 0.0
+    report: Mapping[str, Any] | None = None
+    error: AotError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FarmResult:
+    """The outcome of a farm, in the file's order."""
+
+    made: Sequence[Made]
+    seconds: float
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """Of the first engine that went wrong: 1 for a failed check, else as the error has it."""
+        wrong = [made for made in self.made if made.status in ("failed", "error")]
+        return 0 if not wrong else wrong[0].error.exit_code if wrong[0].error else 1
+
+
+def selected(farm: FarmFile, only: Sequence[str]) -> list[Engine]:
+    """The engines whose names match one of the patterns; all, if there are none.
+
+    Raises:
+        UsageError: A pattern matches nothing.
+    """
+    for pattern in only:
+        if not any(fnmatchcase(engine.name, pattern) for engine in farm.engines):
+            names = ", ".join(engine.name for engine in farm.engines[:5])
+            raise UsageError(f"--only {pattern} matches no engine", hint=f"engines are {names}, ...")
+    return [e for e in farm.engines if not only or any(fnmatchcase(e.name, pattern) for pattern in only)]
+
+
+def plan(engines: Iterable[Engine], cache: Cache | None) -> dict[str, bool]:
+    """For each engine by name, whether it is in the cache."""
+    return {engine.name: cache is not None and _cached(engine, cache) for engine in engines}
+
+
+def estimate(out: Path, engines: Sequence[Engine], cached: Mapping[str, bool], jobs: int) -> float | None:
+    """Seconds that the engines may take, by what they took before; None where nothing is known."""
+    known: dict[str, float] = {n: e["seconds"] for n, e in _state(out).items() if e.get("seconds")}
+    if not known:
+        return None
+    mean = sum(known.values()) / len(known)
+    return sum(known.get(e.name, mean) for e in engines if not cached[e.name]) / jobs
+
+
+def run_farm(
+    engines: Sequence[Engine],
+    *,
+    out: Path,
+    cache: Cache | None,
+    jobs: int,
+    keep_going: bool = False,
+    bake: Bake | None = None,
+    report: Callable[[Made, int], None] = lambda made, left: None,
+) -> FarmResult:
+    """Make engines.
+
+    Args:
+        jobs: How many at once.
+        keep_going: Make the others after one went wrong, too.
+        bake: Makes the plan of each bundle, one at a time; None: bundles are what is made.
+        report: Told of each engine when it is done, and how many must still be built.
+    """
+    started = time.monotonic()
+    run = _Run(out, cache, jobs, keep_going, bake, report)
+    run.all(engines)
+    run.ledger.write()
+    if cache:
+        cache.trim()
+    made = [run.made.get(e.name) or Made(engine=e, status="not begun") for e in engines]
+    return FarmResult(made=made, seconds=time.monotonic() - started, counts=Counter(m.status for m in made))
+
+
+class _Run:
+    """One run over the engines; those that are alike but for their names or plans are built once."""
+
+    def __init__(
+        self,
+        out: Path,
+        cache: Cache | None,
+        jobs: int,
+        keep_going: bool,
+        bake: Bake | None,
+        report: Callable[[Made, int], None],
+    ) -> None:
+        self.out, self.cache, self.jobs, self.keep_going = out, cache, jobs, keep_going
+        self.bake, self.report, self.ledger = bake, report, _Ledger(out)
+        self.made: dict[str, Made] = {}
+        self.left = 0
+        self.stopped = False
+
+    def all(self, engines: Sequence[Engine]) -> None:
+        alike: dict[str, list[Engine]] = defaultdict(list)
+        for engine in engines:
+            alike[_key(engine) if self.cache else engine.name].append(engine)
+        missing = [group for group in alike.values() if self.cache is None or not _cached(group[0], self.cache)]
+        building = {group[0].name for group in missing}
+        self.left = len(missing)
+        for group in alike.values():
+            if group[0].name not in building:
+                self._reuse(group)
+        if missing and not self.stopped:
+            self._build(missing)
+
+    def _build(self, groups: Sequence[Sequence[Engine]]) -> None:
+        """Build the first engine of each group in a process of its own; the others are then in the cache."""
+        _load()
+        share = max(1, self.jobs // len(groups))
+        tasks = [partial(_attempt, group[0], self.out, self.cache, share, "built") for group in groups]
+        each = workers.completed(tasks, self.jobs, isolated=True, keep_going=True, stop=lambda: self.stopped)
+        for index, outcome in each:
+            first, others = groups[index][0], groups[index][1:]
+            made = outcome.value or Made(engine=first, status="error", error=_as_aot(outcome.error))
+            self.left -= 1
+            self._done(made)
+            if made.status == "built":
+                self._reuse(others)
+            else:
+                for other in others:
+                    self._done(replace(made, engine=other))
+
+    def _reuse(self, group: Sequence[Engine]) -> None:
+        for engine in group:
+            if not self.stopped:
+                self._done(_attempt(engine, self.out, self.cache, 1, "cached"))
+
+    def _done(self, made: Made) -> None:
+        if self.bake and made.status in ("built", "cached"):
+            try:
+                self.bake(self.out / f"{made.engine.name}.aot", made.engine)
+            except AotError as error:
+                made = replace(made, status="error", error=error)
+        self.made[made.engine.name] = made
+        self.ledger.add(made)
+        self.report(made, self.left)
+        self.stopped = self.stopped or (made.error is not None and not self.keep_going)
+
+
+def _attempt(engine: Engine, out: Path, cache: Cache | None, jobs: int, status: Literal["built", "cached"]) -> Made:
+    """Build one engine, in this process; `status` is what it is to be called if all goes well."""
+    started = time.monotonic()
+    try:
+        built = build.build_bundle(
+            engine.target,
+            request=engine.request,
+            options=_options(engine),
+            out=out,
+            plugins=engine.plugins,
+            cache=cache,
+            jobs=jobs,
+            name=engine.name,
+            plain=True,
+            listed=False,
+        )
+    except AotError as error:
+        return Made(engine=engine, status="error", error=error)
+    seconds = round(time.monotonic() - started, 3)
+    summary = engine_index.summary(built.bundle.network, [v.arch for v in built.bundle.variants])
+    document = {**build.to_json(built), "summary": summary}
+    if built.failed:
+        first = built.failed[0]
+        problem = CheckError(f"{first.name} of {first.subject}: {first.detail}")
+        return Made(engine=engine, status="failed", seconds=seconds, report=document, error=problem)
+    return Made(engine=engine, status=status, seconds=seconds if status == "built" else 0.0, report=document)
+
+
+def to_json(result: FarmResult) -> dict[str, Any]:
+    """The result as ``farm --format json`` prints it."""
+    engines = [
+        {
+            "name": made.engine.name,
+            "target": made.engine.target,
+            "arch": made.engine.arch.name,
+            "status": made.status,
+            "seconds": made.seconds,
+            "bundle": made.report["bundle"] if made.report else None,
+            "error": _problem(made),
+        }
+        for made in result.made
+    ]
+    return {
+        "schema": SCHEMA,
+        "engines": engines,
+        "counts": dict(result.counts),
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def _problem(made: Made) -> dict[str, str | None] | None:
+    error = made.error
+    return {"message": error.message, "where": error.where, "hint": error.hint} if error else None
+
+
+def _as_aot(error: BaseException | None) -> AotError:
+    return error if isinstance(error, AotError) else CheckError(f"it was not built: {error}")
+
+
+def _options(engine: Engine) -> Options:
+    return Options(archs=(engine.arch,), isa=engine.isa, all_dtypes=engine.all_dtypes, tactic=engine.tactic)
+
+
+def _key(engine: Engine) -> str:
+    return finished.key_for(engine.target, engine.request, _options(engine), engine.plugins, True)
+
+
+def _cached(engine: Engine, cache: Cache) -> bool:
+    return finished.is_there(cache, _key(engine))
+
+
+def _load() -> None:
+    """Load what every build needs, before processes are forked from this one."""
+    from triton.runtime import cache as triton_cache
+
+    from aotfactory.api import making  # noqa: F401
+
+    triton_cache.triton_key()  # a hash of all of Triton, that it makes once in each process
+
+
+class _Ledger:
+    """Reports, index and state on disk, brought up to date every few seconds."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._entries: dict[str, Any] = {}
+        self._state = _state(out)
+        self._written = time.monotonic()
+
+    def add(self, made: Made) -> None:
+        name, before = made.engine.name, self._state.get(made.engine.name, {})
+        problem = _problem(made)
+        checks = made.report["checks"] if made.report and made.status == "failed" else None
+        self._state[name] = {
+            "target": made.engine.target,
+            "arch": made.engine.arch.name,
+            "status": made.status,
+            "seconds": made.seconds or before.get("seconds", 0.0),
+            **({"error": problem} if problem else {}),
+            **({"checks": checks} if checks else {}),
+        }
+        if made.report and made.report["bundle"]["path"]:
+            self._entries[name] = engine_index.keep(self._out, name, made.report)
+        if time.monotonic() - self._written > INDEXED_EVERY:
+            self.write()
+
+    def write(self) -> None:
+        if not self._state:
+            return
+        engine_index.add(self._out, self._entries)
+        self._entries.clear()
+        text = json.dumps({"schema": SCHEMA, "engines": self._state}, indent=1, sort_keys=True)
+        try:
+            replace_file(self._out / STATE, text.encode() + b"\n")
+        except OSError as error:
+            raise UsageError(f"cannot write {self._out}: {error.strerror}", hint="choose another out") from error
+        self._written = time.monotonic()
+
+
+def _state(out: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(read_file(out / STATE, limit=engine_index.LARGEST))
+        engines = data["engines"] if data["schema"] == SCHEMA else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return engines if isinstance(engines, dict) else {}

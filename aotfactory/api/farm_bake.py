@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plans of a farm: each is baked with `aotfactory bake` in its own process, since CUDA does not survive a fork."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+from aotfactory.api.farm import Bake
+from aotfactory.api.farm_file import Engine
+from aotfactory.core import cuda, workers
+from aotfactory.core.arch import PORTABLE
+from aotfactory.core.errors import CheckError, MissingError
+from aotfactory.plugins import tensorrt_api
+
+
+def required() -> Bake:
+    """How plans are made here.
+
+    Raises:
+        MissingError: This machine cannot make any.
+    """
+    tensorrt_api.require_builder()
+    capability = _capability()
+    if capability is None:
+        raise MissingError("a plan is built on a GPU, and this machine has none", hint="use --engine bundle here")
+    return partial(_bake, capability)
+
+
+def available() -> Bake | None:
+    """The same; None where this machine cannot make any."""
+    capability = _capability() if tensorrt_api.load().kind == "full" else None
+    return None if capability is None else partial(_bake, capability)
+
+
+def _capability() -> int | None:
+    """Compute capability of the GPU here times ten, asked in another process: this one forks later."""
+    found = dict(workers.completed([cuda.compute_capability], 1, isolated=True))[0].result()
+    return None if found is None else found[0] * 10 + found[1]
+
+
+def _bake(capability: int, bundle: Path, engine: Engine) -> None:
+    """Make the plan beside a bundle, if it is for the GPU here."""
+    if engine.arch != PORTABLE and engine.arch.capability != capability:
+        return
+    options = []
+    for name, value in engine.tensorrt.items():
+        if value is True:
+            options.append(f"--{name}")
+        elif value is not False:
+            options += [f"--{name}", str(value)]
+    for name in ("shape", "min_shape", "opt_shape", "max_shape") if engine.target.endswith(".onnx") else ():
+        for tensor, shape in getattr(engine.request, name).items():
+            text = "x".join(map(str, shape))
+            options += [f"--{name.replace('_', '-')}", f"{tensor}={text}" if tensor else text]
+    command = [sys.executable, "-m", "aotfactory", "bake", str(bundle), "--format", "json", *options]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        said = done.stderr.strip().removeprefix("error: ") or f"exit code {done.returncode}"
+        raise CheckError(f"its plan was not made: {said}")

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Farms: what is built, reused, left out after a mistake, and found again after a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Run
+from small_definitions import SOURCE, changed
+
+from aotfactory.api import farm as farming
+from aotfactory.api.farm import run_farm, selected
+from aotfactory.api.farm_file import Engine, FarmFile
+from aotfactory.core.cache import Cache
+from aotfactory.core.errors import CheckError, UsageError
+
+FARM = """
+[defaults]
+plugins = ["small.py"]
+attr = { scale = 1 }
+
+[[engine]]
+target = "farm::copy"
+shape = ["1x64", "2x64", { min = "1x64", max = "8x64" }]
+arch = ["sm_80", "sm_90"]
+"""
+
+
+class Farm:
+    """A farm of small engines in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.cache = folder, Cache(folder / "cache")
+        (folder / "small.py").write_text(SOURCE.replace("NS::", "farm::"))
+        (folder / "farm.toml").write_text(FARM)
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "engines"
+
+    def run(self, only: tuple[str, ...] = (), **options: Any) -> dict[str, str]:
+        file = FarmFile(self.folder / "farm.toml")
+        options = {"out": file.out, "cache": self.cache, "jobs": 2, **options}
+        return {made.engine.name: made.status for made in run_farm(selected(file, only), **options).made}
+
+    def bundles(self) -> dict[str, str]:
+        return {
+            str(path.relative_to(self.out)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(self.out.glob("*.aot/*"))
+        }
+
+    def command(self, *more: str) -> subprocess.Popen[str]:
+        heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        return subprocess.Popen(
+            [sys.executable, "-c", f"{heed}; from aotfactory.cli.main import main; main()", "farm", "farm.toml", *more],
+            cwd=self.folder,
+            env={**os.environ, "AOTFACTORY_NO_CACHE": "", "AOTFACTORY_CACHE": str(self.folder / "cache")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Farm:
+    return Farm(tmp_path)
+
+
+NAMES = [f"copy.{shape}.{arch}" for shape in ("1x64", "2x64", "1x64-8x64") for arch in ("sm_80", "sm_90")]
+
+
+def test_everything_once_and_then_nothing(farm: Farm) -> None:
+    assert farm.run() == dict.fromkeys(NAMES, "built")
+    files = farm.bundles()
+    assert farm.run() == dict.fromkeys(NAMES, "cached")
+    assert farm.bundles() == files
+    index = json.loads((farm.out / "index.json").read_text())["engines"]
+    assert sorted(index) == sorted(NAMES)
+    assert index["copy.1x64-8x64.sm_90"]["inputs"] == {"inp0": ["fp32", "1..8x64"]}
+    shutil.rmtree(farm.out)
+    assert farm.run(jobs=1) == dict.fromkeys(NAMES, "cached")
+    assert farm.bundles() == files
+
+
+def test_same_bytes_without_a_cache_and_for_any_number_of_jobs(farm: Farm) -> None:
+    farm.run()
+    files = farm.bundles()
+    shutil.rmtree(farm.out)
+    assert farm.run(cache=None, jobs=1) == dict.fromkeys(NAMES, "built")
+    assert farm.bundles() == files
+
+
+def test_engines_that_differ_in_their_plan_alone_are_built_once(farm: Farm) -> None:
+    with open(farm.folder / "farm.toml", "a") as file:
+        file.write("tensorrt = [{ optimization-level = 1 }, { optimization-level = 5 }]\n")
+    baked: list[tuple[str, Any]] = []
+
+    def bake(bundle: Path, engine: Engine) -> None:
+        baked.append((bundle.name, engine.tensorrt["optimization-level"]))
+
+    found = farm.run(bake=bake, only=("copy.1x64.sm_80*",))
+    assert sorted(found.values()) == ["built", "cached"]
+    assert sorted(baked) == [(f"copy.1x64.sm_80.optimization-level-{n}.aot", n) for n in (1, 5)]
+
+
+def test_mistakes(farm: Farm) -> None:
+    (farm.folder / "bad.py").write_text(changed("block_x=64", "block_x=32").replace("NS::", "bad::"))
+    with open(farm.folder / "farm.toml", "a") as file:
+        file.write(
+            '[[engine]]\ntarget = "bad::copy"\nname = "bad"\nplugins = ["bad.py"]\nshape = "1x64"\narch = "sm_80"\n'
+        )
+        file.write('[[engine]]\ntarget = "no::such"\nname = "none"\nshape = "1x64"\narch = "sm_80"\n')
+    found = farm.run(keep_going=True)
+    assert found == {**dict.fromkeys(NAMES, "built"), "bad": "failed", "none": "error"}
+    state = json.loads((farm.out / "farm.json").read_text())["engines"]
+    assert "abi of copy.sm_80" in state["bad"]["error"]["message"]
+    assert not (farm.out / "bad.aot").exists()
+    (farm.folder / "small.py").write_text("import nothing_of_this_name\n")
+    stopped = farm.run(jobs=1)
+    assert list(stopped.values()).count("error") == 1
+    assert list(stopped.values()).count("not begun") == len(stopped) - 1
+
+
+def test_a_plan_that_fails_is_an_error(farm: Farm) -> None:
+    def bake(bundle: Path, engine: Engine) -> None:
+        raise CheckError("no plan")
+
+    assert set(farm.run(bake=bake, keep_going=True).values()) == {"error"}
+
+
+def test_a_process_that_dies_is_an_error_of_its_engine(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(farming, "_attempt", lambda *given: os._exit(3))
+    assert farm.run(only=(NAMES[0],)) == {NAMES[0]: "error"}
+
+
+def test_only_what_exists(farm: Farm) -> None:
+    assert list(farm.run(only=("*8x64.sm_90",))) == ["copy.1x64-8x64.sm_90"]
+    with pytest.raises(UsageError, match="--only nothing matches no engine"):
+        farm.run(only=("nothing",))
+
+
+def test_command_line(farm: Farm, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(farm.folder)
+    monkeypatch.setenv("AOTFACTORY_NO_CACHE", "0")
+    monkeypatch.setenv("AOTFACTORY_CACHE", str(farm.folder / "cache"))
+    done = run("farm", "farm.toml", "--dry-run")
+    assert (done.code, done.out.count("to build\n")) == (0, 6)
+    assert done.out.endswith("6 engines: 0 cached, 6 to build, which takes: unknown\n")
+    assert not farm.out.exists()
+    done = run("farm", "farm.toml", "--only", "copy.1x64.*")
+    assert done.code == 0
+    assert "2/2 copy.1x64.sm_" in done.err
+    assert "2 engines in" in done.out
+    assert "2 built; they are in engines" in done.out
+    done = run("farm", "farm.toml", "--dry-run", "--format", "json")
+    plan = json.loads(done.out)
+    assert [e["cached"] for e in plan["engines"]] == [True, True, False, False, False, False]
+    assert (plan["to_build"], plan["seconds"] > 0) == (4, True)
+    done = run("farm", "farm.toml", "--format", "json")
+    assert json.loads(done.out)["counts"] == {"cached": 2, "built": 4}
+    assert run("farm", "none.toml").code == 2
+
+
+def test_killed_at_any_moment_it_goes_on(farm: Farm) -> None:
+    for seed in range(4):
+        process = farm.command("--jobs", "2")
+        time.sleep(random.Random(seed).uniform(0.3, 2.5))
+        process.kill()
+        process.communicate()
+        if farm.out.exists():
+            assert not [p for p in farm.out.glob("*.aot/manifest.json") if not json.loads(p.read_text())]
+    assert farm.cache.verify()[1] == []
+    process = farm.command()
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    files = farm.bundles()
+    shutil.rmtree(farm.out)
+    farm.run(cache=None)
+    assert farm.bundles() == files
+
+
+def test_ctrl_c(farm: Farm) -> None:
+    process = farm.command("--no-cache", "--jobs", "1")
+    assert process.stderr is not None
+    process.stderr.readline()  # until the first engine is done
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said.splitlines()[-1]) == (130, "interrupted")
