@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,7 +64,7 @@ def bake(
         options = replace(options, mode="onnx")  # the only way to build it
     path = (out or directory.parent) / f"{bundle.network.name}.plan"
     provenance.require_writable(path)
-    sha256 = hashlib.sha256((directory / bundles.MANIFEST).read_bytes()).hexdigest()
+    sha256 = bundles.digest(directory) or ""
     plan = build_plan(bundle, sha256=sha256, options=options, progress=progress)
     record = provenance.make_record(
         plan, path=path, bundle=bundle, bundle_path=directory, options=options, tensorrt=tensorrt_api.load().version

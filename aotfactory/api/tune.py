@@ -13,10 +13,11 @@ from typing import Any
 from aotfactory.api import build
 from aotfactory.compiler import bundle
 from aotfactory.compiler.compile import Options
-from aotfactory.core import cuda, network_json
+from aotfactory.core import cuda, documents, network_json
 from aotfactory.core.arch import native_arch
 from aotfactory.core.errors import CheckError, DefinitionError, MissingError, UsageError
-from aotfactory.core.files import replace_file
+from aotfactory.core.files import read_file, replace_file
+from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Shape
 from aotfactory.executors.inputs import Array
 from aotfactory.executors.native.launcher import TacticRun, run_launcher
@@ -183,14 +184,17 @@ def read(path: Path) -> list[dict[str, Any]]:
     Raises:
         DefinitionError: It is damaged.
     """
+    hint = "delete the file"
     try:
-        content = json.loads(path.read_bytes())
+        content = documents.parse_json(read_file(path, limit=LIMITS["tuning_bytes"]))
     except FileNotFoundError:
         return []
-    except ValueError as error:
-        raise DefinitionError(f"damaged rankings: {error}", where=str(path), hint="delete the file") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise DefinitionError(f"the rankings' schema is not {SCHEMA}", where=str(path), hint="delete the file")
+    except (OSError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) else error
+        raise DefinitionError(f"damaged rankings: {problem}", where=str(path), hint=hint) from error
+    if isinstance(content, dict) and isinstance(found := content.get("schema"), str) and found != SCHEMA:
+        raise DefinitionError(f"the rankings' schema is not {SCHEMA}", where=str(path), hint=hint)
+    documents.validate(content, "tuning", where=str(path), hint=hint)
     rankings: list[dict[str, Any]] = content["rankings"]
     return rankings
 

@@ -113,8 +113,7 @@ def inspect(
     if found:
         show(lambda console: tables.print_bundle(console, found))
     else:
-        with provenance.reporting_damage(path):
-            show(lambda console: tables.print_record(console, record))
+        show(lambda console: tables.print_record(console, record))
 
 
 app.command(short_help="Build a TensorRT plan from a bundle.")(cli_bake.bake)

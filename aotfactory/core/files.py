@@ -4,23 +4,57 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def read_file(path: Path, *, limit: int) -> bytes:
-    """The content of a regular file, or of one that a link leads to: the same rule as the C++ programs have.
-
-    A pipe would block, a device may have no end, and a sparse file of a gigabyte takes no more than a name to make: so
-    kind and size are looked at, on the open file, before anything is read.
+    """The content of a regular file.
 
     Args:
         limit: Bytes that it may have.
 
     Raises:
         OSError: It cannot be read; `strerror` says why, for all of these reasons.
+    """
+    with open_regular(path, limit=limit) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:  # it grew meanwhile
+        raise _too_large(path, limit)
+    return content
+
+
+def file_sha256(path: Path, *, limit: int) -> tuple[str, int]:
+    """The SHA-256 of a regular file, and its bytes; it need not fit into memory.
+
+    Raises:
+        OSError: As `read_file`.
+    """
+    digest, size = hashlib.sha256(), 0
+    with open_regular(path, limit=limit) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+            if size > limit:
+                raise _too_large(path, limit)
+    return digest.hexdigest(), size
+
+
+@contextmanager
+def open_regular(path: Path, *, limit: int) -> Iterator[BinaryIO]:
+    """Open a file that is regular and has at most `limit` bytes; the same rule as the C++ programs have.
+
+    A pipe would block, a device may have no end, and a sparse file of a gigabyte takes no more than a name to make: so
+    kind and size are looked at, on the open file, before anything is read. Symbolic links are followed to such a file.
+
+    Raises:
+        OSError: It is none, or cannot be opened.
     """
     try:
         # O_NONBLOCK: opening a pipe must not wait for a writer.
@@ -32,14 +66,15 @@ def read_file(path: Path, *, limit: int) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "is not a regular file", str(path))
         if status.st_size > limit:
-            raise OSError(errno.EFBIG, f"is larger than {limit} bytes", str(path))
+            raise _too_large(path, limit)
         with open(handle, "rb", closefd=False) as file:
-            content = file.read(limit + 1)
+            yield file
     finally:
         os.close(handle)
-    if len(content) > limit:  # it grew meanwhile
-        raise OSError(errno.EFBIG, f"is larger than {limit} bytes", str(path))
-    return content
+
+
+def _too_large(path: Path, limit: int) -> OSError:
+    return OSError(errno.EFBIG, f"is larger than {limit} bytes", str(path))
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 from aotfactory.compiler.bundle import Bundle, Variant
 from aotfactory.core.arch import PORTABLE, Arch, native_arch
 from aotfactory.core.errors import AotError, CheckError, MissingError, UsageError
-from aotfactory.core.files import replace_file
+from aotfactory.core.files import read_file, replace_file
+from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Network, Profile
 from aotfactory.plan.bundled_kernels import bundled_kernels
 from aotfactory.plan.log import interruptible, make_logger, make_monitor
@@ -230,7 +231,13 @@ class _Build:
     def _read_cache(self, path: Path | None) -> None:
         if path is None:
             return
-        stored = path.read_bytes() if path.is_file() else b""
+        try:
+            stored = read_file(path, limit=LIMITS["timing_cache_bytes"])
+        except FileNotFoundError:
+            stored = b""
+        except OSError as error:
+            self.logger.warnings.append(f"the timing cache {path} was not read: {error.strerror}")
+            stored = b""
         cache = self.config.create_timing_cache(stored)
         # False: a cache of another GPU or version is refused, not used.
         if cache is None or not self.config.set_timing_cache(cache, False):

@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from aotfactory.core import dtypes
 from aotfactory.core.errors import UsageError
 from aotfactory.core.network import Network, Profile, Shape
 from aotfactory.core.recipe import Tolerance
 from aotfactory.executors.inputs import Array, make_input
 from aotfactory.executors.native.runner import RunnerOptions, RunnerResult, run_runner
+from aotfactory.executors.npy import load_npy
 from aotfactory.executors.trtexec.command import TrtexecOptions, TrtexecResult, run_trtexec
 from aotfactory.plan import record as provenance
 
@@ -51,14 +50,13 @@ class PlanFile:
             DefinitionError: The record is damaged.
         """
         record = provenance.verified(path)
-        with provenance.reporting_damage(path):
-            return cls._of(path, record)
+        return cls._of(path, record)
 
     @classmethod
     def _of(cls, path: Path, record: Mapping[str, Any]) -> PlanFile:
         network, options = provenance.network(record), record["options"]
         tensors = {role: {t.name for t in network.tensors if t.role == role} for role in ("input", "output")}
-        major, minor = map(int, record["versions"]["tensorrt"].split(".")[:2])
+        major, minor = (int(n) for n in re.findall(r"\d+", record["versions"]["tensorrt"])[:2])
         return cls(
             path=path,
             network=network,
@@ -85,7 +83,7 @@ class PlanFile:
             raise UsageError(f"{self.path} has no input {unknown[0]!r}", hint=f"its inputs: {', '.join(tensors)}")
         shapes = {**self.shapes("opt"), **shapes}
         return {
-            name: load_array(files[name], tensor.dtype)
+            name: load_npy(files[name], tensor.dtype)
             if name in files
             else make_input(name, tensor.dtype, shapes[name], seed=seed)
             for name, tensor in tensors.items()
@@ -139,13 +137,3 @@ class PlanFile:
                 f"{self.path} has inputs or outputs that are no plugin's, which trtexec is not given here",
                 hint="use --executor runner, or call trtexec yourself",
             )
-
-
-def load_array(path: Path, dtype: str) -> Array:
-    """An .npy file as data of this type; bf16 and fp8 are raw bytes to NumPy."""
-    try:
-        array: Array = np.load(path)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as an .npy file: {error}") from error
-    element = dtypes.find(dtype).array
-    return array.view(element) if array.dtype.kind == "V" and array.dtype.itemsize == element.itemsize else array

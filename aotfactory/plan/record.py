@@ -3,22 +3,23 @@
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import json
 import platform
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from aotfactory.compiler.bundle import MANIFEST, Bundle
+from aotfactory.compiler.bundle import Bundle, digest
+from aotfactory.core import documents
 from aotfactory.core.check import Check
 from aotfactory.core.cuda import driver_version, gpu_name
 from aotfactory.core.errors import CheckError, DefinitionError, UsageError
-from aotfactory.core.files import replace_file
+from aotfactory.core.files import file_sha256, read_file, replace_file
+from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Network
 from aotfactory.core.network_json import network_from_json, network_to_json
 from aotfactory.plan.builder import Plan
@@ -43,13 +44,12 @@ def make_record(
         bundle_path: The bundle's directory.
         tensorrt: Version of the TensorRT that built the plan.
     """
-    manifest = (bundle_path / MANIFEST).read_bytes()
     return {
         "schema": SCHEMA,
         "name": bundle.network.name,
         "target": bundle.network.target,
         "plan": {"path": path.name, "sha256": plan.sha256, "bytes": len(plan.data)},
-        "bundle": {"path": str(bundle_path.resolve()), "sha256": hashlib.sha256(manifest).hexdigest()},
+        "bundle": {"path": str(bundle_path.resolve()), "sha256": digest(bundle_path)},
         "versions": {
             "tensorrt": tensorrt,
             "aotfactory": version("aotfactory"),
@@ -92,7 +92,7 @@ def _model(bundle: Bundle, options: PlanOptions) -> dict[str, str] | None:
     if not uses_model(bundle.network, options):
         return None
     path = options.model or Path(bundle.network.target)
-    return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"path": str(path), "sha256": file_sha256(path, limit=LIMITS["onnx_bytes"])[0]}
 
 
 def chosen_tactics(plan: Plan) -> list[dict[str, Any]]:
@@ -118,8 +118,9 @@ def write(plan: Plan, record: Mapping[str, Any], path: Path) -> None:
     Raises:
         UsageError: They cannot be written.
     """
+    text = _text(record, path)
     _replace(path, plan.data)
-    _replace(record_path(path), _text(record))
+    _replace(record_path(path), text)
 
 
 def require_writable(path: Path) -> None:
@@ -147,14 +148,13 @@ def add_checks(path: Path, checks: Iterable[Check]) -> None:
         DefinitionError: It is damaged.
     """
     record = read(path)
-    with reporting_damage(path):
-        kept = {(check["name"], check["subject"]): check for check in record["checks"]}
+    kept = {(check["name"], check["subject"]): check for check in record["checks"]}
     for check in checks:
         if check.status != "skipped" or (check.name, check.subject) not in kept:
             kept[check.name, check.subject] = asdict(check)
     if list(kept.values()) != record["checks"]:
         record["checks"] = list(kept.values())
-        _replace(record_path(path), _text(record))
+        _replace(record_path(path), _text(record, path))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -166,30 +166,24 @@ def read(path: Path) -> dict[str, Any]:
     """
     beside = record_path(path)
     try:
-        record = json.loads(beside.read_bytes())
+        record: dict[str, Any] = documents.parse_json(read_file(beside, limit=LIMITS["record_bytes"]))
     except FileNotFoundError as error:
         raise UsageError(f"{path} has no record {beside.name}", hint="aotfactory bake writes one") from error
     except OSError as error:
         raise UsageError(f"cannot read {beside}: {error.strerror}", hint="it is the plan's record") from error
     except ValueError as error:
-        raise DefinitionError(f"damaged record: {error}", where=str(beside), hint="bake the plan again") from error
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise DefinitionError(f"the record's schema is not {SCHEMA}", where=str(beside), hint="bake the plan again")
+        raise DefinitionError(f"damaged record: {error}", where=str(beside), hint=_HINT) from error
+    if isinstance(record, dict) and isinstance(found := record.get("schema"), str) and found != SCHEMA:
+        raise DefinitionError(f"the record's schema is not {SCHEMA}", where=str(beside), hint=_HINT)
+    documents.validate(record, "plan", where=str(beside), hint=_HINT)
+    try:
+        network(record)
+    except DefinitionError as error:
+        raise DefinitionError(error.message, where=str(beside), hint=_HINT) from error
     return record
 
 
-@contextmanager
-def reporting_damage(path: Path) -> Iterator[None]:
-    """Use the record of this plan; report missing or unexpected fields as damage.
-
-    Raises:
-        DefinitionError: It is damaged.
-    """
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        problem = f"damaged record: {type(error).__name__}: {error}"
-        raise DefinitionError(problem, where=str(record_path(path)), hint="bake the plan again") from error
+_HINT = "bake the plan again"
 
 
 def verified(path: Path) -> dict[str, Any]:
@@ -218,15 +212,18 @@ def problems(path: Path) -> list[str]:
     if not path.is_file():
         raise UsageError(f"no such plan: {path}")
     record = read(path)
-    with reporting_damage(path):
-        plan, bundle = record["plan"]["sha256"], record["bundle"]["sha256"]
-        manifest = Path(record["bundle"]["path"]) / MANIFEST
+    bundle = Path(record["bundle"]["path"])
     found = []
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != plan:
-        found.append(f"{path.name} is not the plan of this record: its SHA-256 is {digest}")
-    if manifest.is_file() and hashlib.sha256(manifest.read_bytes()).hexdigest() != bundle:
-        found.append(f"{manifest.parent} is no longer the bundle that the plan was built from")
+    try:  # no more than the record says is read: a file of any size may lie there
+        sha256, size = file_sha256(path, limit=record["plan"]["bytes"])
+        if (sha256, size) != (record["plan"]["sha256"], record["plan"]["bytes"]):
+            found.append(f"{path.name} is not the plan of this record: its SHA-256 is {sha256}")
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise UsageError(f"cannot read {path}: {error.strerror}", hint="it is to be a plan") from error
+        found.append(f"{path.name} is not the plan of this record: it {error.strerror}")
+    if digest(bundle) not in (None, record["bundle"]["sha256"]):
+        found.append(f"{bundle} is no longer the bundle that the plan was built from")
     return found
 
 
@@ -243,5 +240,8 @@ def _cannot_write(path: Path, error: OSError) -> UsageError:
     )
 
 
-def _text(record: Mapping[str, Any]) -> bytes:
+def _text(record: Mapping[str, Any], path: Path) -> bytes:
+    """The record's JSON. What could not be read again is not written: the error names the place and the limit."""
+    hint = "a shorter or plainer name may help; docs/bundle.md lists the limits"
+    documents.validate(record, "plan", where=record_path(path).name, hint=hint)
     return json.dumps(record, indent=1).encode() + b"\n"

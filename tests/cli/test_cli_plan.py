@@ -19,11 +19,12 @@ from plan_cases import chain_model
 from aotfactory.core import cuda
 from aotfactory.core.errors import UsageError
 from aotfactory.executors.inputs import make_input
+from aotfactory.executors.npy import load_npy
 from aotfactory.executors.trtexec.command import TrtexecResult
 from aotfactory.executors.trtexec.output import Verdict
 from aotfactory.executors.trtexec.report import trtexec_report
 from aotfactory.plan import builder
-from aotfactory.plan.plan_file import PlanFile, load_array
+from aotfactory.plan.plan_file import PlanFile
 from aotfactory.plugins import tensorrt_api
 
 
@@ -222,11 +223,11 @@ def test_names_of_onnx_tensors_make_files_of_the_directory(tmp_path):
 def test_bf16_files_have_their_type(tmp_path):
     array = np.array([1, 2.5], ml_dtypes.bfloat16)
     np.save(tmp_path / "x.npy", array)
-    read = load_array(tmp_path / "x.npy", "bf16")
+    read = load_npy(tmp_path / "x.npy", "bf16")
     assert read.dtype == array.dtype
     np.testing.assert_array_equal(read, array)
     with pytest.raises(UsageError, match="cannot be read"):
-        load_array(tmp_path, "bf16")
+        load_npy(tmp_path, "bf16")
 
 
 # --- bench -----------------------------------------------------------------------------------------------------------
@@ -297,7 +298,7 @@ def test_inspect_a_damaged_record(run: Run, programs):
     beside.write_text(json.dumps({k: v for k, v in made.record.items() if k != "gpu"}))
     done = run("inspect", str(made.plan))
     assert (done.code, done.out) == (4, "")
-    assert f"{beside}: damaged record: KeyError: 'gpu'\n  hint: bake the plan again" in done.err
+    assert f"{beside}: lacks 'gpu'\n  hint: bake the plan again" in done.err
 
 
 def test_inputs_of_the_profile(programs):

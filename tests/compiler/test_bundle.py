@@ -178,6 +178,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
         ptx(lambda p: (p.unlink(), p.symlink_to("../elsewhere.ptx"))),
         "No such file or directory",
     ),
+    "a symbolic link to something else": (
+        ptx(lambda p: (p.unlink(), p.symlink_to("/dev/null"))),
+        "is not a regular file",
+    ),
     "a variant under another id": (
         manifest_with(lambda d: d["variants"][0].update(id="copy.sm_80.fp32-fp32.t9")),
         "is not the name of its content",

@@ -545,9 +545,9 @@ def test_the_bundle_is_found_from_any_directory(tensorrt, tmp_path, monkeypatch)
     [
         (None, UsageError, "has no record"),
         ("{", DefinitionError, "damaged record"),
-        ("[]", DefinitionError, "schema"),
-        ('{"schema": "aotfactory.plan/1"}', DefinitionError, "damaged record: KeyError: 'plan'"),
-        ('{"schema": "aotfactory.plan/1", "plan": 3}', DefinitionError, "damaged record: TypeError"),
+        ("[]", DefinitionError, "object"),
+        ('{"schema": "aotfactory.plan/1"}', DefinitionError, "lacks 'name', 'target', 'plan'"),
+        ('{"schema": "aotfactory.plan/1", "plan": 3}', DefinitionError, "lacks 'name'"),
     ],
 )
 def test_unreadable_record(tmp_path, content, kind, message):

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aotfactory.core.dtypes import find
 from aotfactory.core.errors import AotError, CheckError, DefinitionError, MissingError, UsageError
+from aotfactory.executors.npy import load_npy
 
 Array = npt.NDArray[Any]
 
@@ -88,5 +88,4 @@ def parse_report(
 
 def load_tensor(item: Mapping[str, Any]) -> Array:
     """A tensor that one of our programs wrote; bf16 and fp8 are raw bytes to NumPy, so they get their type here."""
-    array: Array = np.load(item["file"])
-    return array.view(find(item["dtype"]).array)
+    return load_npy(Path(item["file"]), item["dtype"])
