@@ -476,5 +476,6 @@ RECIPE = Recipe(
     dtypes=("fp32", "fp16", "bf16", "int8", "int32"),
     attributes={"pads": np.array([1, 1, 1, 1], np.int32)},
     reference=circ_pad_reference,
+    extremes=True,
     odd_shapes=(((1, 1, 1, 1),), ((1, 1, 7, 13),), ((2, 3, 1, 31),), ((1, 2, 5, 509),), ((3, 1, 61, 3),)),
 )

@@ -104,5 +104,6 @@ RECIPE = Recipe(
     dtypes=("fp32", "fp16", "bf16", "int8", "int32"),
     attributes={"block_size": 1024},
     reference=elementwise_add_reference,
+    extremes=True,
     odd_shapes=(((1, 1, 1, 1),), ((1, 1, 11, 93),), ((1, 1, 1, 1024),), ((1, 1, 5, 205),), ((7, 1, 13, 17),)),
 )

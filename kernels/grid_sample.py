@@ -287,6 +287,7 @@ RECIPE = Recipe(
     attributes={"padding": "zeros", "align_corners": False},
     reference=grid_sample_reference,
     dynamic=("N", "C", "H", "W", "Hout", "Wout"),
+    extremes=True,
     odd_shapes=(
         ((1, 1, 1, 1), (1, 1, 1, 2)),
         ((2, 3, 5, 7), (2, 11, 13, 2)),

@@ -424,6 +424,7 @@ RECIPE = Recipe(
         "fp16": Tolerance(atol=1e-4, rtol=6e-4),
         "bf16": Tolerance(atol=1e-4, rtol=4e-3),
     },
+    extremes=True,
     odd_shapes=tuple(
         ((n, c, h, w), (c,), (c,))
         for n, c, h, w in (

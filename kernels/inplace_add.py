@@ -109,5 +109,6 @@ RECIPE = Recipe(
     attributes={"delta": 1},
     reference=inplace_add_reference,
     chain=2,
+    extremes=True,
     odd_shapes=(((1, 1, 1, 1),), ((1, 1, 11, 93),), ((1, 1, 1, 1024),), ((1, 1, 5, 205),), ((7, 1, 13, 17),)),
 )

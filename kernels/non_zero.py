@@ -143,5 +143,6 @@ RECIPE = Recipe(
     dtypes=("fp32", "fp16", "bf16", "int8", "int32"),
     reference=non_zero_reference,
     outputs=("indices", "number"),
+    extremes=True,
     odd_shapes=(((1, 1),), ((1, 31),), ((67, 1),), ((61, 67),), ((64, 64),), ((17, 241),)),
 )

@@ -149,5 +149,6 @@ RECIPE = Recipe(
         "fp16": Tolerance(atol=1e-6, rtol=6e-4),
         "bf16": Tolerance(atol=1e-6, rtol=4e-3),
     },
+    extremes=True,
     odd_shapes=(((1, 1, 2),), ((3, 5, 62),), ((37, 128),), ((2, 9002),), ((3, 4096),)),
 )

@@ -17,6 +17,7 @@ from aotfactory.core.cache import Cache
 from aotfactory.core.check import Check
 from aotfactory.core.network import POINTS, Network
 from aotfactory.core.recipe import Recipe
+from aotfactory.executors.effort import CHECK_TIME, SPENT
 from aotfactory.targets.request import TargetOptions
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def build_bundle(
     name: str | None = None,
     plain: bool = False,
     listed: bool = True,
+    check_time: float = CHECK_TIME,
+    skip: Mapping[str, str] | None = None,
 ) -> BuildResult:
     """Compile a target, check it, and write ``out/NAME.aot`` if every check passed.
 
@@ -72,31 +75,36 @@ def build_bundle(
         jobs: How many processes; the result is the same for any number.
         name: Of the engine; by default the recipe's, plugin's or model's.
         plain: The result is only shown or written: its attributes need not be NumPy's (see `network_from_json`).
+        check_time: Seconds of each process for the `interpreter` check; what does not fit is reported as not run.
+        skip: Names of checks that are not to count, each with the reason, which the manifest keeps.
         listed: Keep the report beside the bundle, and enter it in the directory's index.
 
     Raises:
         AotError: The target, the request or a definition is wrong. Nothing was written.
     """
-    plugins = tuple(plugins)
+    plugins, skip = tuple(plugins), dict(skip or {})
+    interpret = interpret and "interpreter" not in skip
     key = cache and finished.key_for(target, request, options, plugins, interpret)
     done = finished.find(cache, key, plain=plain) if cache and key else None
     if done is None:
         from aotfactory.api.making import make  # loads TensorRT and Triton
 
-        done = make(target, request, options, plugins, interpret, progress, cache, jobs)
-        if cache and key and not checks.failed(done.checks):
+        done = make(target, request, options, plugins, interpret, progress, cache, jobs, check_time)
+        complete = not any(SPENT in c.detail for c in done.checks)
+        if cache and key and complete and not checks.failed(done.checks):
             finished.keep(cache, key, done, target)
-    made = done.bundle
+    made = replace(done.bundle, skipped=skip)
+    found = checks.skip(done.checks, skip, [v.id for v in made.variants])
     if name is not None:
         made = replace(made, network=replace(made.network, name=name))
     path = sha256 = replaced = None
-    if not checks.failed(done.checks):
+    if not checks.failed(found):
         path = out / f"{made.network.name}.aot"
         replaced = engine_index.replaced(path, made)
         sha256 = bundles.write_once(made, path)
     if cache:
         cache.trim()
-    built = BuildResult(target=target, bundle=made, path=path, sha256=sha256, checks=done.checks, replaced=replaced)
+    built = BuildResult(target=target, bundle=made, path=path, sha256=sha256, checks=tuple(found), replaced=replaced)
     if built.path and listed:
         engine_index.record(out, made, to_json(built))
     return built
@@ -112,9 +120,8 @@ def to_json(report: BuildResult) -> dict[str, Any]:
         "engine": _plan_to_json(report.baked) if report.baked else {"kind": "bundle", **artifact},
         "bundle": artifact,
         "variants": [variant_to_json(v, network) for v in report.bundle.variants],
-        "checks": [
-            {"name": c.name, "subject": c.subject, "status": c.status, "detail": c.detail} for c in report.checks
-        ],
+        "checks": [c.to_json() for c in report.checks],
+        **({"skipped_checks": dict(report.bundle.skipped)} if report.bundle.skipped else {}),
     }
 
 
@@ -141,7 +148,6 @@ def variant_to_json(variant: Variant, network: Network) -> dict[str, Any]:
         "launch": {name: str(expr) for name, expr in variant.launch.items()},
         "extra_args": [str(expr) for expr in variant.extra_args],
         "launch_at": {point: _launch_at(variant, network.at(point)) for point in POINTS},
-        "cluster": list(variant.cluster),
         "registers": variant.registers,
         "spills": variant.spills,
     }

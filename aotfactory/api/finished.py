@@ -7,7 +7,7 @@ The key covers what was asked for; what the definitions read is in the entry, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def find(cache: Cache, key: str, *, plain: bool) -> Finished | None:
         variants=tuple(variant_from_json(v) for v in data["variants"]),
         versions=data["versions"],
     )
-    return Finished(bundle=bundle, checks=tuple(Check(**c) for c in data["checks"]), dependencies=read)
+    return Finished(bundle=bundle, checks=tuple(Check.from_json(c) for c in data["checks"]), dependencies=read)
 
 
 def is_there(cache: Cache, key: str) -> bool:
@@ -79,7 +79,7 @@ def keep(cache: Cache, key: str, done: Finished, target: str) -> None:
         "network": {"name": bundle.network.name, "target": bundle.network.target, **network_to_json(bundle.network)},
         "variants": [variant_to_json(v) for v in bundle.variants],
         "versions": dict(bundle.versions),
-        "checks": [asdict(c) for c in done.checks],
+        "checks": [c.to_json() for c in done.checks],
     }
     cache.put_json(KIND, key, data)
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aotfactory.compiler.compile import CompiledVariant
@@ -13,6 +13,7 @@ from aotfactory.core.dependencies import Dependencies
 from aotfactory.core.fingerprint import fingerprint
 from aotfactory.core.network import Network
 from aotfactory.core.network_json import network_to_json
+from aotfactory.executors.effort import DEFAULT_EFFORT, SPENT, Effort
 from aotfactory.executors.interpreter import check as interpreter
 
 KIND = "interpreter"
@@ -24,6 +25,8 @@ def check(
     results: Sequence[CompiledVariant],
     sources: Sequence[str],
     dependencies: Dependencies,
+    effort: Effort = DEFAULT_EFFORT,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> list[Check]:
     """As `interpreter.check`, of the variants that were not run before with the same definitions.
 
@@ -31,14 +34,17 @@ def check(
         dependencies: What the definitions read, references and tolerances included.
     """
     if cache is None:
-        return interpreter.check(network, results, sources)
+        return interpreter.check(network, results, sources, effort, progress)
     common = [KIND, fingerprint(), dependencies.contents, network_to_json(network)]
     keys = {result.id: key_of(*common, _what_runs(result)) for result in results}
     known = {result.id: cache.get_json(KIND, keys[result.id]) for result in results}
-    found = {c.subject: c for c in interpreter.check(network, [r for r in results if not known[r.id]], sources)}
+    unknown = [r for r in results if not known[r.id]]
+    found = {c.subject: c for c in interpreter.check(network, unknown, sources, effort, progress)}
     for name, check in found.items():
-        cache.put_json(KIND, keys[name], {"status": check.status, "detail": check.detail})
-    return [found.get(r.id) or Check(name=KIND, subject=r.id, **known[r.id]) for r in results]
+        if SPENT not in check.detail:  # with more time, or on another machine, more is run
+            kept = {key: value for key, value in check.to_json().items() if key not in ("name", "subject", "programs")}
+            cache.put_json(KIND, keys[name], kept)
+    return [found.get(r.id) or Check.from_json({"name": KIND, "subject": r.id, **known[r.id]}) for r in results]
 
 
 def _what_runs(result: CompiledVariant) -> Any:

@@ -10,10 +10,12 @@ from aotfactory.api import interpreted
 from aotfactory.api.finished import Finished
 from aotfactory.compiler.bundle import Bundle
 from aotfactory.compiler.compile import compile_network
+from aotfactory.compiler.environment import require_usable_triton
 from aotfactory.compiler.options import Options
 from aotfactory.core import check as checks
 from aotfactory.core import dependencies
 from aotfactory.core.cache import Cache
+from aotfactory.executors.effort import Effort
 from aotfactory.plugins import tensorrt_api
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.request import TargetOptions
@@ -29,8 +31,10 @@ def make(
     progress: Callable[[str], None],
     cache: Cache | None,
     jobs: int,
+    check_time: float,
 ) -> Finished:
     """Compile and check; see `build_bundle`."""
+    require_usable_triton(cache)
     with dependencies.recording():
         catalog = Catalog(plugins)
         network = resolve(target, catalog, request)
@@ -39,7 +43,9 @@ def make(
     read = dependencies.observed()
     if interpret:
         progress("interpreter")
-        found += interpreted.check(cache, network, results, catalog.sources, read)
+        found += interpreted.check(
+            cache, network, results, catalog.sources, read, Effort(seconds=check_time, processes=jobs), progress
+        )
     order = {name: i for i, name in enumerate(checks.NAMES)}
     found.sort(key=lambda check: order[check.name])
     variants = tuple(r.variant for r in results if r.variant is not None)

@@ -84,6 +84,8 @@ def _compile(target: str, flags: CompileFlags) -> BuildResult:
             progress=progress,
             cache=flags.cache(),
             jobs=flags.jobs or available_cores(),
+            check_time=flags.check_time,
+            skip=flags.skipped(),
             name=name,
             plain=True,
         )

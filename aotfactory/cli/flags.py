@@ -10,6 +10,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
 
+from aotfactory.cli.check_options import Because, CheckTime, SkipCheck, skipped_checks
 from aotfactory.cli.options import (
     AllDTypes,
     ArchOption,
@@ -33,6 +34,7 @@ from aotfactory.cli.options import (
 from aotfactory.cli.terminal import say
 from aotfactory.core.cache import Cache, open_cache
 from aotfactory.core.errors import UsageError
+from aotfactory.executors.effort import CHECK_TIME
 
 if TYPE_CHECKING:
     from aotfactory.compiler.options import Options
@@ -95,6 +97,13 @@ class CompileFlags(TargetFlags):
     name: Name = None
     jobs: Jobs = None
     no_cache: NoCache = False
+    check_time: CheckTime = CHECK_TIME
+    skip_check: SkipCheck = field(default_factory=list)
+    because: Because = field(default_factory=list)
+
+    def skipped(self) -> dict[str, str]:
+        """Names of checks that are not to count, each with the reason."""
+        return skipped_checks(self.skip_check, self.because)
 
     def place(self) -> tuple[Path, str | None]:
         """Directory and name of the engine; None: the target's own name."""

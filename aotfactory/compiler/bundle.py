@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,6 @@ class Variant:
         ptx_isa, ptx_target: What the PTX declares: ``8.0``, ``sm_90``.
         parameters: Of the entry: ``ptr`` or ``i32``, in order.
         launch: ``grid_x`` ... ``block_z`` in programs and threads, ``shared_mem`` in bytes of dynamic shared memory.
-        cluster: Blocks of a cluster in x, y, z, as the PTX states it; the grid counts blocks.
         registers, spills: Per thread, and in bytes, as ptxas reports; None before it ran.
     """
 
@@ -67,7 +66,6 @@ class Variant:
     parameters: tuple[str, ...]
     launch: Mapping[str, Expr]
     extra_args: tuple[Expr, ...]
-    cluster: tuple[int, int, int] = (1, 1, 1)
     registers: int | None = None
     spills: int | None = None
 
@@ -83,11 +81,16 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """All compiled kernels of one engine, with the network they belong to and the versions that made them."""
+    """All compiled kernels of one engine, with the network they belong to and the versions that made them.
+
+    Attributes:
+        skipped: Names of checks that did not count when it was built, each with the reason that was given.
+    """
 
     network: Network
     variants: tuple[Variant, ...]
     versions: Mapping[str, str]
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
 
 def manifest(bundle: Bundle) -> dict[str, Any]:
@@ -98,6 +101,7 @@ def manifest(bundle: Bundle) -> dict[str, Any]:
         "name": network.name,
         "target": network.target,
         "versions": dict(bundle.versions),
+        **({"skipped_checks": dict(bundle.skipped)} if bundle.skipped else {}),
         **network_to_json(network),
         "variants": [
             {
@@ -117,7 +121,6 @@ def manifest(bundle: Bundle) -> dict[str, Any]:
                 "parameters": list(v.parameters),
                 "launch": {n: e.to_json() for n, e in v.launch.items()},
                 "extra_args": [e.to_json() for e in v.extra_args],
-                **({"cluster": list(v.cluster)} if v.cluster != (1, 1, 1) else {}),
                 "registers": v.registers,
                 "spills": v.spills,
             }
@@ -248,7 +251,8 @@ def read(directory: Path) -> Bundle:
             documents.validate(data, "bundle", where=str(path), hint=_HINT)
             network = network_from_json(data)
             variants = _variants(directory, data["variants"], network)
-            return Bundle(network=network, variants=variants, versions=dict(data["versions"]))
+            skipped = dict(data.get("skipped_checks", {}))
+            return Bundle(network=network, variants=variants, versions=dict(data["versions"]), skipped=skipped)
     except (ValueError, OSError) as error:
         raise _damaged(error, directory) from error
     except DefinitionError as error:
@@ -282,7 +286,6 @@ def _variants(directory: Path, items: list[dict[str, Any]], network: Network) ->
 
 def _variant(directory: Path, data: dict[str, Any]) -> Variant:
     name = data["ptx"]
-    x, y, z = data.get("cluster", (1, 1, 1))
     path = directory / name
     if not OWN_FILE.fullmatch(name):
         raise DefinitionError(f"{name!r} is not the name of a bundle's file", where=str(directory / MANIFEST))
@@ -308,7 +311,6 @@ def _variant(directory: Path, data: dict[str, Any]) -> Variant:
         ptx_isa=data["ptx_isa"],
         ptx_target=data["ptx_target"],
         parameters=tuple(data["parameters"]),
-        cluster=(int(x), int(y), int(z)),
         registers=data["registers"],
         spills=data["spills"],
         launch={n: expressions.from_json(e) for n, e in data["launch"].items()},

@@ -4,12 +4,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 NAMES = ("abi", "ptxas", "bounds", "interpreter", "launcher", "trtexec", "runner", "python-free")
+
+
+Compared = Literal["reference", "memory", "nothing"]
+"""With what an execution was compared: outputs with a reference, memory accesses alone, or it did not take place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One run of a kernel that a check judged.
+
+    Attributes:
+        label: Which shapes: ``min``, ``opt``, ``max``, ``small``, ...
+        shapes: Of the network's inputs, in elements.
+        data: ``random`` or ``adversarial``.
+        run, of: Programs of the grid that ran, and how many there are.
+    """
+
+    label: str
+    shapes: Mapping[str, tuple[int, ...]]
+    data: str
+    run: int
+    of: int
+
+    def to_json(self) -> dict[str, Any]:
+        shapes = {name: list(shape) for name, shape in self.shapes.items()}
+        programs = {"run": self.run, "of": self.of}
+        return {"label": self.label, "shapes": shapes, "data": self.data, "programs": programs}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Case:
+        shapes = {name: tuple(shape) for name, shape in data["shapes"].items()}
+        return cls(label=data["label"], shapes=shapes, data=data["data"], **data["programs"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +52,74 @@ class Check:
         name: One of `NAMES`.
         subject: Id of the variant, or name of the artifact.
         status: A skipped check says why in `detail`.
+        compared: For checks that run a kernel; None for others.
+        cases: The runs that were judged, as far as programs are counted.
     """
 
     name: str
     subject: str
     status: Literal["passed", "failed", "skipped"]
     detail: str = ""
+    compared: Compared | None = None
+    cases: tuple[Case, ...] = ()
+
+    @property
+    def sampled(self) -> bool:
+        """Whether no case ran its whole grid: then elements that nobody writes may have gone unseen."""
+        return bool(self.cases) and all(case.run < case.of for case in self.cases)
+
+    def to_json(self) -> dict[str, Any]:
+        """The check as every ``--format json`` has it."""
+        found: dict[str, Any] = {
+            "name": self.name,
+            "subject": self.subject,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.compared is not None:
+            found["compared"] = self.compared
+        if self.cases:
+            found["cases"] = [case.to_json() for case in self.cases]
+            found["programs"] = {"run": sum(c.run for c in self.cases), "of": sum(c.of for c in self.cases)}
+        return found
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Check:
+        """The check of such JSON values."""
+        fields = {key: value for key, value in data.items() if key not in ("cases", "programs")}
+        return cls(cases=tuple(Case.from_json(case) for case in data.get("cases", ())), **fields)
+
+
+def skip(checks: Iterable[Check], names: Mapping[str, str], subjects: Iterable[str]) -> list[Check]:
+    """The checks with those of these names skipped, whatever they found, each for the reason given.
+
+    Args:
+        names: Names of checks, each with the reason.
+        subjects: Where no check of a name was made, it is skipped for each of these.
+    """
+    found = list(checks)
+    for name, reason in names.items():
+        detail = f"skipped by --skip-check, because {reason}"
+        compared: Compared | None = "nothing" if name == "interpreter" else None
+        known = [c.subject for c in found if c.name == name] or list(subjects)
+        skipped = [Check(name=name, subject=s, status="skipped", detail=detail, compared=compared) for s in known]
+        found = [c for c in found if c.name != name] + skipped
+    return sorted(found, key=lambda c: NAMES.index(c.name))
+
+
+def summary(checks: Iterable[Check]) -> str:
+    """How the checks that run kernels judged them: ``2 compared, 1 sampled, 1 memory only, 3 skipped``."""
+    counts = dict.fromkeys(("compared", "sampled", "memory only", "skipped", "failed"), 0)
+    for check in checks:
+        if check.compared is None:
+            continue
+        if check.status != "passed":
+            counts[check.status] += 1
+        elif check.compared == "memory":
+            counts["memory only"] += 1
+        else:
+            counts["sampled" if check.sampled else "compared"] += 1
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
 def failed(checks: Iterable[Check]) -> list[Check]:

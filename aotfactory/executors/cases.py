@@ -1,23 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an artifact is run with to validate it: shapes, data, and the outputs that the recipes' references expect."""
+"""Shapes to judge an artifact at, and whole trials of executors that run it as a whole.
+
+A static dimension stays as it was asked for, unless the recipe says that it may shrink. Dynamic ones are at min, opt
+and max, and inside: once small enough that every program can run, and once larger, each time with no two alike.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from aotfactory.core.network import Network, Shape
+from aotfactory.core.network import Network, Range, Shape
 from aotfactory.executors import reference
-from aotfactory.executors.inputs import Array, Kind, make_input
+from aotfactory.executors.data import FindRecipe, make_inputs
+from aotfactory.executors.inputs import Array, Kind
 from aotfactory.plugins.catalog import Catalog
 
 KINDS: tuple[Kind, ...] = ("random", "adversarial")
 
-
 LARGEST = 2**28
-"""Elements of a tensor whose float64 reference is still computed."""
+"""Elements of a tensor whose float64 reference is still computed, where a GPU runs the kernels."""
+
+SMALL, INSIDE = (2, 3, 5, 7, 11, 13, 17, 19), (37, 29, 53, 41, 67, 59, 83, 71)
+"""Extents to try for dynamic dimensions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +32,7 @@ class Trial:
     """One run to make.
 
     Attributes:
-        label: Which shapes: ``min``, ``opt``, ``max`` or ``inside`` the profile.
+        label: Which shapes: ``min``, ``opt``, ``max``, ``small`` or ``inside``.
         expected: Outputs by name, as far as there is a reference.
     """
 
@@ -40,54 +47,139 @@ class Trial:
 
 
 def trials(network: Network, catalog: Catalog) -> Iterator[Trial]:
-    """Every shape with every kind of data; none where all shapes are `TOO_LARGE`."""
-    inputs = [t for t in network.tensors if t.role == "input"]
-    for label, shapes in launch_cases(network):
+    """Every shape with every kind of data; none where all shapes are too large."""
+    types = {t.name: t.dtype for t in network.tensors if t.role == "input"}
+    for label, shapes in launch_cases(network, catalog.for_plugin):
         for kind in KINDS:
-            arrays = {t.name: make_input(t.name, t.dtype, s, kind=kind) for t, s in zip(inputs, shapes, strict=True)}
-            expected = reference.outputs(network, catalog.for_plugin, arrays)
-            yield Trial(label=label, kind=kind, inputs=arrays, expected=expected)
+            data = make_inputs(network, catalog.for_plugin, shapes, types, kind)
+            expected = reference.outputs(network, catalog.for_plugin, data.arrays)
+            yield Trial(label=label, kind=kind, inputs=data.arrays, expected=expected)
 
 
-def launch_cases(network: Network) -> list[tuple[str, list[Shape]]]:
-    """Input shapes to launch at: min, opt and max of the profile, and one odd shape inside it."""
-    cases = [case for case in shape_cases(network, (), LARGEST) if case[0] != "reduced"]
-    if network.ranges:
-        rng = np.random.default_rng(0)
-        inside = {n: int(rng.integers(r.min, r.max, endpoint=True)) | 1 for n, r in network.ranges.items()}
-        at = {n: min(v, network.ranges[n].max) for n, v in inside.items()}
-        inputs = [t for t in network.tensors if t.role == "input"]
-        shapes = [tuple(d.evaluate(at) for d in t.shape) for t in inputs]
-        if all(fits(shape, LARGEST) for shape in shapes):
-            cases.append(("inside", shapes))
-    return cases
+def launch_cases(network: Network, find_recipe: FindRecipe) -> list[tuple[str, dict[str, Shape]]]:
+    """Input shapes to launch at on a GPU."""
+    return [
+        (label, shapes)
+        for label, shapes in profile_cases(network, find_recipe)
+        if all(fits(shape, LARGEST) for shape in shapes.values())
+    ]
 
 
-REDUCED = 7
-"""Extent that the dimensions of a large network are cut down to where it is only run on the CPU."""
+def profile_cases(network: Network, find_recipe: FindRecipe) -> list[tuple[str, dict[str, Shape]]]:
+    """Shapes of the optimization profile by the inputs' names, those that teach most first, each once."""
+    ends = dict(_ends(network))
+    points = dict(_inside(network, find_recipe)) | ends  # where two are the same, the profile's own name is told
+    names: dict[tuple[tuple[str, Shape], ...], str] = {}
+    for label in ("static", "small", "opt", "max", "inside", "min"):
+        if label in points:
+            shapes = tuple((t.name, tuple(d.evaluate(points[label]) for d in t.shape)) for t in network.inputs)
+            if shapes not in names or label in ends:
+                names[shapes] = label
+    return [(label, dict(shapes)) for shapes, label in names.items()]
 
 
-def shape_cases(network: Network, odd_shapes: Sequence[Sequence[Shape]], largest: int) -> list[tuple[str, list[Shape]]]:
-    """Shapes of the network's inputs to validate at: min, opt and max of the profile, and small odd ones.
+def _ends(network: Network) -> Iterator[tuple[str, dict[str, int]]]:
+    if not network.ranges:
+        yield "static", {}
+        return
+    for label in ("opt", "max", "min"):
+        yield label, {name: getattr(r, label) for name, r in network.ranges.items()}
 
-    Args:
-        odd_shapes: More cases, of any rank that the plugin takes.
-        largest: Elements that no tensor may exceed. Where every case of the profile does, there is a ``reduced`` one.
+
+def _inside(network: Network, find_recipe: FindRecipe) -> Iterator[tuple[str, dict[str, int]]]:
+    """Points between min and max: with named dimensions anywhere, for names that differ may differ in extent.
+
+    Dimensions without names may depend on each other in any way; they move on the straight line from min to max.
     """
-    inputs = [t for t in network.tensors if t.role == "input"]
-    cases: dict[tuple[Shape, ...], str] = {}
-    for label in ("min", "opt", "max"):
-        at = {name: getattr(r, label) for name, r in network.ranges.items()}
-        shapes = [tuple(d.evaluate(at) for d in t.shape) for t in inputs]
-        if all(fits(s, largest) for s in shapes):
-            cases.setdefault(tuple(shapes), label)
-    if not cases:
-        at = {name: r.min for name, r in network.ranges.items()}
-        cut = tuple(tuple(min(d.evaluate(at), REDUCED) for d in t.shape) for t in inputs)
-        cases[cut] = "reduced"
-    for odd in odd_shapes:
-        cases.setdefault(tuple(tuple(s) for s in odd), "odd")
-    return [(label, list(case)) for case, label in cases.items()]
+    ranges = network.ranges
+    if not ranges:
+        return
+    recipes = [r for c in network.calls if (r := find_recipe(c.plugin)) is not None]
+    named = {d for r in recipes for item in r.inputs for d in item.dims}
+    for label, wanted in (("small", SMALL), ("inside", INSIDE)):
+        if len(ranges) == 1 or named >= set(ranges):
+            at = _apart(ranges, wanted)
+            constraints = [r.constraint for r in recipes if r.constraint is not None]
+            if not all(holds(_extents(network, find_recipe, at)) for holds in constraints):
+                fitting = (
+                    p
+                    for p in _drawn(ranges, wanted)
+                    if all(holds(_extents(network, find_recipe, p)) for holds in constraints)
+                )
+                at = next(fitting, {})
+        else:
+            at = _on_the_line(ranges, wanted[0])
+        if at:
+            yield label, at
+
+
+def _extents(network: Network, find_recipe: FindRecipe, at: Mapping[str, int]) -> dict[str, int]:
+    """Every dimension that recipes name, static ones too."""
+    found: dict[str, int] = {}
+    for call in network.calls:
+        recipe = find_recipe(call.plugin)
+        for name, item in zip(call.inputs, recipe.inputs if recipe else (), strict=False):
+            shape = network.tensor(name).shape
+            if len(item.dims) == len(shape):
+                found |= {dim: extent.evaluate(at) for dim, extent in zip(item.dims, shape, strict=True)}
+    return found | dict(at)
+
+
+def _apart(ranges: Mapping[str, Range], wanted: tuple[int, ...]) -> dict[str, int]:
+    """A value for each dimension near the wanted ones: 2 or more, and no two alike, where the ranges allow it."""
+    taken: dict[str, int] = {}
+    for name, r in sorted(ranges.items(), key=lambda item: item[1].max):
+        free = [n for n in wanted if r.min <= n <= r.max and n not in taken.values()]
+        upwards = [n for n in range(max(r.min, 2), min(r.max, r.min + 16) + 1) if n not in taken.values()]
+        downwards = [n for n in range(r.max, max(r.min, r.max - 16) - 1, -1) if n not in taken.values()]
+        taken[name] = next(iter([*free[:1], *_odd_first(upwards), *_odd_first(downwards), r.max]))
+    return taken
+
+
+def _odd_first(values: list[int]) -> list[int]:
+    return sorted(values, key=lambda n: n % 2 == 0)
+
+
+def _drawn(ranges: Mapping[str, Range], wanted: tuple[int, ...]) -> Iterator[dict[str, int]]:
+    """Random points, small ones for small wishes."""
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        yield {
+            n: int(rng.integers(r.min, min(r.max, r.min + 2 * max(wanted)), endpoint=True)) for n, r in ranges.items()
+        }
+
+
+def _on_the_line(ranges: Mapping[str, Range], wanted: int) -> dict[str, int]:
+    """min plus whole steps towards max, so that what is linear between the dimensions stays so."""
+    steps = int(np.gcd.reduce([r.max - r.min for r in ranges.values()]))
+    if steps <= 1:
+        return {}
+    slope = {n: (r.max - r.min) // steps for n, r in ranges.items()}
+    step = next((k for k in range(1, steps) if all(ranges[n].min + k * slope[n] >= wanted for n in ranges)), 0)
+    return {n: ranges[n].min + step * slope[n] for n in ranges} if step else {}
+
+
+def shrunk(network: Network, find_recipe: FindRecipe) -> dict[str, Shape] | None:
+    """Smaller static shapes, where recipes say that dimensions may shrink; None where none may."""
+    extents: dict[str, int] = {}
+    shapes: dict[str, Shape] = {}
+    for tensor in network.tensors:
+        if tensor.role != "input":
+            continue
+        at = {name: r.opt for name, r in network.ranges.items()}
+        shape = [d.evaluate(at) for d in tensor.shape]
+        for call in network.calls:
+            recipe = find_recipe(call.plugin)
+            if recipe is None or tensor.name not in call.inputs:
+                continue
+            index = call.inputs.index(tensor.name)
+            dims = recipe.inputs[index].dims if index < len(recipe.inputs) else ()
+            for axis, dim in enumerate(dims if len(dims) == len(shape) else ()):
+                if dim in recipe.shrink and shape[axis] > 3:
+                    free = [n for n in SMALL[1:] if n <= shape[axis] and n not in extents.values()]
+                    shape[axis] = extents.setdefault(dim, free[0] if free else shape[axis])
+        shapes[tensor.name] = tuple(shape)
+    return shapes if extents else None
 
 
 def fits(shape: Shape, largest: int) -> bool:

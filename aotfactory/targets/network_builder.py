@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aotfactory.core.errors import DefinitionError, UsageError
@@ -36,6 +37,23 @@ def at_shapes(network: Network, shapes: Mapping[str, Shape], dtypes: Mapping[str
     for call in network.calls:
         builder.add_call(call.name, call.plugin, call.attributes, call.inputs, call.outputs)
     outputs = [t.name for t in network.outputs]
+    return builder.finish(network.name, network.target, outputs)
+
+
+def with_types(network: Network, dtypes: Mapping[str, str]) -> Network:
+    """The same calls on inputs of the same shapes and profile, and of other data types where `dtypes` names one.
+
+    Raises:
+        UsageError, DefinitionError: The plugins do not take these types.
+    """
+    builder = NetworkBuilder()
+    builder.ranges.update(network.ranges)
+    for tensor in network.tensors:
+        if tensor.role == "input":
+            builder.add_tensor(replace(tensor, dtype=dtypes.get(tensor.name, tensor.dtype)))
+    for call in network.calls:
+        builder.add_call(call.name, call.plugin, call.attributes, call.inputs, call.outputs)
+    outputs = [t.name for t in network.tensors if t.role == "output"]
     return builder.finish(network.name, network.target, outputs)
 
 

@@ -54,7 +54,7 @@ RECIPE = Recipe(
     name="bump",
     plugin="definitions::bump",
     summary="x += delta in place, twice",
-    inputs=(Input(name="x", shape=(2, 48), dims=("N", "C")),),
+    inputs=(Input(name="x", shape=(2, 48), dims=("N", "C"), limits="any"),),
     dtypes=("fp32", "int32"),
     attributes={"delta": 3},
     reference=lambda x, delta: x + np.asarray(delta).astype(x.dtype),

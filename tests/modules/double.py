@@ -51,7 +51,7 @@ RECIPE = Recipe(
     name="double",
     plugin="definitions::double",
     summary="y = 2x",
-    inputs=(Input(name="x", shape=(2, 48), dims=("N", "C")),),
+    inputs=(Input(name="x", shape=(2, 48), dims=("N", "C"), limits="any"),),
     dtypes=("fp32", "fp16", "bf16", "int8", "int32"),
     reference=double_reference,
 )

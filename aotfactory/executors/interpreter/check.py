@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `interpreter` check: the Triton kernels of a network run on the CPU, as TensorRT would launch them.
 
-A process with Triton's interpreter on runs the same definitions again. `triton.compile` there takes down the kernel
+A process with Triton's interpreter on runs the same definitions again. `triton.compile` there records the kernel
 instead of compiling it, so whatever the `aot_impl` does is followed, and then the kernel runs with the pointers,
 extra arguments and grid of the compiled variant. Each output is compared with the recipe's reference; every access is
 checked to be inside its tensor, and every element of an output to be written.
@@ -13,28 +13,36 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from aotfactory.compiler.compile import CompiledVariant
-from aotfactory.core.check import Check
+from aotfactory.core.check import Case, Check
 from aotfactory.core.errors import CheckError
 from aotfactory.core.network import Network
 from aotfactory.core.network_json import network_to_json
+from aotfactory.executors.effort import DEFAULT_EFFORT, Effort
 
-LARGEST = 4096
-"""Elements of a tensor that the interpreter is run with at most; it takes about a millisecond for each program."""
-
-TIME_LIMIT = 1800
-"""Seconds for all variants of a network."""
+TIME_LIMIT = 1800.0
+"""Seconds on the clock, on a machine however busy."""
 
 
-def check(network: Network, results: Sequence[CompiledVariant], sources: Sequence[str]) -> list[Check]:
+def check(
+    network: Network,
+    results: Sequence[CompiledVariant],
+    sources: Sequence[str],
+    effort: Effort = DEFAULT_EFFORT,
+    progress: Callable[[str], None] = lambda text: None,
+) -> list[Check]:
     """Run every variant that Triton compiled; variants that differ in the architecture alone are run once.
 
     Args:
         results: What was compiled.
         sources: Modules of definitions and recipes, as `plugins.load` takes them.
+        progress: Told how many runs of how many are done.
 
     Raises:
         CheckError: The interpreter's process did not answer.
@@ -43,13 +51,16 @@ def check(network: Network, results: Sequence[CompiledVariant], sources: Sequenc
     alike: dict[Any, list[CompiledVariant]] = {}
     for result in results:
         if reason := _skipped(result):
-            found.append(Check(name="interpreter", subject=result.id, status="skipped", detail=reason))
+            found.append(
+                Check(name="interpreter", subject=result.id, status="skipped", detail=reason, compared="nothing")
+            )
         else:
             alike.setdefault(_what_runs(result), []).append(result)
     if alike:
-        outcomes = _run(network, [_job(group[0]) for group in alike.values()], sources)
+        outcomes = _run(network, [_job(group[0]) for group in alike.values()], sources, effort, progress)
         for group, outcome in zip(alike.values(), outcomes, strict=True):
-            found += [Check(name="interpreter", subject=result.id, **outcome) for result in group]
+            cases = tuple(Case.from_json(case) for case in outcome.pop("cases", ()))
+            found += [Check(name="interpreter", subject=result.id, cases=cases, **outcome) for result in group]
     return found
 
 
@@ -63,7 +74,7 @@ def _what_runs(result: CompiledVariant) -> Any:
 
 def _skipped(result: CompiledVariant) -> str | None:
     if result.variant is None:
-        return "abi failed" if any(c.status == "failed" for c in result.checks) else result.checks[0].detail
+        return "abi failed"
     if not result.compilations:
         return "not a Triton kernel"
     other = [f for f in result.combination.formats if f != "linear"]
@@ -87,28 +98,59 @@ def _job(result: CompiledVariant) -> dict[str, Any]:
     }
 
 
-def _run(network: Network, jobs: list[dict[str, Any]], sources: Sequence[str]) -> list[dict[str, Any]]:
+def _run(
+    network: Network,
+    jobs: list[dict[str, Any]],
+    sources: Sequence[str],
+    effort: Effort,
+    progress: Callable[[str], None],
+) -> list[dict[str, Any]]:
     request = {
         "network": {"name": network.name, "target": network.target, **network_to_json(network)},
         "sources": list(sources),
         "variants": jobs,
+        "seconds": effort.seconds,
+        "processes": effort.processes or len(os.sched_getaffinity(0)),
     }
     command = [sys.executable, "-m", "aotfactory.executors.interpreter.worker"]
-    try:
-        done = subprocess.run(
-            command,
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=TIME_LIMIT,
-            env={**os.environ, "TRITON_INTERPRET": "1"},
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    with tempfile.TemporaryFile("w+") as talk:
+        worker = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=talk, text=True, env=environment
         )
-    except subprocess.TimeoutExpired as error:
-        raise CheckError(f"Triton's interpreter took more than {TIME_LIMIT} s", hint="use smaller shapes") from error
-    if done.returncode:
+        late = threading.Timer(TIME_LIMIT, worker.kill)
+        late.start()
+        try:
+            outcomes = _talk(worker, request, progress)
+        finally:
+            expired = not late.is_alive()
+            late.cancel()
+            worker.kill()  # nothing is left to do, or this process is interrupted
+            worker.wait()
+        if outcomes is not None:
+            return outcomes
+        if expired:
+            raise CheckError(f"Triton's interpreter took more than {TIME_LIMIT} s", hint="use smaller shapes")
+        talk.seek(0)
         # The last line of a traceback; the hint of an error is indented.
-        lines = [line for line in done.stderr.splitlines() if line.strip() and not line[0].isspace()]
-        last = lines[-1] if lines else f"exit code {done.returncode}"
+        lines = [line.rstrip() for line in talk if line.strip() and not line[0].isspace()]
+        last = lines[-1] if lines else "it ended without an answer"
         raise CheckError(f"Triton's interpreter failed: {last}", hint=f"to see more: {' '.join(command)}")
-    outcomes: list[dict[str, Any]] = json.loads(done.stdout)
-    return outcomes
+
+
+def _talk(
+    worker: subprocess.Popen[str], request: dict[str, Any], progress: Callable[[str], None]
+) -> list[dict[str, Any]] | None:
+    """The worker's outcomes; None if it ended before it had any."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    with suppress(BrokenPipeError):
+        worker.stdin.write(json.dumps(request))
+        worker.stdin.close()
+    for line in worker.stdout:
+        message = json.loads(line)
+        if "outcomes" in message:
+            found: list[dict[str, Any]] = message["outcomes"]
+            return found
+        progress(f"interpreter: {message['done']} of {message['of']} runs")
+    return None

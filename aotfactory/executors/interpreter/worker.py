@@ -1,221 +1,263 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process behind the `interpreter` check: reads a request from stdin, writes the outcomes to stdout, as JSON."""
+"""The process behind the `interpreter` check: reads a request from stdin, writes progress and outcomes to stdout,
+a JSON object in each line.
+
+Definitions are loaded once; then processes forked from this one share the runs, each with the processor time that
+``--check-time`` gives. What teaches most comes first for every variant: a small shape that is covered whole, then the
+shapes of the profile, then what else the recipe names.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import json
+import multiprocessing
+import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from aotfactory.core import dimensions, dtypes, expressions
+from aotfactory.core.check import Case
 from aotfactory.core.errors import AotError, CheckError
-from aotfactory.core.expressions import Expr
-from aotfactory.core.network import Call, Network, Shape
+from aotfactory.core.network import Network
 from aotfactory.core.network_json import network_from_json
-from aotfactory.core.recipe import Recipe
-from aotfactory.executors import cases as run_cases
-from aotfactory.executors import inputs, reference
-from aotfactory.executors.inputs import make_input
-from aotfactory.executors.interpreter import kernel as interpreted
-from aotfactory.executors.interpreter.check import LARGEST
+from aotfactory.executors import cases
+from aotfactory.executors.effort import SPENT
+from aotfactory.executors.interpreter import libdevice
+from aotfactory.executors.interpreter.kernel import OutOfTime
+from aotfactory.executors.interpreter.trial import LARGEST, CannotRun, Judge, Situation
 from aotfactory.plugins.catalog import Catalog
-from aotfactory.plugins.plugin_call import ReturnedKernel
-from aotfactory.targets.network_builder import at_shapes, plugin_call
 
-Array = np.ndarray[Any, Any]
-
-LARGEST_GRID = 4096
-"""Programs of one launch that the interpreter is run with at most."""
+GRACE = 5.0
+"""Seconds of processor time that one run may take beyond the time for all, before it is given up."""
 
 
-class CannotRun(Exception):
-    """A case that cannot be run, with the reason."""
+@dataclass(frozen=True)
+class Task:
+    """One variant in one situation; the index tells when it is to be done."""
+
+    index: int
+    job: int
+    situation: Situation
+
+
+@dataclass
+class Answer:
+    """What came of a task; `status` is that of a check, or ``late``."""
+
+    task: Task
+    status: str
+    detail: str = ""
+    compared: bool = False
+    run: int = 0
+    of: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Shared:
+    """What forked processes find in their copy of this one."""
+
+    judge: Judge
+    jobs: list[dict[str, Any]]
+    seconds: float
+
+
+_shared: _Shared | None = None
 
 
 def main() -> None:
     request = json.load(sys.stdin)
-    answer, sys.stdout = sys.stdout, sys.stderr  # what definitions print must not get between
+    stream, sys.stdout = sys.stdout, sys.stderr  # what definitions print must not get between
+    libdevice.install_everywhere()
     network = network_from_json(request["network"])
     catalog = Catalog(request["sources"])
-    outcomes = [_variant(network, catalog, job) for job in request["variants"]]
-    json.dump(outcomes, answer)
-
-
-def _variant(network: Network, catalog: Catalog, job: Mapping[str, Any]) -> dict[str, str]:
-    """Run one variant at every case; the first that is wrong decides."""
-    call = next(c for c in network.calls if c.name == job["call"])
-    recipe = catalog.for_plugin(call.plugin)
-    done, reasons = [], []
-    retyped = _retype(network, call, job["dtypes"])
-    names = [t.name for t in network.tensors if t.role == "input"]
-    odd = [shapes for shapes in recipe.odd_shapes if len(shapes) == len(names)] if recipe else []
-    cases = run_cases.shape_cases(network, odd, LARGEST)
-    for label, shapes in cases:
-        at = dict(zip(names, shapes, strict=True))
-        text = ", ".join(f"{n} {'x'.join(map(str, s))}" for n, s in at.items())
-        for kind in ("random", "adversarial"):
-            try:
-                wrong = _case(network, catalog, job, label, at, retyped, kind)
-            except CannotRun as reason:
-                reasons.append(str(reason))
-                continue
-            except CheckError as error:
-                wrong = error.message
-            except AotError as error:
-                if label in ("odd", "reduced"):  # a shape that the plugin itself refuses
-                    reasons.append(f"{text}: {error.message}")
-                    continue
-                wrong = error.message
-            if wrong:
-                return {"status": "failed", "detail": f"{wrong}; at {text}, {kind} data"}
-            done.append(label if label != "odd" else "x".join(map(str, shapes[0])))
-    if not done:
-        return {"status": "skipped", "detail": reasons[0]}
-    against = "against the reference" if recipe else "memory accesses only: the plugin has no recipe"
-    return {"status": "passed", "detail": f"{against}, at {', '.join(dict.fromkeys(done))}"}
-
-
-def _retype(network: Network, call: Call, types: list[str]) -> dict[str, str]:
-    """Data types of the network's inputs with which `call` gets this combination."""
-    roles = {t.name: t.role for t in network.tensors}
-    return {n: d for n, d in zip(call.inputs, types, strict=False) if roles[n] == "input"}
-
-
-def _case(
-    network: Network,
-    catalog: Catalog,
-    job: Mapping[str, Any],
-    label: str,
-    at: dict[str, Shape],
-    retyped: dict[str, str],
-    kind: inputs.Kind,
-) -> str | None:
-    """Run the network with the variant in place of its call; what is wrong with the outputs, or None."""
-    profile = label in ("min", "opt", "max") and all(network.tensor(n).dtype == d for n, d in retyped.items())
-    if not profile:
-        network = at_shapes(network, at, retyped)
-    symbols = dimensions.bind(network, at)
-    values = {t.name: make_input(t.name, t.dtype, at[t.name], kind=kind) for t in network.tensors if t.role == "input"}
-    expected = dict(values)
-    buffers = {n: interpreted.Buffer(n, a, initialised=True) for n, a in values.items()}
-    for call in network.calls:
-        plugin = plugin_call(network, call)
-        mine = call.name == job["call"]
-        tactics = next((t for c, t in plugin.combinations() if c == plugin.combination), None)
-        if tactics is None or (mine and (plugin.combination.dtypes != tuple(job["dtypes"]))):
-            raise CannotRun("the network does not reach this combination")
-        tactic = job["tactic"] if mine or job["tactic"] in tactics else tactics[0]
-        with interpreted.capturing(job["compilations"]) as sources:
-            kernel = plugin.kernel(plugin.combination, tactic)
-        if not sources:
-            if mine:
-                raise CannotRun("its aot_impl compiles nothing when it is called again")
-            _by_reference(network, call, catalog.for_plugin(call.plugin), buffers, expected, plugin.aliases)
-            continue
-        source = _source(sources, kernel, job["compilations"])
-        # In the profile, the variant's own expressions are what TensorRT evaluates; elsewhere the definition is asked.
-        own = mine and profile
-        launch = {n: expressions.from_json(e) for n, e in job["launch"].items()} if own else kernel.launch
-        extra = [expressions.from_json(e) for e in job["extra_args"]] if own else kernel.extra_args
-        grid = tuple(launch[f"grid_{axis}"].evaluate(symbols) for axis in "xyz")
-        if int(np.prod(grid)) > LARGEST_GRID:
-            raise CannotRun(f"{' x '.join(map(str, grid))} programs are too many for the interpreter")
-        for name in call.inputs:
-            buffers[name].writable = False
-        for i, name in enumerate(call.outputs):
-            alias = plugin.aliases[i]
-            tensor = network.tensor(name)
-            shape = tuple(d.evaluate(symbols) for d in tensor.shape)
-            if alias is not None:
-                buffers[name] = buffers[call.inputs[alias]]
-                buffers[name].writable = True
-            else:
-                filled = np.full(shape, 0, dtypes.find(tensor.dtype).array)
-                buffers[name] = interpreted.Buffer(name, filled, initialised=False)
-        pointers = [buffers[n] for n in call.inputs], [buffers[n] for n in call.outputs]
-        arguments: list[interpreted.Buffer | int] = [*pointers[0], *(e.evaluate(symbols) for e in extra), *pointers[1]]
-        if all(grid):
-            try:
-                interpreted.run(source, (grid[0], grid[1], grid[2]), arguments)
-            except interpreted.AccessError as error:
-                return f"{call.name}: {error}"
-            except interpreted.Unsupported as error:
-                raise CannotRun(f"{call.name}: {error}") from error
-        wrong = _outputs(network, call, catalog.for_plugin(call.plugin), buffers, expected, symbols)
-        if wrong:
-            return f"{call.name}: {wrong}"
-    return None
-
-
-def _source(sources: list[Any], kernel: ReturnedKernel, compilations: list[dict[str, Any]]) -> Any:
-    """What the kernel was compiled from: an `aot_impl` may compile several and choose."""
-    named = [
-        (source, compiled["ptx"] == kernel.ptx)
-        for source, compiled in zip(sources, compilations, strict=False)
-        if source.name == kernel.name
+    global _shared
+    jobs = request["variants"]
+    _shared = _Shared(Judge(network, catalog), jobs, request["seconds"])
+    tasks = list(plan(network, catalog, len(jobs)))
+    answers: list[list[Answer]] = [[] for _ in jobs]
+    for done, answer in enumerate(_answers(tasks, min(request["processes"], len(tasks))), start=1):
+        answers[answer.task.job].append(answer)
+        print(json.dumps({"done": done, "of": len(tasks)}), file=stream, flush=True)
+    outcomes = [
+        _outcome(sorted(found, key=lambda a: a.task.index), catalog, network, job, request["seconds"])
+        for found, job in zip(answers, jobs, strict=True)
     ]
-    chosen = [source for source, same in named if same] or [source for source, _ in named] or sources
-    return chosen[-1]
+    print(json.dumps({"outcomes": outcomes}), file=stream, flush=True)
 
 
-def _by_reference(
-    network: Network,
-    call: Call,
-    recipe: Recipe | None,
-    buffers: dict[str, interpreted.Buffer],
-    expected: dict[str, Array],
-    aliases: Sequence[int | None],
-) -> None:
-    """Let the reference compute a call that the interpreter cannot run, for the calls that follow."""
-    if recipe is None:
-        raise CannotRun(f"{call.name} is not a Triton kernel and has no reference")
-    arrays = reference.of_call(recipe, call, expected)
-    for name, array, alias in zip(call.outputs, arrays, aliases, strict=True):
-        expected[name] = reference.rounded(array, network.tensor(name))
-        buffers[name] = interpreted.Buffer(name, expected[name], initialised=True)
-        if alias is not None:
-            buffers[call.inputs[alias]] = buffers[name]
+def plan(network: Network, catalog: Catalog, jobs: int) -> Iterator[Task]:
+    """All tasks, those that teach most first; one situation after the other, for variants share what it takes."""
+    for place, situation in enumerate(situations(network, catalog)):
+        for job in range(jobs):
+            yield Task(place * jobs + job, job, situation)
 
 
-def _outputs(
-    network: Network,
-    call: Call,
-    recipe: Recipe | None,
-    buffers: Mapping[str, interpreted.Buffer],
-    expected: dict[str, Array],
-    symbols: Mapping[str, int],
-) -> str | None:
-    """Compare a call's outputs, and leave what the reference says of them in `expected` for the next call."""
-    references = reference.of_call(recipe, call, expected) if recipe else ()
-    shapes = {}
-    for name in reversed(call.outputs):  # a size tensor comes after the output whose extent it is
-        shapes[name] = tuple(_extent(d, call, buffers, network, symbols) for d in network.tensor(name).shape)
-    for i, name in enumerate(call.outputs):
-        tensor, buffer = network.tensor(name), buffers[name]
-        out = buffer.array(tensor.dtype, shapes[name])
-        unwritten = int((~buffer.written[: out.nbytes]).reshape(-1, max(1, out.dtype.itemsize)).any(axis=1).sum())
-        if unwritten:
-            return f"{unwritten} of {out.size} elements of {name} were not written"
-        if recipe:
-            wrong = reference.mismatch(network, recipe, call, out, references[i])
-            if wrong:
-                return f"{name}: {wrong}"
-            expected[name] = reference.rounded(references[i], tensor)
-        else:
-            expected[name] = out
-    return None
+def situations(network: Network, catalog: Catalog) -> list[Situation]:
+    """Shapes and data to judge every variant with."""
+    names = [t.name for t in network.tensors if t.role == "input"]
+    profile = cases.profile_cases(network, catalog.for_plugin)
+    inside = [c for c in profile if c[0] == "inside" and not all(cases.fits(s, LARGEST) for s in c[1].values())]
+    first: list[Situation] = []
+    later: list[Situation] = []
+    for label, shapes in profile:
+        if (label, shapes) in inside and len(profile) > 1:
+            continue
+        (first if label in ("small", "static", "opt", "max") else later).append(
+            Situation(label=label, shapes=shapes, kind="random")
+        )
+        (first if label in ("small", "static") else later).append(
+            Situation(label=label, shapes=shapes, kind="adversarial")
+        )
+    found = first + later
+    if (shapes_of := cases.shrunk(network, catalog.for_plugin)) is not None:
+        found += [Situation(label="shrunk", shapes=shapes_of, kind=kind, profile=False) for kind in cases.KINDS]
+    recipes = {id(r): r for c in network.calls if (r := catalog.for_plugin(c.plugin)) is not None}
+    for recipe in recipes.values():
+        for odd in recipe.odd_shapes:
+            if len(odd) == len(names):
+                shapes = {n: tuple(s) for n, s in zip(names, odd, strict=True)}
+                found += [Situation(label="odd", shapes=shapes, kind=kind, profile=False) for kind in cases.KINDS]
+    return found
 
 
-def _extent(
-    dimension: Expr, call: Call, buffers: Mapping[str, Any], network: Network, symbols: Mapping[str, int]
-) -> int:
-    if isinstance(dimension, expressions.SizeTensor):
-        name = call.outputs[dimension.index]
-        return min(int(buffers[name].array(network.tensor(name).dtype, ())), dimension.evaluate(symbols))
-    return dimension.evaluate(symbols)
+def _answers(tasks: list[Task], processes: int) -> Iterator[Answer]:
+    """Answers as they come; what remains of a variant that is wrong is not run."""
+    wrong: set[int] = set()
+    if processes <= 1:
+        for task in tasks:
+            answer = Answer(task, "late") if task.job in wrong else run(task)
+            if answer.status == "failed":
+                wrong.add(task.job)
+            yield answer
+        return
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)) as pool:
+        waiting: dict[Future[Answer], Task] = {pool.submit(run, task): task for task in tasks}
+        for future in as_completed(waiting):
+            task = waiting[future]
+            try:
+                answer = Answer(task, "late") if future.cancelled() else future.result()
+            except BrokenProcessPool:
+                answer = Answer(task, "skipped", "the interpreter's process ended, as when memory runs out")
+            if answer.status == "failed":
+                for other, its in waiting.items():
+                    if its.job == task.job:
+                        other.cancel()
+            yield answer
+
+
+def _end_with(parent: int) -> None:
+    """Let the system end this process when its parent ends, whatever ends that."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def run(task: Task) -> Answer:
+    """Run a task in this process, within what is left of its time."""
+    assert _shared is not None
+    left = _shared.seconds - time.process_time()
+    if left <= 0:
+        return Answer(task, "late")
+    try:
+        with _alarm(left + GRACE):
+            verdict = _shared.judge.judge(_shared.jobs[task.job], task.situation, left)
+    except (CannotRun, OutOfTime) as reason:
+        return Answer(task, "skipped", str(reason))
+    except CheckError as error:
+        return Answer(task, "failed", f"{error.message}; at {task.situation}")
+    except AotError as error:
+        # A shape that the plugin itself refuses is no case of it; the profile's own shapes are.
+        status = "failed" if task.situation.profile and task.situation.label not in ("small", "inside") else "skipped"
+        return Answer(task, status, f"{error.message}; at {task.situation}")
+    status = "failed" if verdict.wrong else "passed"
+    detail = f"{verdict.wrong}; at {task.situation}" if verdict.wrong else ""
+    return Answer(task, status, detail, verdict.compared, verdict.run, verdict.of, verdict.notes)
+
+
+class _alarm:
+    """Raises OutOfTime after so much processor time; a kernel may wait for what never comes."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __enter__(self) -> None:
+        def ring(number: int, frame: object) -> None:
+            raise OutOfTime(f"a run did not end within {self.seconds:.0f} s of processor time")
+
+        signal.signal(signal.SIGPROF, ring)
+        signal.setitimer(signal.ITIMER_PROF, self.seconds)
+
+    def __exit__(self, *error: object) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _outcome(
+    answers: list[Answer], catalog: Catalog, network: Network, job: Mapping[str, Any], seconds: float
+) -> dict[str, Any]:
+    """A variant's check, from all its answers."""
+    done = [a for a in answers if a.status == "passed"]
+    late = [a for a in answers if a.status == "late"]
+    failed = next((a for a in answers if a.status == "failed"), None)
+    counted = done + ([failed] if failed is not None else [])
+    found: dict[str, Any] = {
+        "compared": "reference" if any(a.compared for a in counted) else "memory" if counted else "nothing",
+        "cases": [
+            Case(
+                label=a.task.situation.label,
+                shapes=a.task.situation.shapes,
+                data=a.task.situation.kind,
+                run=a.run,
+                of=a.of,
+            ).to_json()
+            for a in counted
+        ],
+    }
+    if failed is not None:
+        return {**found, "status": "failed", "detail": failed.detail}
+    if not done:
+        reason = next((a.detail for a in answers if a.status == "skipped"), "")
+        spent = f"not run: the {seconds:g} s {SPENT}"
+        return {**found, "status": "skipped", "detail": reason or spent}
+    plugin = next(c.plugin for c in network.calls if c.name == job["call"])
+    why = "its tensors are too large" if catalog.for_plugin(plugin) else "the plugin has no recipe"
+    against = "against the reference" if found["compared"] == "reference" else f"memory accesses only: {why}"
+    parts = [f"{against}, at {_places(done)}", _programs(done)]
+    parts += dict.fromkeys(note for a in done for note in a.notes)
+    if late:
+        parts.append(f"not run, for the {seconds:g} s {SPENT}: {_places(late)}")
+    reasons = dict.fromkeys(a.detail for a in answers if a.status == "skipped" and a.task.situation.profile)
+    parts += [f"not run: {reason}" for reason in reasons]
+    return {**found, "status": "passed", "detail": "; ".join(parts)}
+
+
+def _places(answers: list[Answer]) -> str:
+    """``min x 1x48, odd x 5``: labels and shapes, each once."""
+    found = dict.fromkeys(
+        f"{a.task.situation.label} "
+        + " ".join(f"{n} {'x'.join(map(str, s)) or 'scalar'}" for n, s in a.task.situation.shapes.items())
+        for a in answers
+    )
+    return ", ".join(found)
+
+
+def _programs(done: list[Answer]) -> str:
+    partly = [a for a in done if a.run < a.of]
+    run, of = sum(a.run for a in done), sum(a.of for a in done)
+    if not partly:
+        return f"all {of:,} programs"
+    text = f"{run:,} of {of:,} programs"
+    whole = [a for a in done if a.run == a.of]
+    if whole:
+        return f"{text}, all at {_places(whole)}"
+    return f"{text}; elements that no program writes were not looked for, for no grid was run as a whole"
 
 
 if __name__ == "__main__":

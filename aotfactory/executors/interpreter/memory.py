@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The memory of a kernel that runs in Triton's interpreter: a guarded buffer for each tensor, every access watched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from triton.runtime import interpreter
+
+from aotfactory.compiler.calling_convention import TENSOR_ALIGNMENT
+from aotfactory.core import dtypes
+
+GUARD = 2**24
+"""Bytes around a buffer that belong to no tensor, so that an address computed wrongly from one does not land in
+another. The system gives no memory to pages that nobody touches."""
+
+
+class AccessError(Exception):
+    """A kernel touched memory that it must not touch."""
+
+
+class Buffer:
+    """A tensor's memory: aligned as TensorRT aligns it, with a record of what was written.
+
+    Attributes:
+        initialised: Whether it had contents before the kernel ran.
+        writable: Whether the kernel that runs may write to it.
+        written: For each byte, 1 if a kernel wrote it.
+        atomic: The same for atomic operations, which several programs may do to one element; None if there were none.
+        stores: Elements written so far, each time that one was.
+    """
+
+    def __init__(self, name: str, array: np.ndarray[Any, Any], *, initialised: bool) -> None:
+        self.name = name
+        self.size = array.nbytes
+        store = np.empty(self.size + 2 * GUARD + TENSOR_ALIGNMENT, np.uint8)
+        start = GUARD + (-store.ctypes.data - GUARD) % TENSOR_ALIGNMENT
+        self.bytes = store[start : start + self.size]
+        self.bytes[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        self.address = store.ctypes.data + start
+        self.initialised = initialised
+        self.written = np.zeros(self.size, np.uint8)
+        self.atomic: np.ndarray[Any, Any] | None = None
+        self.stores = 0
+        self.writable = True
+
+    def array(self, dtype: str, shape: Sequence[int]) -> np.ndarray[Any, Any]:
+        """A copy of the first elements, as `shape` of `dtype`."""
+        element = dtypes.find(dtype)
+        count = int(np.prod(shape, dtype=np.int64)) * element.itemsize
+        found: np.ndarray[Any, Any] = self.bytes[:count].copy().view(element.array).reshape(shape)
+        return found
+
+    def touched(self, record: np.ndarray[Any, Any], dtype: str, shape: Sequence[int]) -> np.ndarray[Any, Any]:
+        """For each of the first elements, whether all its bytes are in a record (`written`, `atomic`)."""
+        itemsize = dtypes.find(dtype).itemsize
+        count = int(np.prod(shape, dtype=np.int64)) * itemsize
+        found: np.ndarray[Any, Any] = _words(record[:count], itemsize) == ONES[itemsize]
+        return found.reshape(shape)
+
+
+ONES = {1: 0x01, 2: 0x0101, 4: 0x01010101, 8: 0x0101010101010101}
+"""An element whose bytes are all marked, by its size."""
+
+
+def _words(record: np.ndarray[Any, Any], itemsize: int) -> np.ndarray[Any, Any]:
+    return record.view(f"u{itemsize}")
+
+
+class Watch:
+    """Checks each access of a running kernel against the buffers it was given."""
+
+    def __init__(self, buffers: Sequence[Buffer]) -> None:
+        self.buffers = list(buffers)
+
+    def access(self, what: str, addresses: Any, mask: Any, itemsize: int, *, atomic: bool = False) -> None:
+        """Check and record one access.
+
+        Raises:
+            AccessError: It is not one of the kernel's.
+        """
+        at = np.broadcast_to(addresses, mask.shape)[mask].astype(np.int64)
+        if not at.size:
+            return
+        low, high = int(at.min()), int(at.max()) + itemsize
+        left = np.ones(at.shape, bool)
+        for buffer in self.buffers:
+            if buffer.address <= low and high <= buffer.address + buffer.size:  # as nearly all are
+                self._record(buffer, what, at - buffer.address, itemsize, atomic)
+                return
+        for buffer in self.buffers:
+            hit = (at >= buffer.address) & (at + itemsize <= buffer.address + buffer.size)
+            if hit.any():
+                self._record(buffer, what, at[hit] - buffer.address, itemsize, atomic)
+            left &= ~hit
+        if left.any():
+            address = int(at[left][0])
+            near = min(self.buffers, key=lambda b: max(b.address - address, address - b.address - b.size))
+            raise AccessError(f"out-of-range {what}: byte {address - near.address} of {near.name} ({near.size} bytes)")
+
+    def _record(self, buffer: Buffer, what: str, offsets: Any, itemsize: int, atomic: bool) -> None:
+        if what == "write":
+            if not buffer.writable:
+                raise AccessError(f"writes to {buffer.name}, which is an input")
+            if atomic:
+                buffer.atomic = np.zeros(buffer.size, np.uint8) if buffer.atomic is None else buffer.atomic
+                _mark(buffer.atomic, offsets, itemsize)
+            _mark(buffer.written, offsets, itemsize)
+            buffer.stores += len(offsets)
+        elif not buffer.initialised and not _marked(buffer.written, offsets, itemsize):
+            raise AccessError(f"reads {buffer.name} where nothing was written")
+
+
+def _places(record: Any, offsets: Any, itemsize: int) -> tuple[Any, Any]:
+    """The record, and where in it these elements are: in words of their size where they are aligned to it."""
+    if itemsize in ONES and len(record) % itemsize == 0 and not (offsets % itemsize).any():
+        return _words(record, itemsize), offsets // itemsize
+    return record, offsets[:, None] + np.arange(itemsize)
+
+
+def _mark(record: Any, offsets: Any, itemsize: int) -> None:
+    words, places = _places(record, offsets, itemsize)
+    words[places] = ONES[words.itemsize]
+
+
+def _marked(record: Any, offsets: Any, itemsize: int) -> bool:
+    words, places = _places(record, offsets, itemsize)
+    return bool((words[places] == ONES[words.itemsize]).all())
+
+
+@contextmanager
+def watching(buffers: Sequence[Buffer]) -> Iterator[None]:
+    """Check every access of Triton's interpreter while this is open."""
+    builder = interpreter.InterpreterBuilder
+    watch = Watch(buffers)
+    names = ("create_masked_load", "create_masked_store", "create_atomic_rmw", "create_atomic_cas")
+    originals = {n: getattr(builder, n) for n in names}
+
+    def itemsize(pointers: Any) -> int:
+        return max(1, int(pointers.get_element_ty().primitive_bitwidth) // 8)
+
+    def load(self: Any, ptrs: Any, mask: Any, *rest: Any, **named: Any) -> Any:
+        watch.access("read", ptrs.data, mask.data, itemsize(ptrs))
+        return originals["create_masked_load"](self, ptrs, mask, *rest, **named)
+
+    def store(self: Any, ptrs: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
+        watch.access("write", ptrs.data, mask.data, itemsize(ptrs))
+        return originals["create_masked_store"](self, ptrs, value, mask, *rest, **named)
+
+    def update(self: Any, op: Any, ptr: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        for what in ("read", "write"):
+            watch.access(what, ptr.data, mask.data, itemsize(ptr), atomic=True)
+        return originals["create_atomic_rmw"](self, op, ptr, value, mask, *rest)
+
+    def compare_and_swap(self: Any, ptr: Any, *rest: Any) -> Any:
+        for what in ("read", "write"):
+            watch.access(what, ptr.data, np.ones(ptr.data.shape, bool), itemsize(ptr), atomic=True)
+        return originals["create_atomic_cas"](self, ptr, *rest)
+
+    for name, watched in zip(names, (load, store, update, compare_and_swap), strict=True):
+        setattr(builder, name, watched)
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(builder, name, original)

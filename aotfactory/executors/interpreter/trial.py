@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One variant in Triton's interpreter, at one shape, with one kind of data: what ran, and what is wrong with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from aotfactory.core import dimensions, dtypes, expressions
+from aotfactory.core.errors import CheckError
+from aotfactory.core.expressions import Expr
+from aotfactory.core.network import Call, Network, Shape
+from aotfactory.core.recipe import Recipe
+from aotfactory.executors import reference
+from aotfactory.executors.data import Data, make_inputs
+from aotfactory.executors.inputs import Array, Kind
+from aotfactory.executors.interpreter import kernel as interpreted
+from aotfactory.executors.interpreter.kernel import Buffer, Program
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.plugins.plugin_call import PluginCall, ReturnedKernel
+from aotfactory.targets.network_builder import at_shapes, plugin_call, with_types
+
+LARGEST = 2**24
+"""Elements of a tensor whose float64 reference is computed; beyond, memory accesses alone are checked."""
+
+LARGEST_BYTES = 2**29
+"""Of a tensor that is put into memory at all."""
+
+WHOLE = 256
+"""Programs of a grid that is run as a whole."""
+
+SAMPLE = 64
+"""Programs that are run of a larger one."""
+
+FEWEST = 4
+"""Programs that are run whatever time they take."""
+
+
+class CannotRun(Exception):
+    """A case that cannot be run, with the reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """Shapes and data to judge a variant with.
+
+    Attributes:
+        profile: Whether the shapes lie in the network's profile: then the variant's own expressions are evaluated, as
+            TensorRT does. Elsewhere the definitions are asked for those of a static network.
+    """
+
+    label: str
+    shapes: Mapping[str, Shape]
+    kind: Kind
+    profile: bool = True
+
+    def __str__(self) -> str:
+        shapes = ", ".join(f"{n} {'x'.join(map(str, s)) or 'scalar'}" for n, s in self.shapes.items())
+        return f"{shapes}, {self.kind} data"
+
+
+@dataclass
+class Verdict:
+    """The outcome of one situation.
+
+    Attributes:
+        wrong: What is wrong, or None.
+        compared: Whether outputs were compared with a reference.
+        run, of: Programs that ran, and of the grid.
+    """
+
+    wrong: str | None = None
+    compared: bool = False
+    run: int = 0
+    of: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Prepared:
+    """What the variants of one combination share in one situation: the network, its data and references."""
+
+    network: Network
+    symbols: Mapping[str, int]
+    data: Data
+    expected: dict[str, Array]
+    references: dict[str, tuple[Array, ...]] = field(default_factory=dict)
+
+
+class Judge:
+    """Judges the variants of one network; keeps what the last situations needed, for they share it."""
+
+    def __init__(self, network: Network, catalog: Catalog) -> None:
+        self.network, self.catalog = network, catalog
+        self._prepared: dict[Any, _Prepared] = {}
+        self._networks: dict[Any, Network] = {}
+        self._plugins: dict[Any, tuple[Network, PluginCall]] = {}  # who holds the network keeps its id
+        self._sources: dict[Any, tuple[Any, ReturnedKernel]] = {}
+
+    def judge(self, job: Mapping[str, Any], situation: Situation, seconds: float) -> Verdict:
+        """Run a variant.
+
+        Args:
+            job: The variant, as `check` describes it.
+            seconds: Processor time after which no more programs are begun.
+
+        Raises:
+            CannotRun: The interpreter, the network or its size does not let it run.
+            AotError: The plugins do not take these shapes, or a reference or function for data raises.
+        """
+        position = [c.name for c in self.network.calls].index(job["call"])
+        prepared = self._prepare(self.network.calls[position], job, situation)
+        network, symbols = prepared.network, prepared.symbols
+        call = network.calls[position]
+        needed = {name for c in network.calls[: position + 1] for name in c.inputs}
+        buffers = {n: Buffer(n, a, initialised=True) for n, a in prepared.data.arrays.items() if n in needed}
+        for before in network.calls[:position]:
+            self._before(prepared, before, job, buffers)
+        verdict = Verdict(notes=list(prepared.data.notes))
+        plugin = self._plugin(network, call)
+        if all(c != plugin.combination for c, _ in plugin.combinations()) or (
+            plugin.combination.dtypes != tuple(job["dtypes"])
+        ):
+            raise CannotRun("the network does not reach this combination")
+        source, kernel = self._source(network, plugin, job)
+        own = situation.profile
+        launch = {n: expressions.from_json(e) for n, e in job["launch"].items()} if own else kernel.launch
+        extra = [expressions.from_json(e) for e in job["extra_args"]] if own else kernel.extra_args
+        x, y, z = (launch[f"grid_{axis}"].evaluate(symbols) for axis in "xyz")
+        grid = x, y, z
+        _outputs_of(network, call, plugin, symbols, buffers)
+        arguments: list[Buffer | int] = [
+            *(buffers[n] for n in call.inputs),
+            *(e.evaluate(symbols) for e in extra),
+            *(buffers[n] for n in call.outputs),
+        ]
+        verdict.of = int(np.prod(grid, dtype=object))
+        most = dict.fromkeys(call.outputs, 0)
+        if verdict.of:
+            try:
+                verdict.run = _run(source, grid, arguments, seconds, buffers, most)
+            except interpreted.AccessError as error:
+                verdict.wrong = f"{call.name}: {error}"
+                return verdict
+            except interpreted.Unsupported as error:
+                raise CannotRun(f"{call.name}: {error}") from error
+        wrong = self._compare(prepared, call, plugin, buffers, most, verdict)
+        verdict.wrong = f"{call.name}: {wrong}" if wrong else None
+        return verdict
+
+    # What variants share.
+
+    def _prepare(self, call: Call, job: Mapping[str, Any], situation: Situation) -> _Prepared:
+        roles = {t.name: t.role for t in self.network.tensors}
+        types = {t.name: t.dtype for t in self.network.tensors if t.role == "input"}
+        types |= {n: d for n, d in zip(call.inputs, job["dtypes"], strict=False) if roles[n] == "input"}
+        key = (str(situation), situation.profile, tuple(types.items()))
+        if key not in self._prepared:
+            while len(self._prepared) > 2:
+                self._prepared.pop(next(iter(self._prepared)))
+            self._prepared[key] = self._prepare_new(types, situation)
+        return self._prepared[key]
+
+    def _prepare_new(self, types: Mapping[str, str], situation: Situation) -> _Prepared:
+        if situation.profile:
+            key = tuple(types.items())
+            if key not in self._networks:
+                self._networks[key] = with_types(self.network, types)
+            network = self._networks[key]
+        else:
+            network = at_shapes(self.network, situation.shapes, types)
+        symbols = dimensions.bind(self.network, situation.shapes) if situation.profile else {}
+        extents: list[int] = []
+        for tensor in network.tensors:
+            shape = tuple(d.evaluate(symbols) for d in tensor.shape)
+            size = int(np.prod(shape, dtype=object)) * dtypes.find(tensor.dtype).itemsize
+            if size > LARGEST_BYTES:
+                raise CannotRun(
+                    f"{tensor.name} is {'x'.join(map(str, shape))}: more than {LARGEST_BYTES} bytes are too many for "
+                    f"the interpreter; name dimensions that may shrink in the recipe: Recipe(shrink=...)"
+                )
+            extents += shape
+        data = make_inputs(network, self.catalog.for_plugin, situation.shapes, types, situation.kind, tuple(extents))
+        return _Prepared(network=network, symbols=symbols, data=data, expected=dict(data.arrays))
+
+    def _recipe(self, prepared: _Prepared, call: Call) -> Recipe | None:
+        """The recipe that judges a call, unless its tensors are too large for a reference."""
+        recipe = self.catalog.for_plugin(call.plugin)
+        if recipe is None:
+            return None
+        for name in (*call.inputs, *call.outputs):
+            shape = [d.evaluate(prepared.symbols) for d in prepared.network.tensor(name).shape]
+            if int(np.prod(shape, dtype=object)) > LARGEST:
+                return None
+        return recipe
+
+    def _reference(self, prepared: _Prepared, recipe: Recipe, call: Call) -> tuple[Array, ...]:
+        if call.name not in prepared.references:
+            prepared.references[call.name] = reference.of_call(recipe, call, prepared.expected)
+        return prepared.references[call.name]
+
+    def _plugin(self, network: Network, call: Call) -> PluginCall:
+        key = (id(network), call.name)
+        if key not in self._plugins:
+            self._plugins[key] = network, plugin_call(network, call)
+        return self._plugins[key][1]
+
+    def _source(self, network: Network, plugin: PluginCall, job: Mapping[str, Any]) -> tuple[Any, ReturnedKernel]:
+        """The source of the variant's kernel, from its `aot_impl`."""
+        key = (id(network), job["id"])
+        if key not in self._sources:
+            with interpreted.capturing(job["compilations"]) as sources:
+                kernel = plugin.kernel(plugin.combination, job["tactic"])
+            if not sources:
+                raise CannotRun("its aot_impl compiles nothing when it is called again")
+            self._sources[key] = _chosen(sources, kernel, job["compilations"]), kernel
+        return self._sources[key]
+
+    def _before(self, prepared: _Prepared, call: Call, job: Mapping[str, Any], buffers: dict[str, Buffer]) -> None:
+        """An earlier call of the network: its outputs by its reference, else by interpreting it."""
+        network = prepared.network
+        recipe = self._recipe(prepared, call)
+        plugin = self._plugin(network, call)
+        if recipe is not None:
+            arrays = self._reference(prepared, recipe, call)
+            for name, array, alias in zip(call.outputs, arrays, plugin.aliases, strict=True):
+                prepared.expected[name] = reference.rounded(array, network.tensor(name))
+                buffers[name] = Buffer(name, prepared.expected[name], initialised=True)
+                if alias is not None:
+                    buffers[call.inputs[alias]] = buffers[name]
+            return
+        tactics = next((t for c, t in plugin.combinations() if c == plugin.combination), None)
+        if tactics is None:
+            raise CannotRun("the network does not reach this combination")
+        with interpreted.capturing(job["compilations"]) as sources:
+            kernel = plugin.kernel(plugin.combination, tactics[0])
+        if not sources:
+            raise CannotRun(f"{call.name} is not a Triton kernel and has no reference")
+        launch = [kernel.launch[f"grid_{axis}"].evaluate(prepared.symbols) for axis in "xyz"]
+        if int(np.prod(launch, dtype=object)) > WHOLE:
+            raise CannotRun(f"{call.name} comes first, which has no reference and too many programs to run")
+        _outputs_of(network, call, plugin, prepared.symbols, buffers)
+        extra = [e.evaluate(prepared.symbols) for e in kernel.extra_args]
+        arguments: list[Buffer | int] = [
+            *(buffers[n] for n in call.inputs),
+            *extra,
+            *(buffers[n] for n in call.outputs),
+        ]
+        try:
+            interpreted.run(_chosen(sources, kernel, job["compilations"]), (launch[0], launch[1], launch[2]), arguments)
+        except interpreted.AccessError as error:
+            raise CheckError(f"{call.name}: {error}") from error
+        except interpreted.Unsupported as error:
+            raise CannotRun(f"{call.name}: {error}") from error
+        for name in call.outputs:
+            tensor = network.tensor(name)
+            shape = tuple(d.evaluate(prepared.symbols) for d in tensor.shape)
+            prepared.expected[name] = buffers[name].array(tensor.dtype, shape)
+            buffers[name] = Buffer(name, prepared.expected[name], initialised=True)
+
+    # The verdict.
+
+    def _compare(
+        self,
+        prepared: _Prepared,
+        call: Call,
+        plugin: PluginCall,
+        buffers: Mapping[str, Buffer],
+        most: Mapping[str, int],
+        verdict: Verdict,
+    ) -> str | None:
+        """Compare a call's outputs, as far as they were written, with the reference."""
+        network = prepared.network
+        whole = verdict.run == verdict.of
+        sized = [d for n in call.outputs for d in network.tensor(n).shape if isinstance(d, expressions.SizeTensor)]
+        if sized and not whole:
+            verdict.notes.append("how large an output is depends on every program: only memory accesses were checked")
+            return None
+        recipe = self._recipe(prepared, call)
+        if recipe is None and self.catalog.for_plugin(call.plugin) is not None:
+            verdict.notes.append(f"more than {LARGEST} elements: only memory accesses were checked")
+        references = self._reference(prepared, recipe, call) if recipe else ()
+        verdict.compared = recipe is not None
+        shapes: dict[str, Shape] = {}
+        for name in reversed(call.outputs):  # a size tensor comes after the output whose extent it is
+            shapes[name] = tuple(
+                _extent(d, call, buffers, network, prepared.symbols) for d in network.tensor(name).shape
+            )
+        for i, name in enumerate(call.outputs):
+            tensor, buffer = network.tensor(name), buffers[name]
+            out = buffer.array(tensor.dtype, shapes[name])
+            written = buffer.touched(buffer.written, tensor.dtype, shapes[name])
+            unwritten = 0 if plugin.aliases[i] is not None else _unwritten(written, whole, most[name] * verdict.of)
+            if unwritten and recipe is None and prepared.data.guessed:
+                verdict.notes.append(
+                    f"{unwritten} of {out.size} elements of {name} were not written, with made-up indices"
+                )
+            elif unwritten:
+                return f"{unwritten} of {out.size} elements of {name} were not written"
+            if recipe is None:
+                continue
+            expected = references[i]
+            if not whole and out.shape == expected.shape:
+                judged = written
+                if buffer.atomic is not None:  # other programs would have had their part in these
+                    judged = judged & ~buffer.touched(buffer.atomic, tensor.dtype, shapes[name])
+                out = np.where(judged, out, reference.rounded(expected, tensor))
+            wrong = reference.mismatch(network, recipe, call, out, expected)
+            if wrong:
+                return f"{name}: {wrong}"
+        return None
+
+
+def _outputs_of(
+    network: Network, call: Call, plugin: PluginCall, symbols: Mapping[str, int], buffers: dict[str, Buffer]
+) -> None:
+    """Buffers for a call's outputs; its inputs become read-only, but for those that an output shares."""
+    for name in call.inputs:
+        buffers[name].writable = False
+    for name, alias in zip(call.outputs, plugin.aliases, strict=True):
+        if alias is not None:
+            buffers[name] = buffers[call.inputs[alias]]
+            buffers[name].writable = True
+            continue
+        tensor = network.tensor(name)
+        shape = tuple(d.evaluate(symbols) for d in tensor.shape)
+        buffers[name] = Buffer(name, np.zeros(shape, dtypes.find(tensor.dtype).array), initialised=False)
+
+
+def _run(
+    source: Any,
+    grid: Program,
+    arguments: Sequence[Buffer | int],
+    seconds: float,
+    buffers: Mapping[str, Buffer],
+    most: dict[str, int],
+) -> int:
+    """Run a grid, or a sample of it; `most` becomes the most elements of each output that a program wrote."""
+    before = {name: buffers[name].stores for name in most}
+    end = time.process_time() + seconds
+
+    def stop(done: int) -> bool:
+        for name in most:
+            most[name] = max(most[name], buffers[name].stores - before[name])
+            before[name] = buffers[name].stores
+        return done >= FEWEST and time.process_time() > end
+
+    return interpreted.run(source, grid, arguments, _programs(grid), stop)
+
+
+def _programs(grid: Program) -> Iterator[Program]:
+    """All programs of a small grid; of a larger one the corners, the borders of each axis, and random ones."""
+    total = int(np.prod(grid, dtype=object))
+    ends = [sorted({0, extent - 1}) for extent in grid]
+    middles = [sorted({0, 1, extent // 2, extent - 2, extent - 1} & set(range(extent))) for extent in grid]
+    first = [(x, y, z) for x in ends[0] for y in ends[1] for z in ends[2]]
+    for axis in range(3):
+        first += [(*first[0][:axis], n, *first[-1][axis + 1 :]) for n in middles[axis]]  # type: ignore[misc]
+    seen = dict.fromkeys(first)
+    if total <= WHOLE:
+        yield from dict.fromkeys([*seen, *interpreted.every(grid)])
+        return
+    rng = np.random.default_rng(total % 2**32)
+    while len(seen) < SAMPLE:
+        x, y, z = (int(rng.integers(extent)) for extent in grid)
+        seen.setdefault((x, y, z))
+    yield from seen
+
+
+def _unwritten(written: Array, whole: bool, at_most: int) -> int:
+    """Elements that no program wrote; of a sample, by the most that one program of it wrote."""
+    if whole:
+        return int(written.size - np.count_nonzero(written))
+    return max(written.size - at_most, 0)
+
+
+def _chosen(sources: list[Any], kernel: ReturnedKernel, compilations: list[dict[str, Any]]) -> Any:
+    """What the kernel was compiled from: an `aot_impl` may compile several and choose."""
+    named = [
+        (source, compiled["ptx"] == kernel.ptx)
+        for source, compiled in zip(sources, compilations, strict=False)
+        if source.name == kernel.name
+    ]
+    chosen = [source for source, same in named if same] or [source for source, _ in named] or sources
+    return chosen[-1]
+
+
+def _extent(
+    dimension: Expr, call: Call, buffers: Mapping[str, Buffer], network: Network, symbols: Mapping[str, int]
+) -> int:
+    if isinstance(dimension, expressions.SizeTensor):
+        name = call.outputs[dimension.index]
+        return min(int(buffers[name].array(network.tensor(name).dtype, ())), dimension.evaluate(symbols))
+    return dimension.evaluate(symbols)
