@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import aotfactory
+from aotfactory.executors.native.launcher import build_launcher
 
 ROOT = Path(__file__).resolve().parent.parent
 FIND_KERNELS = (
@@ -47,7 +49,13 @@ def build_wheel(directory: Path, **env: str) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_wheel(tmp_path_factory.mktemp("wheel"))
+    return build_wheel(tmp_path_factory.mktemp("wheel"), AOTFACTORY_BUILD_LAUNCHER="0")
+
+
+@pytest.fixture(scope="module")
+def wheel_with_launcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a launcher that is there, which saves the minute of building it."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"), AOTFACTORY_LAUNCHER=str(build_launcher()))
 
 
 class TestWheel:
@@ -92,6 +100,24 @@ class TestWheel:
         load = "from aotfactory.plugins import tensorrt_api as api\nprint(api.load().kind, api.__file__)"
         out = python("-c", load, cwd=tmp_path, PATH="", **env)
         assert out == f"compile-only {site}/aotfactory/plugins/tensorrt_api.py\n"
+        assert not cache.exists()
+
+
+@pytest.mark.launcher
+class TestWheelWithLauncher:
+    def test_it_is_for_this_machine(self, wheel_with_launcher: Path) -> None:
+        assert re.search(rf"-py3-none-manylinux_2_\d+_{platform.machine()}\.whl$", wheel_with_launcher.name)
+
+    def test_nothing_is_built_on_first_use(self, wheel_with_launcher: Path, tmp_path: Path) -> None:
+        site, cache = tmp_path / "site", tmp_path / "cache"
+        install = ["install", "--quiet", "--no-deps", "--target", str(site), str(wheel_with_launcher)]
+        python("-m", "pip", *install, cwd=tmp_path)
+        code = "from aotfactory.executors.native.launcher import build_launcher\nprint(build_launcher())"
+        env = {"PYTHONPATH": str(site), "AOTFACTORY_CACHE": str(cache), "AOTFACTORY_LAUNCHER": "", "PATH": ""}
+        launcher = Path(python("-c", code, cwd=tmp_path, **env).strip())
+        assert launcher == site / "aotfactory" / "runtime" / "bin" / "aotfactory-launcher"
+        version = subprocess.run([launcher, "--version"], capture_output=True, text=True, check=True).stdout
+        assert version.startswith("aotfactory-launcher ")
         assert not cache.exists()
 
 

@@ -26,7 +26,7 @@ from aotfactory.core.arch import BASE_ISA, cuda_isa, native_arch
 from aotfactory.core.cache import cache_directory
 from aotfactory.core.errors import AotError
 from aotfactory.core.extras import install_command
-from aotfactory.executors.native.cmake import PACKAGES
+from aotfactory.executors.native.cmake import PACKAGES, ready_program
 from aotfactory.executors.trtexec.command import find_trtexec
 from aotfactory.plan.options import BROKEN, OLDEST
 from aotfactory.plugins import tensorrt_api
@@ -142,10 +142,13 @@ def _gpu() -> Iterator[Finding]:
 
 
 def _launcher() -> Iterator[Finding]:
-    if ready := os.environ.get("AOTFACTORY_LAUNCHER"):
-        right = os.access(ready, os.X_OK) and not Path(ready).is_dir()
-        remedy = "" if right else "set AOTFACTORY_LAUNCHER to a built aotfactory-launcher, or unset it"
-        yield Finding(name="launcher", status="ok" if right else "failure", detail=ready, remedy=remedy)
+    try:
+        if ready := ready_program("launcher"):
+            yield Finding(name="launcher", status="ok", detail=f"built: {ready}")
+            return
+    except AotError as error:
+        remedy = "set AOTFACTORY_LAUNCHER to a built aotfactory-launcher, or unset it"
+        yield Finding(name="launcher", status="failure", detail=error.message, remedy=remedy)
         return
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX") or "c++", "g++", "clang++"))), None)
     missing = [name for name in ("cmake",) if not shutil.which(name)]

@@ -95,6 +95,7 @@ def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tools_of_the_launcher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("AOTFACTORY_LAUNCHER", raising=False)
     finding = found("launcher")
     assert (finding.status, finding.detail) == (
         "warning",

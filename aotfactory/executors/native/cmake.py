@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds our C++ programs on first use and keeps them in a cache, keyed by their sources and the compiler."""
+"""Our C++ programs: from the wheel, or built on first use and kept in a cache, keyed by sources and compiler."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,19 +20,33 @@ SOURCES = Path(__file__).resolve().parents[2] / "runtime"
 LIMITS = SOURCES.parent / "core" / "limits.json"
 """Compiled into the programs."""
 
+SHIPPED = SOURCES / "bin"
+"""Programs that came built with the wheel."""
+
 PACKAGES = "Debian and Ubuntu: apt-get install g++ cmake make nlohmann-json3-dev libcli11-dev"
 
 
-def build_program(
-    name: str,
-    directory: str,
-    *,
-    cache: Path | None = None,
-    settings: Sequence[str] = (),
-    key: str = "",
-    hint: str = PACKAGES,
-) -> Path:
-    """The path of ``aotfactory-NAME``, built with CMake if the cache has none for these sources and this compiler.
+def ready_program(name: str) -> Path | None:
+    """The ``aotfactory-NAME`` that needs no building: $AOTFACTORY_NAME, else the wheel's; None where there is neither.
+
+    Raises:
+        MissingError: $AOTFACTORY_NAME names no program.
+    """
+    variable = f"AOTFACTORY_{name.upper()}"
+    if named := os.environ.get(variable):
+        if not _is_executable(Path(named)):
+            raise MissingError(f"{variable}={named} is not an executable")
+        return Path(named)
+    shipped = SHIPPED / f"aotfactory-{name}"
+    return shipped if _is_executable(shipped) else None
+
+
+def _is_executable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
+
+
+class ProgramBuild:
+    """A build of ``aotfactory-NAME`` with CMake, whose result is kept in the cache.
 
     Args:
         directory: Of its CMakeLists.txt, in the sources.
@@ -40,56 +56,83 @@ def build_program(
         hint: What to install where something is missing.
 
     Raises:
-        MissingError: No CMake, compiler or headers, with CMake's own words; or $AOTFACTORY_NAME names no program.
+        MissingError: No CMake or compiler.
     """
-    variable = f"AOTFACTORY_{name.upper()}"
-    if ready := os.environ.get(variable):
-        if not os.access(ready, os.X_OK) or Path(ready).is_dir():
-            raise MissingError(f"{variable}={ready} is not an executable")
-        return Path(ready)
-    hint = f"{hint} (or set {variable} to a built aotfactory-{name})"
 
-    def tool(*names: str) -> str:
+    def __init__(
+        self,
+        name: str,
+        directory: str = "",
+        *,
+        cache: Path | None = None,
+        settings: Sequence[str] = (),
+        key: str = "",
+        hint: str = PACKAGES,
+    ) -> None:
+        self.name, self.directory, self.settings = name, directory, settings
+        self.hint = f"{hint} (or set AOTFACTORY_{name.upper()} to a built aotfactory-{name})"
+        self.cmake, self.compiler = self._tool("cmake"), self._tool(os.environ.get("CXX") or "c++", "g++", "clang++")
+        self.generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+        if not self.generator:
+            self._tool("make")
+        self.home = (cache or cache_directory()) / name
+        self.target = self.home / cache_key(self.compiler, *settings, key)
+        self.program = self.target / "bin" / f"aotfactory-{name}"
+
+    @property
+    def done(self) -> bool:
+        return self.program.is_file()
+
+    def run(self) -> Path:
+        """The program's path, after building it if the cache has none for these sources and this compiler.
+
+        Raises:
+            MissingError: Headers are missing, or it does not compile, with CMake's own words.
+        """
+        if self.done:
+            return self.program
+        self.home.mkdir(parents=True, exist_ok=True)
+        print(f"building aotfactory-{self.name}: once only, about a minute", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="build-", dir=self.home) as scratch:
+            build, install = f"{scratch}/build", f"{scratch}/install"
+            where = [f"-DCMAKE_CXX_COMPILER={self.compiler}", f"-DCMAKE_INSTALL_PREFIX={install}"]
+            source = ["-S", str(SOURCES / self.directory), "-B", build]
+            self._step("configured", *source, *self.generator, *where, *self.settings)
+            jobs = str(os.cpu_count() or 1)
+            self._step("built", "--build", build, "--parallel", jobs, "--target", self.program.name)
+            self._step("installed", "--install", build, "--strip")
+            try:
+                os.replace(install, self.target)
+            except OSError:
+                if not self.done:  # otherwise another process built it meanwhile
+                    raise
+        return self.program
+
+    def _tool(self, *names: str) -> str:
         if found := next(filter(None, map(shutil.which, names)), None):
             return found
-        raise MissingError(f"{names[0]} is needed to build the {name} and is not on the PATH", hint=hint)
+        raise MissingError(f"{names[0]} is needed to build the {self.name} and is not on the PATH", hint=self.hint)
 
-    def cmake(done: str, *arguments: str) -> None:
-        code, stdout, stderr = run_command([program, *arguments], timeout=900)
+    def _step(self, done: str, *arguments: str) -> None:
+        code, stdout, stderr = run_command([self.cmake, *arguments], timeout=900, on_line=_show_progress)
         if code != 0:
             # Configuring tells what is wrong on stderr alone; of a build, either may.
             said = (stderr if done == "configured" else "") or stdout + stderr
             tail = "\n".join(said.strip().splitlines()[-30:])
-            raise MissingError(f"the {name} could not be {done}:\n{tail}", hint=hint)
+            raise MissingError(f"the {self.name} could not be {done}:\n{tail}", hint=self.hint)
 
-    program, compiler = tool("cmake"), tool(os.environ.get("CXX") or "c++", "g++", "clang++")
-    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-    if not generator:
-        tool("make")
-    home = (cache or cache_directory()) / name
-    target = home / cache_key(compiler, *settings, key)
-    built = target / "bin" / f"aotfactory-{name}"
-    if built.is_file():
-        return built
-    home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="build-", dir=home) as scratch:
-        build, install = f"{scratch}/build", f"{scratch}/install"
-        where = [f"-DCMAKE_CXX_COMPILER={compiler}", f"-DCMAKE_INSTALL_PREFIX={install}"]
-        cmake("configured", "-S", str(SOURCES / directory), "-B", build, *generator, *where, *settings)
-        cmake("built", "--build", build, "--parallel", str(os.cpu_count() or 1), "--target", built.name)
-        cmake("installed", "--install", build, "--strip")
-        try:
-            os.replace(install, target)
-        except OSError:
-            if not built.is_file():  # otherwise another process built it meanwhile
-                raise
-    return built
+
+def _show_progress(line: str) -> None:
+    """Show how far Ninja ([3/29]) or make ([ 10%]) is, in one line of a terminal."""
+    if (found := re.match(r"\[ *(\d+/\d+|\d+%)\]", line)) and sys.stderr.isatty():
+        finished = found[1] == "100%" or len(set(found[1].split("/"))) == 1
+        print(f"\r{found[1]:>9}", end="\n" if finished else "", file=sys.stderr, flush=True)
 
 
 def cache_key(compiler: str, *others: str) -> str:
     """A key that tells one build from another: the compiler and its version, the sources, and `others`."""
     digest = hashlib.sha256()
-    _, version, _ = run_command([compiler, "--version"], timeout=60)
+    _, version, _ = run_command([compiler, "--version"], timeout=60, echo=False)
     for text in (compiler, version, *others):
         digest.update(text.encode() + b"\0")
     sources = [path for path in sorted(SOURCES.rglob("*")) if path.suffix in {".cpp", ".h", ".txt", ".cmake"}]

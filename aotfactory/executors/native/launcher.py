@@ -6,12 +6,15 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from aotfactory.core.errors import CheckError
-from aotfactory.executors.native.cmake import build_program
+from aotfactory.compiler.bundle import read
+from aotfactory.core import cuda, dimensions
+from aotfactory.core.errors import CheckError, MissingError, UsageError
+from aotfactory.core.network import Network
+from aotfactory.executors.native.cmake import ProgramBuild, ready_program
 from aotfactory.executors.native.process import run_command
 from aotfactory.executors.native.program import Array, Timing, input_file, load_tensor, option, parse_report
 
@@ -62,7 +65,7 @@ class LaunchResult:
 
 
 def build_launcher(*, cache: Path | None = None, options: Sequence[str] = ()) -> Path:
-    """The path of an `aotfactory-launcher`: $AOTFACTORY_LAUNCHER, else one that is built on first use.
+    """The path of an `aotfactory-launcher`: $AOTFACTORY_LAUNCHER, the wheel's, or one that is built on first use.
 
     CMake finds nlohmann/json and CLI11 by itself or through the environment's CMAKE_PREFIX_PATH or CMAKE_INCLUDE_PATH.
 
@@ -73,7 +76,42 @@ def build_launcher(*, cache: Path | None = None, options: Sequence[str] = ()) ->
     Raises:
         MissingError: No CMake, compiler or headers; or $AOTFACTORY_LAUNCHER names no program.
     """
-    return build_program("launcher", "", cache=cache, settings=options)
+    return ready_program("launcher") or ProgramBuild("launcher", cache=cache, settings=options).run()
+
+
+def _launcher_for(bundle: Path, shapes: Mapping[str, Sequence[int]], *, needs_gpu: bool, unchecked: bool) -> Path:
+    """The launcher; before a minute goes into building it, what can be told without it is told.
+
+    Raises:
+        MissingError: There is no CUDA driver, or nothing to build the launcher with.
+        UsageError: A shape does not fit the bundle, or the profile unless `unchecked`.
+    """
+    if ready := ready_program("launcher"):
+        return ready
+    build = ProgramBuild("launcher")
+    if not build.done:
+        if needs_gpu and cuda.open_driver() is None:
+            problem = "no CUDA driver on this machine: libcuda.so.1 cannot be opened"
+            raise MissingError(problem, hint="install NVIDIA's driver; --dry-run of the launcher needs none")
+        _check_shapes(read(bundle).network, shapes, unchecked=unchecked)
+    return build.run()
+
+
+def _check_shapes(network: Network, shapes: Mapping[str, Sequence[int]], *, unchecked: bool) -> None:
+    inputs = {t.name: t for t in network.inputs}
+    for name, shape in shapes.items():
+        if name not in inputs:
+            raise UsageError(f"the bundle has no input {name!r}", hint=f"its inputs are {', '.join(inputs)}")
+        if len(shape) != len(inputs[name].shape):
+            raise UsageError(f"input {name!r} has {len(inputs[name].shape)} dimensions, not those of {tuple(shape)}")
+    given = [inputs[name] for name in shapes]
+    if dimensions.unsolved({s for t in given for d in t.shape for s in d.symbols}, [t.shape for t in given]):
+        return  # other dimensions come from the profile, and only the launcher combines the two
+    values = dimensions.bind(replace(network, tensors=tuple(given)), {n: tuple(s) for n, s in shapes.items()})
+    for name, value in values.items():
+        known = network.ranges[name]
+        if not unchecked and not known.min <= value <= known.max:
+            raise UsageError(f"dimension {name} = {value} is not within the profile's {known.min} to {known.max}")
 
 
 def run_launcher(
@@ -125,7 +163,7 @@ def run_launcher(
         MissingError: No GPU, driver, compiler or variant for this machine.
         DefinitionError: The bundle is damaged or inconsistent.
     """
-    program = launcher or build_launcher()
+    program = launcher or _launcher_for(Path(bundle), shapes or {}, needs_gpu=not dry_run, unchecked=unchecked_profile)
     with tempfile.TemporaryDirectory(prefix="aotfactory-") as scratch:
         directory = output_dir or Path(scratch, "outputs")
         command = [*wrapper, str(program), os.fspath(bundle), "--at", at, "--seed", str(seed), "--device", str(device)]

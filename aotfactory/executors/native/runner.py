@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 from aotfactory.core.errors import CheckError
-from aotfactory.executors.native.cmake import PACKAGES, build_program
+from aotfactory.executors.native.cmake import PACKAGES, ProgramBuild, ready_program
 from aotfactory.executors.native.process import run_command
 from aotfactory.executors.native.program import Timing, input_file, load_tensor, parse_report
 
@@ -77,16 +77,18 @@ def build_runner(*, tensorrt_root: Path | None = None, cache: Path | None = None
     Raises:
         MissingError: No CMake, compiler, or headers of TensorRT and CUDA; or $AOTFACTORY_RUNNER names no program.
     """
+    if ready := ready_program("runner"):
+        return ready
     root = str(tensorrt_root or os.environ.get("TENSORRT_ROOT", ""))
     header = Path(root, "include", "NvInferVersion.h")
-    return build_program(
+    return ProgramBuild(
         "runner",
         "runner",
         cache=cache,
         settings=[f"-DTENSORRT_ROOT={root}"],
         key=header.read_text() if header.is_file() else "",
         hint=f"{PACKAGES}, and set TENSORRT_ROOT to TensorRT's directory",
-    )
+    ).run()
 
 
 def run_runner(
