@@ -120,6 +120,7 @@ def to_json(report: BuildResult) -> dict[str, Any]:
         "engine": _plan_to_json(report.baked) if report.baked else {"kind": "bundle", **artifact},
         "bundle": artifact,
         "variants": [variant_to_json(v, network) for v in report.bundle.variants],
+        **({"beside": dict(network.beside)} if network.beside else {}),
         "checks": [c.to_json() for c in report.checks],
         **({"skipped_checks": dict(report.bundle.skipped)} if report.bundle.skipped else {}),
     }

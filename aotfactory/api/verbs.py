@@ -34,7 +34,7 @@ from aotfactory.executors.native.launcher import LaunchResult, run_launcher
 from aotfactory.executors.native.runner import RunnerOptions, RunnerResult
 from aotfactory.plan.options import PlanOptions
 from aotfactory.plan.plan_file import PlanFile
-from aotfactory.targets.request import TargetOptions, parse_shape
+from aotfactory.targets.request import TargetOptions, parse_dim, parse_shape
 
 Progress = Callable[[str], None]
 AnyShape = str | Sequence[int]
@@ -78,6 +78,7 @@ def compile(
     min_shape: Shapes = None,
     opt_shape: Shapes = None,
     max_shape: Shapes = None,
+    dim: Mapping[str, str | int | Sequence[int]] | None = None,
     dtype: str | Mapping[str, str] | None = None,
     attributes: Mapping[str, Any] | None = None,
     plugins: Iterable[str] = (),
@@ -96,6 +97,7 @@ def compile(
     Args:
         target: A recipe, a plugin id (``namespace::name``), or a ``.onnx`` file.
         shape, min_shape, opt_shape, max_shape: In elements; a static shape, or the optimization profile.
+        dim: Named dimensions of the inputs: ``{"batch": (1, 8, 64)}``, ``{"batch": "1:8:64"}``, 8 for a static one.
         dtype: ``fp32`` and so on, for all inputs or by name.
         plugins: Modules of definitions: files, directories or dotted names, each with an optional ``:function``.
         arch: ``sm_80,sm_90``, ``native`` or ``portable``; by default the GPU here, else ``portable``.
@@ -119,7 +121,7 @@ def compile(
         all_dtypes=all_dtypes,
         tactic=tactic,
     )
-    request = _target_options(shape, min_shape, opt_shape, max_shape, dtype, attributes)
+    request = replace(_target_options(shape, min_shape, opt_shape, max_shape, dtype, attributes), dims=_dims(dim))
     return build_bundle(
         target,
         request=request,
@@ -154,7 +156,7 @@ def build(
     if built.path is None or engine == "bundle":
         return built
     shape, low, opt, high = (options.get(n) for n in ("shape", "min_shape", "opt_shape", "max_shape"))
-    shapes = _target_options(shape, low, opt, high, None, None)
+    shapes = replace(_target_options(shape, low, opt, high, None, None), dims=_dims(options.get("dim")))
     archs = {variant.arch for variant in built.bundle.variants}
     return replace(built, baked=plan_for(built.path, len(archs), shapes, progress))
 
@@ -275,6 +277,13 @@ def _target_options(
         dtype={None: dtype} if isinstance(dtype, str) else dict((dtype or {}).items()),
         attributes=dict(attributes or {}),
     )
+
+
+def _dims(given: Mapping[str, str | int | Sequence[int]] | None) -> dict[str, tuple[int, int, int]]:
+    def text(value: str | int | Sequence[int]) -> str:
+        return str(value) if isinstance(value, str | int) else ":".join(map(str, value))
+
+    return {name: parse_dim(text(value)) for name, value in (given or {}).items()}
 
 
 def _shapes(given: Shapes) -> dict[str | None, Shape]:

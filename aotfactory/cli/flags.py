@@ -15,6 +15,7 @@ from aotfactory.cli.options import (
     AllDTypes,
     ArchOption,
     Attr,
+    DimOption,
     DType,
     IsaOption,
     Jobs,
@@ -51,16 +52,18 @@ class ShapeFlags:
     min_shape: MinShape = field(default_factory=list)
     opt_shape: OptShape = field(default_factory=list)
     max_shape: MaxShape = field(default_factory=list)
+    dim: DimOption = field(default_factory=list)
 
     def target_options(self) -> TargetOptions:
         """The same as values."""
-        from aotfactory.targets.request import TargetOptions, parse_shape
+        from aotfactory.targets.request import TargetOptions, parse_dim, parse_shape
 
         return TargetOptions(
             shape=named("--shape", self.shape, parse_shape),
             min_shape=named("--min-shape", self.min_shape, parse_shape),
             opt_shape=named("--opt-shape", self.opt_shape, parse_shape),
             max_shape=named("--max-shape", self.max_shape, parse_shape),
+            dims={_name(name, text): parse_dim(text) for name, text in named("--dim", self.dim, str).items()},
         )
 
     def shapes_alone(self) -> TargetOptions:
@@ -132,6 +135,12 @@ class CompileFlags(TargetFlags):
             all_dtypes=self.all_dtypes,
             tactic=self.tactic,
         )
+
+
+def _name(name: str | None, text: str) -> str:
+    if not name:
+        raise UsageError(f"--dim {text!r} does not say which dimension", hint="write --dim NAME=1:8:64")
+    return name
 
 
 def _attributes(texts: list[str]) -> dict[str, str]:

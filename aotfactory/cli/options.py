@@ -31,6 +31,10 @@ ShapeOption = Annotated[
 MinShape = Annotated[list[str], typer.Option("--min-shape", metavar="[NAME=]SHAPE", help="Smallest dynamic shape.")]
 OptShape = Annotated[list[str], typer.Option("--opt-shape", metavar="[NAME=]SHAPE", help="Shape to optimise for.")]
 MaxShape = Annotated[list[str], typer.Option("--max-shape", metavar="[NAME=]SHAPE", help="Largest dynamic shape.")]
+DimOption = Annotated[
+    list[str],
+    typer.Option("--dim", metavar="NAME=MIN:OPT:MAX", help="A dimension by its name; NAME=8 fixes it."),
+]
 
 
 def named(option: str, texts: Sequence[str], convert: Callable[[str], Value]) -> dict[str | None, Value]:

@@ -38,6 +38,9 @@ def print_build(console: Console, report: BuildResult) -> None:
     """A build: the network, its variants with their checks, what failed or was skipped, and what was written."""
     print_network(console, report.bundle.network)
     print_variants(console, report.bundle, report.checks)
+    if beside := report.bundle.network.beside:
+        others = ", ".join(f"{count} {operator}" for operator, count in beside.items())
+        _say(console, f"TensorRT imports itself: {escape(others)}")
     for check in report.failed:
         _say(console, f"[bold red]{check.name} failed[/]: {escape(check.subject)}: {escape(check.detail)}")
     reasons = {(c.name, c.detail.split(" as ")[0]) for c in report.checks if c.status == "skipped"}

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aotfactory.core.expressions import Expr
@@ -105,6 +105,7 @@ class Network:
         name: Of the engine.
         target: What the user asked to build: a recipe, a plugin id or an ONNX file.
         ranges: The optimization profile, by symbol.
+        beside: Number of the ONNX model's other nodes by operator, which TensorRT imports itself. Not in the bundle.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Network:
     ranges: Mapping[str, Range]
     tensors: tuple[Tensor, ...]
     calls: tuple[Call, ...]
+    beside: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def inputs(self) -> list[Tensor]:

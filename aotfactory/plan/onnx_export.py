@@ -2,7 +2,7 @@
 """The ONNX model that a plan is built from: written for a bundle, or the user's own with its plugin nodes marked.
 
 TensorRT's parser gives a node to a plugin by its operator, its string attribute ``plugin_namespace`` and its integer
-attribute ``aot``; the other attributes become plugin fields, and only some of ONNX' types have one.
+attribute ``aot``; the other attributes become plugin fields, and only some of ONNX' types have one (`onnx_attributes`).
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_graphsurgeon as gs
 
 from aotfactory.core import dtypes
 from aotfactory.core.errors import UsageError
 from aotfactory.core.expressions import Constant, Expr, Symbol
-from aotfactory.core.network import POINTS, Network, Profile
-from aotfactory.targets.onnx_model import read_model, symbol
+from aotfactory.core.network import POINTS, Call, Network, Profile, Tensor
+from aotfactory.targets import onnx_attributes
+from aotfactory.targets.onnx_file import read_model
+from aotfactory.targets.onnx_model import RESERVED, check_dims, model_inputs, symbol
 from aotfactory.targets.request import TargetOptions, check_names, profile_of
 
 OPSET = 17
@@ -37,31 +38,28 @@ def export(network: Network, *, aot: bool) -> onnx.ModelProto:
     Raises:
         UsageError: An attribute has a value that TensorRT's parser cannot pass on.
     """
-    variables = {t.name: gs.Variable(t.name, _element(t.dtype)) for t in network.tensors}
-    for tensor in network.tensors:
-        if tensor.role == "input":
-            variables[tensor.name].shape = [d.value if isinstance(d, Constant) else str(d) for d in tensor.shape]
+
+    def value(tensor: Tensor) -> onnx.ValueInfoProto:
+        shape = [d.value if isinstance(d, Constant) else str(d) for d in tensor.shape]
+        return onnx.helper.make_tensor_value_info(tensor.name, _element(tensor.dtype), shape)
+
     nodes = []
     for call in network.calls:
-        namespace, name = call.id_parts
-        attributes = {n: _attribute(call.name, n, v) for n, v in call.attributes.items()}
-        nodes.append(
-            gs.Node(
-                op=name,
-                name=call.name,
-                attrs={**attributes, **_which(namespace, aot)},
-                inputs=[variables[n] for n in call.inputs],
-                outputs=[variables[n] for n in call.outputs],
-            )
-        )
-    graph = gs.Graph(
-        nodes=nodes,
-        inputs=[variables[t.name] for t in network.inputs],
-        outputs=[variables[t.name] for t in network.outputs],
-        name=network.name,
-        opset=OPSET,
+        node = onnx.helper.make_node(call.plugin.split("::")[1], call.inputs, call.outputs, name=call.name)
+        _set_attributes(node, call, aot)
+        nodes.append(node)
+    graph = onnx.helper.make_graph(
+        nodes,
+        network.name,
+        [value(t) for t in network.tensors if t.role == "input"],
+        [
+            onnx.helper.make_tensor_value_info(t.name, _element(t.dtype), None)
+            for t in network.tensors
+            if t.role == "output"
+        ],
     )
-    return gs.export_onnx(graph, do_type_check=False)
+    opset = onnx.helper.make_opsetid("", OPSET)
+    return onnx.helper.make_model_gen_version(graph, opset_imports=[opset], producer_name="aotfactory")
 
 
 def mark(path: Path, network: Network, shapes: TargetOptions, *, aot: bool) -> tuple[Any, dict[str, Profile]]:
@@ -78,60 +76,69 @@ def mark(path: Path, network: Network, shapes: TargetOptions, *, aot: bool) -> t
         UsageError: The file cannot be read, is another model than the bundle's, or an input has an open dimension that
             nothing fixes.
     """
-    model = read_model(path, hint="say where the model is: --model PATH")
-    calls = {call.outputs: call.id_parts for call in network.calls}
-    found = 0
+    model = read_model(path, {c.plugin for c in network.calls}, hint="say where the model is: --model PATH")
+    calls = {name: call for call in network.calls for name in call.outputs}
+    found = set()
     for node in model.graph.node:
-        namespace, operator = calls.get(tuple(node.output), ("", ""))
-        if operator and node.op_type == operator:
-            kept = [a for a in node.attribute if a.name not in ("aot", "plugin_namespace")]
-            del node.attribute[:]
-            node.attribute.extend(kept)
-            for name, value in _which(namespace, aot).items():
-                node.attribute.append(onnx.helper.make_attribute(name, value))
-            found += 1
-    if found != len(calls):
+        call = next((calls[name] for name in node.output if name in calls), None)
+        if call is not None and node.op_type == call.plugin.split("::")[1]:
+            _compare_attributes(node, call, path)
+            _set_attributes(node, call, aot)
+            node.output[:] = call.outputs
+            found.add(call.name)
+    if len(found) != len(network.calls):
         raise UsageError(
-            f"{path} has {found} of the {len(calls)} plugin nodes that the bundle was compiled for",
+            f"{path} has {len(found)} of the {len(network.calls)} plugin nodes that the bundle was compiled for",
             hint="it is another model, or was changed: compile the bundle again",
         )
-    constants = {i.name for i in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
+    inputs = model_inputs(model)
     names = [value.name for value in inputs]
     check_names(shapes, names, str(path))
-    return model, {v.name: _pin(v, network, profile_of(shapes, v.name, names), path) for v in inputs}
+    check_dims(shapes, inputs, path)
+    return model, {v.name: _pin(v, network, profile_of(shapes, v.name, names), shapes, path) for v in inputs}
 
 
-def _which(namespace: str, aot: bool) -> dict[str, Any]:
-    return {"plugin_namespace": namespace, "plugin_version": "1", "aot": int(aot)}
+def _compare_attributes(node: onnx.NodeProto, call: Call, path: Path) -> None:
+    """The node's attributes are those that the bundle was compiled for.
+
+    Raises:
+        UsageError: One is not.
+    """
+    where = f"{path}: call {call.name}"
+    given = {a.name: a for a in node.attribute if a.name not in RESERVED}
+    for name in sorted({*given, *call.attributes}):
+        known = call.attributes.get(name)
+        value = onnx_attributes.read(given[name], type(known), where) if name in given else None
+        if known is None or value is None or not _equal(value, known):
+            raise UsageError(
+                f"attribute {name} is {value} in the model; the bundle was compiled for {known}",
+                where=where,
+                hint=RECOMPILE,
+            )
 
 
-def _attribute(call: str, name: str, value: Any) -> Any:
-    """The value in an ONNX type that arrives in the plugin unchanged."""
-    if isinstance(value, np.ndarray):
-        if value.dtype.kind in "iub" and value.dtype != np.int32:
-            value = [_int32(call, name, int(v)) for v in value]
-        return value
-    if isinstance(value, float):
-        return np.array(value, np.float64)  # ONNX' own FLOAT is a float32
-    if isinstance(value, bool | int):
-        return _int32(call, name, int(value))
-    return value
+def _equal(value: Any, known: Any) -> bool:
+    if isinstance(known, str | bytes):
+        return bool(value == known)
+    array = np.ravel(known)
+    return np.array_equal(np.ravel(value).astype(array.dtype), array)
 
 
-def _int32(call: str, name: str, value: int) -> int:
-    if not -(2**31) <= value < 2**31:
-        raise UsageError(
-            f"attribute {name} of {call} is {value}; TensorRT's ONNX parser passes 32 bits", hint="use --mode network"
-        )
-    return value
+def _set_attributes(node: onnx.NodeProto, call: Call, aot: bool) -> None:
+    """The call's attributes in types that TensorRT's parser takes, and what says which plugin the node is."""
+    del node.attribute[:]
+    node.attribute.extend(onnx_attributes.write(n, v, f"call {call.name}") for n, v in call.attributes.items())
+    which = {"plugin_namespace": call.plugin.split("::")[0], "plugin_version": "1", "aot": int(aot)}
+    node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in which.items())
 
 
 def _element(dtype: str) -> Any:
     return onnx.helper.np_dtype_to_tensor_dtype(dtypes.find(dtype).array)
 
 
-def _pin(value: onnx.ValueInfoProto, network: Network, asked: Profile | None, path: Path) -> Profile:
+def _pin(
+    value: onnx.ValueInfoProto, network: Network, asked: Profile | None, shapes: TargetOptions, path: Path
+) -> Profile:
     """Write the static dimensions of an input into the model; returns the input's profile.
 
     A dimension is what the bundle was compiled for; where the bundle says nothing of it, what the model says or else
@@ -152,8 +159,9 @@ def _pin(value: onnx.ValueInfoProto, network: Network, asked: Profile | None, pa
         in_range = _ends(Symbol(name), network) if name in network.ranges else None
         said = {
             "the bundle": known[axis] if known else in_range,
-            "the model": (dim.dim_value,) * 3 if dim.HasField("dim_value") else None,
+            "the model": (dim.dim_value,) * 3 if dim.HasField("dim_value") and dim.dim_value >= 0 else None,
             "--shape": wanted[axis] if wanted else None,
+            "--dim": shapes.dims.get(dim.dim_param) if dim.dim_param else None,
         }
         found = {who: extents for who, extents in said.items() if extents is not None}
         if not found:
@@ -167,6 +175,8 @@ def _pin(value: onnx.ValueInfoProto, network: Network, asked: Profile | None, pa
         ends += set(found.values())  # which is one
         if ends[axis][0] == ends[axis][2]:
             dim.dim_value = ends[axis][0]
+        elif dim.dim_value < 0:
+            dim.ClearField("dim_value")  # newer parsers take a negative number for dynamic; all take an open dimension
     low, opt, high = (tuple(e[i] for e in ends) for i in range(3))
     return Profile(min=low, opt=opt, max=high)
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from aotfactory.compiler.bundle import Variant
 from aotfactory.core import dtypes
 from aotfactory.core.dimensions import Shapes, dimension, over_inputs
@@ -16,6 +14,7 @@ from aotfactory.core.errors import AotError, DefinitionError
 from aotfactory.core.expressions import Constant, Expr, Op, Operation, SizeTensor, Symbol
 from aotfactory.core.network import Call, Network
 from aotfactory.plugins import tensorrt_api
+from aotfactory.targets.onnx_attributes import arrives_as
 
 trt = tensorrt_api.load().trt
 import tensorrt.plugin as trtp  # noqa: E402
@@ -212,9 +211,7 @@ def _build(expr: Expr, dims: Mapping[str, Any]) -> Any:
 
 
 def _same_values(known: Mapping[str, Any], given: Sequence[Any]) -> bool:
-    return len(known) == len(given) and all(
-        np.array_equal(a, b) and type(a) is type(b) for a, b in zip(known.values(), given, strict=True)
-    )
+    return len(known) == len(given) and all(map(arrives_as, known.values(), given))
 
 
 def _fits(network: Network, call: Call, inputs: Sequence[Any]) -> bool:

@@ -16,8 +16,11 @@ from aotfactory.plugins.loader import load as load
 from aotfactory.plugins.registry import Plugin
 
 
-def attribute_values(plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
+def attribute_values(plugin: Plugin, given: Mapping[str, Any], *, where: str | None = None) -> dict[str, Any]:
     """Every attribute of the plugin in its annotated type, from Python values or command-line text (``1,1,1,1``).
+
+    Args:
+        where: The node of a model that has them; None where they are from the command line.
 
     Raises:
         UsageError: An attribute is unknown, missing, or of the wrong type.
@@ -27,10 +30,9 @@ def attribute_values(plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]
     if unknown or missing:
         problem = f"has no attribute {', '.join(unknown)}" if unknown else f"needs the attribute {', '.join(missing)}"
         expected = ", ".join(f"{n}: {type_name(t)}" for n, t in plugin.attributes.items()) or "none"
-        raise UsageError(
-            f"{plugin.id} {problem}", hint=f"its attributes are {expected}; set one with `--attr NAME=VALUE`"
-        )
-    return {name: _convert(plugin, name, kind, given[name]) for name, kind in plugin.attributes.items()}
+        remedy = "correct those of the node" if where else "set one with `--attr NAME=VALUE`"
+        raise UsageError(f"{plugin.id} {problem}", where=where, hint=f"its attributes are {expected}; {remedy}")
+    return {name: _convert(plugin, name, kind, given[name], where) for name, kind in plugin.attributes.items()}
 
 
 def type_name(kind: Any) -> str:
@@ -50,14 +52,17 @@ def _element_type(kind: Any) -> np.dtype[Any] | None:
     return element
 
 
-def _convert(plugin: Plugin, name: str, kind: Any, value: Any) -> Any:
+def _convert(plugin: Plugin, name: str, kind: Any, value: Any, where: str | None) -> Any:
     try:
         dtype = _element_type(kind)
         return _array(dtype, value) if dtype is not None else _scalar(kind, value)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
+        example = "1,1,1,1" if type_name(kind).endswith("[]") else EXAMPLES[kind]
+        shown = value.tolist() if isinstance(value, np.ndarray) else value
         raise UsageError(
-            f"attribute {name} of {plugin.id} is {type_name(kind)}, not {value!r}",
-            hint=f"for example --attr {name}={'1,1,1,1' if type_name(kind).endswith('[]') else EXAMPLES[kind]}",
+            f"attribute {name} of {plugin.id} is {type_name(kind)}, not {shown!r}",
+            where=where,
+            hint=f"write such a value in the model, as {example}" if where else f"for example --attr {name}={example}",
         ) from error
 
 

@@ -104,9 +104,19 @@ class NetworkBuilder:
         self.tensors[tensor.name] = tensor
 
     def add_call(
-        self, name: str, plugin_id: str, attributes: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]
+        self,
+        name: str,
+        plugin_id: str,
+        attributes: Mapping[str, Any],
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        *,
+        where: str | None = None,
     ) -> None:
         """Add a call; `outputs` names its outputs, which take type, shape and aliasing from the definitions.
+
+        Args:
+            where: The node of a model that the call is from; None where the command line describes it.
 
         Raises:
             UsageError: The inputs or attributes do not fit the plugin.
@@ -115,9 +125,10 @@ class NetworkBuilder:
         plugin = definitions.find(plugin_id)
         if len(inputs) != len(plugin.inputs):
             raise UsageError(
-                f"{plugin_id} takes {len(plugin.inputs)} inputs ({', '.join(plugin.inputs)}), not {len(inputs)}"
+                f"{plugin_id} takes {len(plugin.inputs)} inputs ({', '.join(plugin.inputs)}), not {len(inputs)}",
+                where=where,
             )
-        values = attribute_values(plugin, attributes)
+        values = attribute_values(plugin, attributes, where=where)
         made = PluginCall(plugin, values, [(self.tensors[n].dtype, self.tensors[n].shape) for n in inputs], self.ranges)
         if len(outputs) != len(made.output_shapes):
             raise DefinitionError(

@@ -26,6 +26,7 @@ class TargetOptions:
         shape, min_shape, opt_shape, max_shape: In elements. `shape` is a static shape, or the opt of a dynamic one.
         dtype: Data types; None as key stands for every input that follows the network's data type.
         attributes: Values or their command-line text.
+        dims: Named dimensions, as min, opt and max extent.
     """
 
     shape: Mapping[str | None, Shape] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class TargetOptions:
     max_shape: Mapping[str | None, Shape] = field(default_factory=dict)
     dtype: Mapping[str | None, str] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    dims: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 def profile_of(request: TargetOptions, name: str, names: list[str]) -> Profile | None:
@@ -99,3 +101,20 @@ def parse_shape(text: str) -> Shape:
     if len(shape) > MAX_RANK:
         raise UsageError(f"{text!r} has {len(shape)} dimensions", hint=f"TensorRT has at most {MAX_RANK}")
     return shape
+
+
+def parse_dim(text: str) -> tuple[int, int, int]:
+    """``1:8:64`` as the min, opt and max extent of a dimension; ``8`` is static, ``1:64`` optimised for the largest.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    if not re.fullmatch(r"\d{1,19}(:\d{1,19}){0,2}", text, re.ASCII):
+        raise UsageError(f"{text!r} is not a range of extents", hint="write NAME=8, NAME=1:64 or NAME=1:8:64")
+    numbers = [int(n) for n in text.split(":")]
+    low, opt, high = numbers[0], numbers[len(numbers) // 2], numbers[-1]
+    if not low <= opt <= high:
+        raise UsageError(f"{text!r} does not rise", hint="write the smallest, the usual and the largest extent")
+    if high > LARGEST_DIMENSION:
+        raise UsageError(f"{text!r} has a dimension above {LARGEST_DIMENSION}", hint="TensorRT has none so large")
+    return low, opt, high

@@ -57,6 +57,14 @@ def _of_recipe(recipe: Recipe, target: str, request: TargetOptions) -> Network:
         profile = profiles[item.name]
         if profile and len(item.dims) == len(profile.max):
             known |= dict(zip(item.dims, zip(profile.min, profile.opt, profile.max, strict=True), strict=True))
+    names = sorted({d for item in recipe.inputs for d in item.dims})
+    for name, extent in request.dims.items():
+        if name not in names:
+            raise UsageError(
+                f"--dim: {recipe.name} has no dimension {name!r}", hint=f"it has {', '.join(names) or 'none'}"
+            )
+        if known.setdefault(name, extent) != extent:
+            raise UsageError(f"--dim {name} and a shape contradict each other", hint="give one of them")
     inputs = []
     for item in recipe.inputs:
         profile = profiles[item.name]
@@ -85,6 +93,8 @@ def _of_plugin(plugin_id: str, request: TargetOptions) -> Network:
     plugin = definitions.find(plugin_id)
     names = plugin.inputs
     check_names(request, names, plugin_id)
+    if request.dims:
+        raise UsageError(f"--dim: the dimensions of {plugin_id} have no names", hint="use --min-shape and --max-shape")
     inputs = []
     for name in names:
         profile = profile_of(request, name, names)

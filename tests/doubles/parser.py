@@ -16,12 +16,12 @@ from doubles.signatures import Double, trt
 FIELD_OF_TENSOR = {
     TensorProto.FLOAT: "FLOAT32",
     TensorProto.INT8: "INT8",
-    TensorProto.INT16: "INT16",
     TensorProto.INT32: "INT32",
     TensorProto.FLOAT16: "FLOAT16",
-    TensorProto.DOUBLE: "FLOAT64",
+    TensorProto.DOUBLE: "FLOAT32",
 }
-"""Types of tensor attributes that become plugin fields; int64, bool and the unsigned ones do not."""
+"""Types of tensor attributes that become plugin fields, as NVIDIA's own parser was seen to make them
+(tests/plan/test_nvidia_parser.py); int64, bool and the unsigned ones do not."""
 
 
 class ParserError(Double, real="ParserError"):
@@ -74,7 +74,7 @@ class OnnxParser(Double, real="OnnxParser"):
     def _plugin(self, node: onnx.NodeProto) -> Any:
         attributes = {a.name: a for a in node.attribute}
         version = attributes["plugin_version"].s.decode() if "plugin_version" in attributes else "1"
-        namespace = attributes["plugin_namespace"].s.decode() if "plugin_namespace" in attributes else ""
+        namespace = attributes["plugin_namespace"].s.decode() if "plugin_namespace" in attributes else node.domain
         creator = trt.get_plugin_registry().get_creator(node.op_type, version, namespace)
         if creator is None:
             raise ValueError(
@@ -98,13 +98,14 @@ def _field(attribute: AttributeProto) -> Any:
     if kind == AttributeProto.INT:
         return trt.PluginField(attribute.name, np.array([attribute.i]).astype(np.int32), trt.PluginFieldType.INT32)
     if kind == AttributeProto.STRING:
-        return trt.PluginField(attribute.name, attribute.s, trt.PluginFieldType.CHAR)
+        return trt.PluginField(attribute.name, attribute.s + b"\0", trt.PluginFieldType.CHAR)
     if kind == AttributeProto.FLOATS:
         return trt.PluginField(attribute.name, np.array(attribute.floats, np.float32), trt.PluginFieldType.FLOAT32)
     if kind == AttributeProto.INTS:
         return trt.PluginField(attribute.name, np.array(attribute.ints).astype(np.int32), trt.PluginFieldType.INT32)
     if kind == AttributeProto.TENSOR and attribute.t.data_type in FIELD_OF_TENSOR:
         data = np.ravel(numpy_helper.to_array(attribute.t))
+        data = data.astype(np.float32) if data.dtype == np.float64 else data
         return trt.PluginField(
             attribute.name, data, getattr(trt.PluginFieldType, FIELD_OF_TENSOR[attribute.t.data_type])
         )

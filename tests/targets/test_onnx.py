@@ -251,10 +251,10 @@ class TestProblems:
         assert "--fold-constants" in str(caught.value.hint)
 
     def test_a_dimension_that_nothing_tells(self, tmp_path: Path, pad: Definitions) -> None:
-        join = helper.make_node("Concat", ["x", "x"], ["a"], axis=0)
+        join = helper.make_node("Tile", ["x", "times"], ["a"])
+        inputs = [tensor("x", ["N", 8]), tensor("times", [2], TensorProto.INT64)]
         with pytest.raises(UsageError, match=r"dimension 0 of 'a', an input of .*, is not known"):
-            load(tmp_path, pad, [join, node(pad, "a", "y")], [tensor("x", ["N", 8])],
-                 min_shape={"x": (1, 8)}, max_shape={"x": (4, 8)})  # fmt: skip
+            load(tmp_path, pad, [join, node(pad, "a", "y")], inputs, dims={"N": (1, 4, 4)})
 
     def test_a_plugin_in_a_branch(self, tmp_path: Path, pad: Definitions) -> None:
         branch = helper.make_graph([node(pad, "x", "t")], "branch", [], [nowhere("t")])
