@@ -112,12 +112,14 @@ def check_dims(request: TargetOptions, inputs: list[onnx.ValueInfoProto], path: 
 def _no_plugin_hint(model: onnx.ModelProto, plugins: frozenset[str]) -> str:
     """What may be meant: nodes of domains that are no standard, and those of a plugin's name, whatever its case."""
     hint = "a plugin's node has its name as operator, and its namespace as domain or as plugin_namespace"
-    by_name = {plugin.split("::")[1].lower(): plugin for plugin in plugins}
     nodes = list(all_nodes(model.graph.node))
-    near = {n.op_type: by_name[n.op_type.lower()] for n in nodes if n.op_type.lower() in by_name}
-    for operator, plugin in sorted(near.items()):
+    near: set[str] = set()
+    for plugin in sorted(plugins):
         namespace, name = plugin.split("::")
-        hint += f"; for the nodes {operator}, {plugin} is loaded: operator {name}, plugin_namespace {namespace!r}"
+        meant = sorted({n.op_type for n in nodes if n.op_type.lower() == name.lower()})
+        near.update(meant)
+        for operator in meant:
+            hint += f"; for the nodes {operator}, {plugin} is loaded: operator {name}, plugin_namespace {namespace!r}"
     custom = sorted({i for n in nodes if (i := plugin_id(n)) and n.domain not in STANDARD and n.op_type not in near})
     return hint + (
         f"; nodes that may be meant are {', '.join(custom)}: --plugins loads their definitions" if custom else ""
