@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -220,6 +221,21 @@ def print_findings(console: Console, findings: Iterable[Finding]) -> None:
         _say(console, f"{marks[finding.status]} [bold]{escape(finding.name)}[/]: {escape(finding.detail)}")
         if finding.remedy:
             _say(console, f"  remedy: {escape(finding.remedy)}")
+
+
+def print_new(console: Console, name: str, files: Sequence[Path], package: bool) -> None:
+    """The files of a new plugin, and what to do with them next."""
+    for path in files:
+        _say(console, f"wrote [bold]{escape(str(path))}[/]")
+    tests = shlex.quote(str(files[-1]))
+    if package:
+        folder = shlex.quote(str(files[0].parent))
+        steps = [f"pip install -e {folder}", f"pytest {tests}", f"aotfactory build {name}"]
+    else:
+        steps = [f"pytest {tests}", f"aotfactory build {name} --plugins {shlex.quote(str(files[0]))}"]
+    _say(console, "next:")
+    for step in steps:
+        _say(console, f"  {escape(step)}")
 
 
 def print_checks(console: Console, checks: list[Check]) -> None:

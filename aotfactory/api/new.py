@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Begin a plugin of one's own: a kernel file with its recipe, and a test that passes at once."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from aotfactory.core.errors import UsageError
+from aotfactory.core.files import replace_file
+
+
+def new_plugin(name: str, *, out: Path, namespace: str = "my", package: bool = False) -> list[Path]:
+    """Write ``NAME.py`` and ``test_NAME.py``, or a package of that name that offers the recipe by an entry point.
+
+    Args:
+        name: Of the plugin, the recipe and the module.
+        out: Directory to write to; it is made if needed.
+        package: Whether to write ``NAME/pyproject.toml``, ``NAME/NAME/kernel.py`` and ``NAME/tests/test_NAME.py``.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UsageError: The name cannot be a module's, or one of the files is there already. Nothing is written then.
+    """
+    for what, text in (("a plugin", name), ("a namespace", namespace)):
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", text) or keyword.iskeyword(text):
+            hint = "use lower-case letters, digits and _, and begin with a letter"
+            raise UsageError(f"{text!r} cannot be the name of {what}", hint=hint)
+    values = {"name": name, "namespace": namespace, "distribution": name.replace("_", "-")}
+    if package:
+        base = out / name
+        texts = {
+            base / "pyproject.toml": _fill("pyproject", values),
+            base / name / "__init__.py": "",
+            base / name / "kernel.py": _fill("kernel", values),
+            base / "tests" / f"test_{name}.py": _fill("test", {**values, "plugins": f'"{name}.kernel"'}),
+        }
+    else:
+        file = out / f"{name}.py"
+        texts = {
+            file: _fill("kernel", values),
+            out / f"test_{name}.py": _fill(
+                "test", {**values, "plugins": f'str(Path(__file__).with_name("{name}.py"))'}
+            ),
+        }
+    for path in texts:
+        if path.exists() or path.is_symlink():
+            raise UsageError(f"{path} is there already", hint="choose another name or --out")
+    try:
+        for path, text in texts.items():
+            replace_file(path, text.encode())
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {error.filename or out}: {error.strerror}", hint="choose another --out"
+        ) from error
+    return list(texts)
+
+
+def _fill(template: str, values: dict[str, str]) -> str:
+    text = resources.files("aotfactory").joinpath("templates").joinpath(f"{template}.txt").read_text("utf-8")
+    return Template(text).substitute(values)

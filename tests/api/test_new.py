@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aotfactory new`: what it writes passes its own test at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import Run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def pytest_of(folder: Path, **env: str) -> str:
+    paths = os.pathsep.join([str(ROOT), *filter(None, [env.pop("PYTHONPATH", "")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths, "PYTEST_ADDOPTS": "", **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_test_passes_at_once(run: Run, tmp_path: Path) -> None:
+    done = run("new", "swell", "--out", str(tmp_path))
+    assert done.code == 0
+    assert f"pytest {tmp_path}/test_swell.py" in done.out
+    assert "3 passed" in pytest_of(tmp_path)
+
+
+def test_the_test_can_fail(run: Run, tmp_path: Path) -> None:
+    run("new", "swell", "--out", str(tmp_path))
+    kernel = tmp_path / "swell.py"
+    kernel.write_text(kernel.read_text().replace("x > 0, x, x * slope", "x > 0, x, x + slope"))
+    with pytest.raises(AssertionError, match="3 failed"):
+        pytest_of(tmp_path)
+
+
+def test_a_package(run: Run, tmp_path: Path) -> None:
+    done = run("new", "swell", "--package", "--namespace", "acme", "--out", str(tmp_path), "--format", "json")
+    files = [Path(path).relative_to(tmp_path).as_posix() for path in json.loads(done.out)["files"]]
+    expected = ("pyproject.toml", "swell/__init__.py", "swell/kernel.py", "tests/test_swell.py")
+    assert files == [f"swell/{name}" for name in expected]
+    project = (tmp_path / "swell" / "pyproject.toml").read_text()
+    assert '[project.entry-points."aotfactory.recipes"]\nswell = "swell.kernel"\n' in project
+    assert '@trtp.register("acme::swell")' in (tmp_path / "swell" / "swell" / "kernel.py").read_text()
+    assert "3 passed" in pytest_of(tmp_path / "swell" / "tests", PYTHONPATH=str(tmp_path / "swell"))
+
+
+@pytest.mark.parametrize("name", ["", "Swell", "2fast", "a-b", "class", "../x", "a/b", "s\u00fc"])
+def test_names_that_cannot_be(run: Run, name: str, tmp_path: Path) -> None:
+    done = run("new", name, "--out", str(tmp_path))
+    assert done.code == 2
+    assert "cannot be the name of a plugin" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "test_swell.py").write_text("mine")
+    done = run("new", "swell", "--out", str(tmp_path))
+    assert done.code == 2
+    assert "test_swell.py is there already" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["test_swell.py"]
