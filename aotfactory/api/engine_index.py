@@ -79,8 +79,13 @@ def _value(value: Any) -> str:
 def record(directory: Path, bundle: Bundle, report: Mapping[str, Any]) -> None:
     """Keep an engine's report beside it, with the builds before it, and enter it in the directory's index."""
     name = bundle.network.name
-    kept = {**report, "summary": summary(bundle.network, [v.arch for v in bundle.variants])}
-    add(directory, {name: keep(directory, name, kept)})
+    add(directory, {name: keep(directory, name, document(bundle, report))})
+
+
+def document(bundle: Bundle, report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report with what it is of, and by which versions it was made."""
+    of = summary(bundle.network, [v.arch for v in bundle.variants])
+    return {**report, "summary": of, "versions": dict(bundle.versions)}
 
 
 def keep(directory: Path, name: str, kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -212,8 +212,7 @@ def _attempt(engine: Engine, out: Path, cache: Cache | None, jobs: int, status: 
     except AotError as error:
         return Made(engine=engine, status="error", error=error)
     seconds = round(time.monotonic() - started, 3)
-    summary = engine_index.summary(built.bundle.network, [v.arch for v in built.bundle.variants])
-    document = {**build.to_json(built), "summary": summary}
+    document = engine_index.document(built.bundle, build.to_json(built))
     if built.failed:
         first = built.failed[0]
         problem = CheckError(f"{first.name} of {first.subject}: {first.detail}")
