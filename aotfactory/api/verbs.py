@@ -27,6 +27,7 @@ from aotfactory.compiler.options import Options
 from aotfactory.core.arch import PtxIsa, default_arch, parse_archs
 from aotfactory.core.cache import open_cache
 from aotfactory.core.check import Check, failed
+from aotfactory.core.dtypes import find
 from aotfactory.core.network import Shape
 from aotfactory.core.workers import available_cores
 from aotfactory.executors.inputs import Array
@@ -274,7 +275,7 @@ def _target_options(
         min_shape=_shapes(min_shape),
         opt_shape=_shapes(opt_shape),
         max_shape=_shapes(max_shape),
-        dtype={None: dtype} if isinstance(dtype, str) else dict((dtype or {}).items()),
+        dtype={name: find(kind).name for name, kind in _by_name(dtype).items()},
         attributes=dict(attributes or {}),
     )
 
@@ -299,3 +300,7 @@ def _shape(given: AnyShape) -> Shape:
     if not isinstance(given, str) and not given:
         return ()  # a scalar's
     return parse_shape(given if isinstance(given, str) else "x".join(map(str, given)))
+
+
+def _by_name(dtype: str | Mapping[str, str] | None) -> Mapping[str | None, str]:
+    return {None: dtype} if isinstance(dtype, str) else dict((dtype or {}).items())

@@ -30,10 +30,12 @@ from aotfactory.cli.options import (
     ShapeOption,
     Tactic,
     named,
+    named_shapes,
     require_name,
 )
 from aotfactory.cli.terminal import say
 from aotfactory.core.cache import Cache, open_cache
+from aotfactory.core.dtypes import find
 from aotfactory.core.errors import UsageError
 from aotfactory.executors.effort import CHECK_TIME
 
@@ -56,13 +58,13 @@ class ShapeFlags:
 
     def target_options(self) -> TargetOptions:
         """The same as values."""
-        from aotfactory.targets.request import TargetOptions, parse_dim, parse_shape
+        from aotfactory.targets.request import TargetOptions, parse_dim
 
         return TargetOptions(
-            shape=named("--shape", self.shape, parse_shape),
-            min_shape=named("--min-shape", self.min_shape, parse_shape),
-            opt_shape=named("--opt-shape", self.opt_shape, parse_shape),
-            max_shape=named("--max-shape", self.max_shape, parse_shape),
+            shape=named_shapes("--shape", self.shape),
+            min_shape=named_shapes("--min-shape", self.min_shape),
+            opt_shape=named_shapes("--opt-shape", self.opt_shape),
+            max_shape=named_shapes("--max-shape", self.max_shape),
             dims={_name(name, text): parse_dim(text) for name, text in named("--dim", self.dim, str).items()},
         )
 
@@ -83,7 +85,9 @@ class TargetFlags(ShapeFlags):
         from dataclasses import replace
 
         return replace(
-            super().target_options(), dtype=named("--dtype", self.dtype, str), attributes=_attributes(self.attr)
+            super().target_options(),
+            dtype=named("--dtype", self.dtype, lambda text: find(text).name),
+            attributes=_attributes(self.attr),
         )
 
 

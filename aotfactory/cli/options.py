@@ -37,6 +37,18 @@ DimOption = Annotated[
 ]
 
 
+def named_shapes(option: str, texts: Sequence[str]) -> dict[str | None, Shape]:
+    """Shapes by input name: ``x=1x3x32x32`` and bare ones, and as trtexec takes them, ``x:1x3x32x32,y:8x64``."""
+    from aotfactory.targets.request import parse_shape
+
+    plain: list[str] = []
+    for text in texts:
+        items = re.findall(r"([^=:,]+(?::\d+)?):(\d+(?:x\d+)*)(?:,|$)", text)
+        whole = ",".join(f"{name}:{shape}" for name, shape in items)
+        plain += [f"{name}={shape}" for name, shape in items] if items and whole == text else [text]
+    return named(option, plain, parse_shape)
+
+
 def named(option: str, texts: Sequence[str], convert: Callable[[str], Value]) -> dict[str | None, Value]:
     """``NAME=value`` and bare ``value`` options, by name; the bare one under None."""
     found: dict[str | None, Value] = {}
@@ -203,9 +215,8 @@ def is_plan(path: Path) -> bool:
 
 def shapes_by_name(path: Path, inputs: Iterable[str], texts: Sequence[str]) -> dict[str, Shape]:
     """``NAME=shape``, where an artifact with one input needs no name."""
-    from aotfactory.cli.options import named
-    from aotfactory.targets.request import TargetOptions, check_names, parse_shape
+    from aotfactory.targets.request import TargetOptions, check_names
 
-    names, given = list(inputs), named("--shape", texts, parse_shape)
+    names, given = list(inputs), named_shapes("--shape", texts)
     check_names(TargetOptions(shape=given), names, path.name)
     return {name or names[0]: shape for name, shape in given.items()}

@@ -154,6 +154,9 @@ def _parse_one(name: str) -> Arch:
         return PORTABLE
     if name == "native":
         return native_arch()
+    if short := re.fullmatch(r"(?:sm|compute_)?(\d+)([af]?)|(\d+)\.(\d)", name):
+        # As CMake, nvcc and deviceQuery write it: 90, sm90, compute_90, 9.0.
+        name = f"sm_{short[1] or short[3] + short[4]}{short[2] or ''}"
     if name not in TARGET_ISA:
         raise UsageError(f"unknown architecture {name!r}", hint=f"known are {', '.join(KNOWN)}, portable, native")
     capability = PtxTarget.parse(name).capability

@@ -47,15 +47,29 @@ DTYPES = {
 }
 
 
+ALIASES = {
+    **{alias: d.name for d in DTYPES.values() for alias in (d.name, d.trt.lower(), d.numpy, d.triton)},
+    "f32": "fp32",
+    "f16": "fp16",
+    "float": "fp32",
+    "half": "fp16",
+    "e4m3": "fp8",
+    "int": "int32",
+    "long": "int64",
+}
+"""Other projects' names: NumPy's and PyTorch's, TensorRT's, Triton's."""
+
+
 def find(name: str) -> DType:
-    """The data type called `name` (``fp32``).
+    """The data type called `name` (``fp32``), or by another of its names (`ALIASES`), in any case.
 
     Raises:
         UsageError: There is no such data type.
     """
-    if name not in DTYPES:
+    known = ALIASES.get(name.strip().lower().removeprefix("torch."))
+    if known is None:
         raise UsageError(f"unknown data type {name!r}", hint=f"use one of {', '.join(DTYPES)}")
-    return DTYPES[name]
+    return DTYPES[known]
 
 
 def of_trt(value: Any) -> DType:

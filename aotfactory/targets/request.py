@@ -86,11 +86,13 @@ def check_names(request: TargetOptions, names: list[str], target: str) -> None:
 
 
 def parse_shape(text: str) -> Shape:
-    """``1x3x32x32`` as a shape.
+    """``1x3x32x32`` as a shape; ``1,3,32,32`` and ``[1, 3, 32, 32]`` are the same.
 
     Raises:
         UsageError: It is not one.
     """
+    if listed := re.fullmatch(r"[\[(]?(\d+(?:, ?\d+)+),?[\])]?", text.strip(), re.ASCII):
+        text = re.sub(", ?", "x", listed[1])
     if not re.fullmatch(r"\d+(x\d+)*", text, re.ASCII):
         raise UsageError(
             f"{text!r} is not a shape", hint="write 1x3x32x32; a dynamic one takes --min-shape and --max-shape"

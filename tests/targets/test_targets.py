@@ -187,8 +187,8 @@ class TestTypes:
     def test_of_a_plugin_without_a_recipe(self, bare: Resolve) -> None:
         given: dict[str, Any] = {"shape": {None: (4,)}, "attributes": {"scale": "1"}}
         assert {t.dtype for t in bare(**given, dtype={None: "bf16"}).tensors} == {"bf16"}
-        with pytest.raises(UsageError, match="unknown data type 'float'"):
-            bare(**given, dtype={None: "float"})
+        with pytest.raises(UsageError, match="unknown data type 'fp31'"):
+            bare(**given, dtype={None: "fp31"})
 
 
 class TestTargets:
