@@ -18,6 +18,7 @@ import onnx
 from onnx import TensorProto
 
 from aotfactory.core import proofs
+from aotfactory.core.dimensions import unsolved
 from aotfactory.core.errors import UsageError
 from aotfactory.core.expressions import Expr, Symbol
 from aotfactory.core.network import Network, NetworkInput, Profile, Range, Tensor
@@ -61,8 +62,7 @@ def load(path: Path, catalog: Catalog, request: TargetOptions) -> Network:
     items = [_input(value, names, request) for value in inputs]
     named = [_dims(value) for value in inputs]
     network = _read(path, model, plugins, items, named, frozenset())
-    bound = {str(d) for t in network.tensors if t.role == "input" for d in t.shape}
-    unbound = frozenset(network.ranges) - bound
+    unbound = frozenset(unsolved(network.ranges, [t.shape for t in network.inputs]))
     # Nothing that the bundle is given says what these are: expressions over them become dimensions of their own.
     return _read(path, model, plugins, items, named, unbound) if unbound else network
 

@@ -38,9 +38,11 @@ Files sample() {
     Json& manifest = files.manifest;
     manifest = Json::parse(R"({
       "schema": "aotfactory.bundle/1", "name": "sample", "target": "sample", "versions": {"triton": "3.9.0"},
-      "symbols": {"N": {"min": 0, "opt": 2, "max": 8}, "M": {"min": 1, "opt": 64, "max": 70000}},
+      "symbols": {"N": {"min": 0, "opt": 2, "max": 8}, "M": {"min": 1, "opt": 64, "max": 70000},
+                  "K": {"min": 0, "opt": 3, "max": 9}},
       "tensors": [
         {"name": "x", "role": "input", "dtype": "fp32", "shape": ["N", 3, "M"]},
+        {"name": "w", "role": "input", "dtype": "int8", "shape": [["sum", ["prod", 2, "K"], ["sub", 5, "N"]], ["max", "K", 1]]},
         {"name": "t", "role": "internal", "dtype": "fp32", "shape": ["N", 3, "M"], "aliases": "x"},
         {"name": "y", "role": "output", "dtype": "bf16", "aliases": null,
          "shape": [["size_tensor", 1, ["floor_div", "N", 2], ["prod", "N", ["max", "M", 4]]], 2]},
