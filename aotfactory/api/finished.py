@@ -7,7 +7,7 @@ The key covers what was asked for; what the definitions read is in the entry, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def find(cache: Cache, key: str, *, plain: bool) -> Finished | None:
     if data is None or not (read := Dependencies.from_json(data["dependencies"])).unchanged():
         return None
     bundle = Bundle(
-        network=network_from_json(data["network"], plain=plain),
+        network=replace(network_from_json(data["network"], plain=plain), beside=data.get("beside", {})),
         variants=tuple(variant_from_json(v) for v in data["variants"]),
         versions=data["versions"],
     )
@@ -77,6 +77,7 @@ def keep(cache: Cache, key: str, done: Finished, target: str) -> None:
     data = {
         "dependencies": read.to_json(),
         "network": {"name": bundle.network.name, "target": bundle.network.target, **network_to_json(bundle.network)},
+        "beside": dict(bundle.network.beside),
         "variants": [variant_to_json(v) for v in bundle.variants],
         "versions": dict(bundle.versions),
         "checks": [c.to_json() for c in done.checks],

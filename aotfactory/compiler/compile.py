@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -67,20 +67,46 @@ def compile_network(
         DefinitionError: A definition is wrong, or has no combination that matches the network.
         UsageError: There is no such tactic, or the PTX ISA is too old for an architecture.
     """
-    named = list(_tasks(network, options, cache))
+    alike: dict[Any, list[Call]] = {}
+    for call in network.calls:
+        alike.setdefault(network.likeness(call), []).append(call)
+    distinct = [calls[0] for calls in alike.values()]
+    named = list(_tasks(network, distinct, options, cache))
     tasks = [task for _, task in named]
     results: dict[int, CompiledVariant] = {}
     for index, outcome in workers.completed(tasks, min(jobs, len(tasks)), starting=lambda i: progress(named[i][0])):
         results[index], (files, variables) = outcome.result()
         dependencies.add(files, variables)
-    return [results[index] for index in range(len(tasks))]
+    compiled = [results[index] for index in range(len(tasks))]
+    if len(distinct) == len(network.calls):
+        return compiled
+    same = {calls[0].name: calls for calls in alike.values()}
+    found = [_for_call(call, result) for result in compiled for call in same[result.call.name]]
+    order = {call.name: i for i, call in enumerate(network.calls)}
+    return sorted(found, key=lambda result: order[result.call.name])
+
+
+def _for_call(call: Call, result: CompiledVariant) -> CompiledVariant:
+    """The variant for a call that is like the one that it was compiled for: under names of its own."""
+    if call.name == result.call.name:
+        return result
+    variant = result.variant
+    arch = result.id.split(".")[1]
+    name = f"{_file_name(call)}.{arch}.{result.combination}.t{result.tactic}"
+    checks = [replace(check, subject=name) for check in result.checks]
+    if variant is not None:
+        kernel = _entry_name(variant.kernel.rpartition("_")[0], name)
+        checks = [replace(check, detail=check.detail.replace(variant.kernel, kernel)) for check in checks]
+        text = variant.text.replace(variant.kernel, kernel)
+        variant = replace(variant, id=name, call=call.name, kernel=kernel, text=text)
+    return replace(result, id=name, call=call, variant=variant, checks=tuple(checks))
 
 
 def _tasks(
-    network: Network, options: Options, cache: Cache | None
+    network: Network, calls: Sequence[Call], options: Options, cache: Cache | None
 ) -> Iterator[tuple[str, Callable[[], tuple[CompiledVariant, tuple[set[str], set[str]]]]]]:
     """Id and task of each variant; a task also returns what its `aot_impl` read, unseen by the parent process."""
-    for call in network.calls:
+    for call in calls:
         for arch in options.archs:
             isa = options.isa or default_isa(arch, driver_version())
             if isa < arch.oldest_isa:
@@ -130,7 +156,16 @@ def _variant_of(
 
 def variant_id(call: Call, arch: Arch, combination: Combination, tactic: int) -> str:
     """``circ_pad.sm_90.fp32-fp32.t1``: also the beginning of a file name."""
-    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', call.name)}.{arch}.{combination}.t{tactic}"
+    return f"{_file_name(call)}.{arch}.{combination}.t{tactic}"
+
+
+def _file_name(call: Call) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", call.name)
+
+
+def _entry_name(kernel: str, variant: str) -> str:
+    """A name that no other variant's kernel has: TensorRT tells tactics apart by it."""
+    return f"{kernel}_{hashlib.sha256(variant.encode()).hexdigest()[:8]}"
 
 
 def _wanted(plugin: PluginCall, call: Call, options: Options) -> Iterator[tuple[Combination, int]]:
@@ -245,7 +280,7 @@ def _fit(candidate: _Candidate) -> FittedKernel:
         shared_mem=shared.low,
         isa=candidate.isa,
         arch=candidate.arch,
-        new_name=f"{kernel.name}_{hashlib.sha256(candidate.id.encode()).hexdigest()[:8]}",
+        new_name=_entry_name(kernel.name, candidate.id),
     )
     calling_convention.check_shared(fitted, shared.high)
     return fitted

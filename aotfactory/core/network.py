@@ -131,3 +131,11 @@ class Network:
 
     def tensor(self, name: str) -> Tensor:
         return next(t for t in self.tensors if t.name == name)
+
+    def likeness(self, call: Call) -> tuple[Any, ...]:
+        """Equal for calls that have the same kernels: plugin, attributes, and types and shapes of their tensors."""
+        tensors = [self.tensor(name) for name in (*call.inputs, *call.outputs)]
+        attributes = tuple((n, repr(v.tolist() if hasattr(v, "tolist") else v)) for n, v in call.attributes.items())
+        places = tuple(call.inputs.index(t.aliases) if t.aliases in call.inputs else -1 for t in tensors)
+        inputs = tuple(call.inputs.index(name) for name in call.inputs)
+        return call.plugin, attributes, tuple((t.dtype, t.shape) for t in tensors), places, inputs

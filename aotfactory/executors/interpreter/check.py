@@ -37,7 +37,7 @@ def check(
     effort: Effort = DEFAULT_EFFORT,
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[Check]:
-    """Run every variant that Triton compiled; variants that differ in the architecture alone are run once.
+    """Run every variant that Triton compiled; those that differ in the architecture or the node alone are run once.
 
     Args:
         results: What was compiled.
@@ -55,7 +55,7 @@ def check(
                 Check(name="interpreter", subject=result.id, status="skipped", detail=reason, compared="nothing")
             )
         else:
-            alike.setdefault(_what_runs(result), []).append(result)
+            alike.setdefault((network.likeness(result.call), *_what_runs(result)), []).append(result)
     if alike:
         outcomes = _run(network, [_job(group[0]) for group in alike.values()], sources, effort, progress)
         for group, outcome in zip(alike.values(), outcomes, strict=True):
@@ -65,11 +65,11 @@ def check(
 
 
 def _what_runs(result: CompiledVariant) -> Any:
-    """What the interpreter's answer depends on: everything but the architecture."""
+    """What the interpreter's answer depends on, beside the call: everything but the architecture."""
     assert result.variant is not None
     launch = tuple(result.variant.launch.items())
     sources = tuple(c.source for c in result.compilations)
-    return result.call.name, result.combination, result.tactic, launch, result.variant.extra_args, sources
+    return result.combination, result.tactic, launch, result.variant.extra_args, sources
 
 
 def _skipped(result: CompiledVariant) -> str | None:
