@@ -1,71 +1,85 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: UP006, UP035  (annotations as TensorRT's documentation writes them)
-"""How the kernels over the last dimension split their work: the rows and elements that a program holds, and its warps.
+"""Where a program of a kernel over the last dimension finds its elements: the jit functions that those kernels share.
 
-A program holds whole rows in registers, several where they are short; a row that is too long is read in chunks. Where a
-row's length is no multiple of a 16-byte vector accesses are narrow and take more registers for an element, which would
-leave room for fewer programs even where they are not needed: so a kernel that has both ways reads such rows in steps.
+A program takes ROWS lines at a time. A line is a row, or (CLUSTER) one of ROWS equal parts of a row, each for one block
+of a cluster: then what is reduced over the lines goes through distributed shared memory. Where there is one line, what
+belongs to a line is a scalar, else a tensor of ROWS; `column` makes either fit a tile.
+
+A line of any length, wherever it begins (ODD), is read by vectors all the same: its body is what lies between the first
+and the last 16-byte boundary in it, its ends are the fewer than VECTOR elements before and after. No access is outside
+the line. Where lines are known to begin at such boundaries and to end there, there are no ends.
 """
 
-from dataclasses import dataclass
-from typing import Any, Dict, List, Tuple
-
 import triton
-
-REACH = 16384
-"""Elements of a row that a program holds in registers, where every access is a vector."""
-
-CHUNK = 8192
-"""Elements at a time of longer rows."""
-
-MAX_WARPS = 16
-"""Which leaves a thread 128 registers for the 32 elements that it may hold."""
+import triton.language as tl
 
 
-@dataclass(frozen=True)
-class Tactic:
-    """Elements for a program (where a row is shorter, it takes several) and for a thread."""
-
-    tile: int
-    per_thread: int
-
-
-TACTICS = {1: Tactic(1024, 8), 2: Tactic(2048, 16), 3: Tactic(4096, 32)}
+@triton.jit
+def column(of_line, ROWS: tl.constexpr):
+    """What belongs to a line, beside a tile's elements."""
+    if ROWS > 1:
+        of_line = of_line[:, None]
+    return of_line
 
 
-def tile(longest: int, tactic: int) -> Tuple[int, int, int]:
-    """Rows and elements of a row that a program takes at a time, and its warps."""
-    block = triton.next_power_of_2(max(longest, 16))
-    block = block if block <= REACH else CHUNK
-    rows = max(TACTICS[tactic].tile // block, 1)
-    return rows, block, min(max(rows * block // (32 * TACTICS[tactic].per_thread), 1), MAX_WARPS)
+@triton.jit
+def lanes(ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """0 to BLOCK - 1, along a tile's lines."""
+    lane = tl.arange(0, BLOCK)
+    if ROWS > 1:
+        lane = lane[None, :]
+    return lane
 
 
-def tactics(x: Any) -> List[int]:
-    """Tactics that differ for the rows of a `TensorDesc`."""
-    longest, _ = length(x)
-    return sorted({tile(longest, n): n for n in sorted(TACTICS, reverse=True)}.values())
+@triton.jit
+def part_size(cols, PARTS: tl.constexpr, VECTOR: tl.constexpr):
+    """Elements of each of PARTS equal parts, but the last, of so many: a multiple of VECTOR."""
+    return (cols + (PARTS * VECTOR - 1)) // (PARTS * VECTOR) * VECTOR
 
 
-def arguments(longest: int, static: bool, vector: int, tactic: int) -> Dict[str, Any]:
-    """The kernel's ROWS, BLOCK, WHOLE (no row is longer than a block), STEP, VECTOR (elements), and its num_warps.
+@triton.jit
+def lines(program, rows, cols, ROWS: tl.constexpr, CLUSTER: tl.constexpr, VECTOR: tl.constexpr):
+    """Of each line: its row, where in the tensor it starts (int64), its first column, and how many it has."""
+    if CLUSTER:
+        size = part_size(cols, ROWS, VECTOR)
+        first = tl.arange(0, ROWS) * size
+        row = first * 0 + program
+        count = tl.maximum(tl.minimum(cols - first, size), 0)
+    else:
+        row = program
+        if ROWS > 1:
+            row = program * ROWS + tl.arange(0, ROWS)
+        first = row * 0
+        count = tl.where(row < rows, cols, 0)
+    # The product is of the row alone, so that the compiler sees what divides either.
+    return row, row.to(tl.int64) * cols + first, first, count
 
-    STEP is the elements at a time of a row that is no multiple of a vector, or 0 if it is held in registers: where
-    rows are short, or static, so that the kernel has no other way.
-    """
-    rows, block, warps = tile(longest, tactic)
-    held = rows > 1 or (static and longest <= REACH // 2)
-    return {
-        "ROWS": rows,
-        "BLOCK": block,
-        "WHOLE": longest <= block,
-        "STEP": 0 if held else min(block // 4, 2048),
-        "VECTOR": vector,
-        "num_warps": warps,
-    }
+
+@triton.jit
+def body(start, count, VECTOR: tl.constexpr, ODD: tl.constexpr):
+    """Elements before each line's first boundary, where in the tensor that is, and how many follow, by vectors."""
+    head = count * 0
+    begin = start
+    # Written so, the compiler sees that masks are of whole vectors.
+    inner = count // VECTOR * VECTOR
+    if ODD:
+        begin = (start + (VECTOR - 1)) // VECTOR * VECTOR
+        head = tl.minimum((begin - start).to(tl.int32), count)
+        inner = (count - head) // VECTOR * VECTOR
+    return head, begin, inner
 
 
-def length(x: Any) -> Tuple[int, bool]:
-    """Elements of the longest row of a `TensorDesc`, and whether all rows are so long."""
-    ends = {int(tuple(shape)[-1]) for shape in ((x.shape.min, x.shape.max) if x.shape.is_dynamic else (x.shape,))}
-    return max(ends), len(ends) == 1
+@triton.jit
+def ends(count, head, inner, ROWS: tl.constexpr, VECTOR: tl.constexpr):
+    """Places in each line of VECTOR elements at its beginning and VECTOR at its end; and which are not in its body."""
+    side = lanes(ROWS, 2 * VECTOR)
+    place = tl.where(side < VECTOR, side, column(count, ROWS) - 2 * VECTOR + side)
+    before = (side < VECTOR) & (place < column(head, ROWS))
+    after = (side >= VECTOR) & (place >= column(head + inner, ROWS)) & (place >= 0)
+    return place, before | after
+
+
+@triton.jit
+def again(x, never):
+    """x once more, where `never` is False, which the compiler cannot know: so it keeps x in x's own type for it."""
+    return x + never.to(x.dtype)

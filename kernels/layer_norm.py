@@ -17,83 +17,166 @@ from typing import List, Tuple
 import numpy as np
 import triton
 import triton.language as tl
-from aotfactory.kernels import _row_tiles
+from aotfactory.kernels import _row_tactics, _row_tiles
 
 from aotfactory import AotKernel, Input, Recipe, Tolerance, UsageError, aot_kernel, trtp
-from aotfactory.core import dtypes
 
 TYPES = "FP32|FP16|BF16"
-AHEAD = tl.constexpr(2048)  # elements up to which a row's weights are loaded with it, not after it: registers are few
+WORK = 20  # picoseconds of a multiprocessor for an element
 
 
 @triton.jit
-def _whole_rows(x_ptr, weight_ptr, bias_ptr, y_ptr, rows, cols, eps, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    col = tl.arange(0, BLOCK)
-    real = col < cols
-    inside = (row < rows)[:, None] & real[None, :]
-    at = row[:, None] * cols + col[None, :]
-    x = tl.load(x_ptr + at, mask=inside, other=0).to(tl.float32)
-    if BLOCK <= AHEAD:
-        weight = tl.load(weight_ptr + col, mask=real).to(tl.float32)
-        bias = tl.load(bias_ptr + col, mask=real).to(tl.float32)
+def _whole_row(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, rows, cols, eps, ROWS: tl.constexpr, CLUSTER: tl.constexpr,
+    BLOCK: tl.constexpr, LIMIT: tl.constexpr, VECTOR: tl.constexpr, AHEAD: tl.constexpr, ODD: tl.constexpr,
+):  # fmt: skip
+    # Lines that are held in registers.
+    _, start, first, count = _row_tiles.lines(tl.program_id(0), rows, cols, ROWS, CLUSTER, VECTOR)
+    head, begin, inner = _row_tiles.body(start, count, VECTOR, ODD)
+    lane = _row_tiles.lanes(ROWS, BLOCK)
+    inside = (lane < _row_tiles.column(inner, ROWS)) & (lane < LIMIT)
+    at = _row_tiles.column(begin, ROWS) + lane
+    if CLUSTER or ODD:
+        weight_at = _row_tiles.column(first + head, ROWS) + lane
+        weighted = inside
+    else:
+        weight_at = lane
+        weighted = (lane < cols) & (lane < LIMIT)
+    if AHEAD:
+        weight = tl.load(weight_ptr + weight_at, mask=weighted, other=0)
+        bias = tl.load(bias_ptr + weight_at, mask=weighted, other=0)
+    x = tl.load(x_ptr + at, mask=inside, other=0)
     # Each element is divided first: the sum of large ones could leave fp32's range where their mean does not.
-    mean = tl.sum(x * (1.0 / cols), 1)
-    x = tl.where(real[None, :], x - mean[:, None], 0)
-    scale = tl.rsqrt(tl.sum(x * x, 1) / cols + eps)
-    if BLOCK > AHEAD:
-        weight = tl.load(weight_ptr + col, mask=real).to(tl.float32)
-        bias = tl.load(bias_ptr + col, mask=real).to(tl.float32)
-    y = x * scale[:, None] * weight[None, :] + bias[None, :]
+    share = 1.0 / (tl.maximum(count, 1) if CLUSTER else cols + first * 0).to(tl.float32)
+    z = x.to(tl.float32)
+    mean = tl.sum(z * _row_tiles.column(share, ROWS), -1)
+    if ODD:
+        place, outside = _row_tiles.ends(count, head, inner, ROWS, VECTOR)
+        end_at = _row_tiles.column(start, ROWS) + place
+        end_weight_at = _row_tiles.column(first, ROWS) + place
+        end_weight = tl.load(weight_ptr + end_weight_at, mask=outside, other=0).to(tl.float32)
+        end_bias = tl.load(bias_ptr + end_weight_at, mask=outside, other=0).to(tl.float32)
+        end = tl.load(x_ptr + end_at, mask=outside, other=0).to(tl.float32)
+        mean += tl.sum(end * _row_tiles.column(share, ROWS), -1)
+    if not AHEAD:
+        # An infinite mean is of a row with an infinity, of which nothing comes but NaN.
+        z = _row_tiles.again(x, _row_tiles.column(mean, ROWS) == float("inf")).to(tl.float32)
+    z = tl.where(inside, z - _row_tiles.column(mean, ROWS), 0)
+    squares = tl.sum(z * z, -1)
+    if ODD:
+        end = tl.where(outside, end - _row_tiles.column(mean, ROWS), 0)
+        squares += tl.sum(end * end, -1)
+    apart = first * 0.0
+    if CLUSTER:
+        weights = count.to(tl.float32)
+        apart = mean - tl.sum(mean * (weights / cols), 0)
+        squares = tl.sum(squares + apart * apart * weights, 0) + first * 0.0
+    scale = _row_tiles.column(tl.rsqrt(squares / cols + eps), ROWS)
+    if not AHEAD:
+        weight = tl.load(weight_ptr + weight_at, mask=weighted, other=0)
+        bias = tl.load(bias_ptr + weight_at, mask=weighted, other=0)
+        z = _row_tiles.again(x, _row_tiles.column(squares, ROWS) < 0).to(tl.float32)
+        z -= _row_tiles.column(mean, ROWS)
+    # A line's mean is not its row's where a row has several.
+    z += _row_tiles.column(apart, ROWS)
+    y = z * scale * weight.to(tl.float32) + bias.to(tl.float32)
     tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=inside)
+    if ODD:
+        y = (end + _row_tiles.column(apart, ROWS)) * scale * end_weight + end_bias
+        tl.store(y_ptr + end_at, y.to(y_ptr.dtype.element_ty), mask=outside)
 
 
 @triton.jit
-def _long_row(x_ptr, weight_ptr, bias_ptr, y_ptr, cols, eps, BLOCK: tl.constexpr):
-    start = tl.program_id(0).to(tl.int64) * cols
-    mean = tl.zeros((BLOCK,), tl.float32)
-    squares = tl.zeros((BLOCK,), tl.float32)
-    for first in range(0, cols, BLOCK):
-        col = first + tl.arange(0, BLOCK)
-        real = col < cols
-        x = tl.load(x_ptr + start + col, mask=real, other=0).to(tl.float32)
-        share = 1.0 / (first // BLOCK + 1)
-        # Not mean + (x - mean) * share: that difference may leave fp32's range.
-        moved = mean * (1 - share) + x * share
-        squares = tl.where(real, squares + (x - mean) * (x - moved), squares)
-        mean = tl.where(real, moved, mean)
+def _long_row(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, cols, eps, PARTS: tl.constexpr, DEPTH: tl.constexpr, LANES: tl.constexpr,
+    VECTOR: tl.constexpr, ODD: tl.constexpr,
+):  # fmt: skip
+    part = tl.program_id(0) % PARTS
+    start = (tl.program_id(0) // PARTS).to(tl.int64) * cols
+    head, begin, inner = _row_tiles.body(start, cols, VECTOR, ODD)
+    lane = tl.arange(0, LANES)
+    tile = tl.arange(0, DEPTH)[:, None] * LANES + lane[None, :]
+    mean = tl.zeros((LANES,), tl.float32)
+    squares = tl.zeros((LANES,), tl.float32)
+    seen = 0.0
+    for i in range(0, inner, DEPTH * LANES):
+        real = i + tile < inner
+        x = tl.load(x_ptr + begin + (i + tile), mask=real, other=0, eviction_policy="evict_last").to(tl.float32)
+        # Elements of each lane that are in the row: all DEPTH, but the last time.
+        more = tl.minimum((tl.maximum(inner - i - lane, 0) + (LANES - 1)) // LANES, DEPTH).to(tl.float32)
+        middle = tl.sum(x * (1 / tl.maximum(more, 1))[None, :], 0)
+        apart = tl.where(real, x - middle[None, :], 0)
+        share = more / tl.maximum(seen + more, 1)
+        # Not mean + (middle - mean) * share: that difference may leave fp32's range.
+        moved = mean * (1 - share) + middle * share
+        grown = squares + tl.sum(apart * apart, 0) + (middle - mean) * (middle - moved) * more
+        mean = tl.where(more > 0, moved, mean)
+        squares = tl.where(more > 0, grown, squares)
+        seen += DEPTH
     # Elements that each lane saw; its share of the row's mean and squares goes by them.
-    count = ((cols - tl.arange(0, BLOCK) + (BLOCK - 1)) // BLOCK).to(tl.float32)
+    count = ((tl.maximum(inner - lane, 0) + (LANES - 1)) // LANES).to(tl.float32)
     total = tl.sum(mean * (count / cols), 0)
+    if ODD:
+        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR)
+        end = tl.load(x_ptr + start + place, mask=outside, other=0).to(tl.float32)
+        total += tl.sum(end * (1.0 / cols), 0)
     # A lane of a row shorter than the block may have seen none: its 0 is no mean.
     apart = tl.where(count > 0, mean - total, 0)
-    scale = tl.rsqrt(tl.sum(squares + apart * apart * count, 0) / cols + eps)
-    for first in range(0, cols, BLOCK):
-        col = first + tl.arange(0, BLOCK)
-        real = col < cols
-        x = tl.load(x_ptr + start + col, mask=real, other=0).to(tl.float32)
-        weight = tl.load(weight_ptr + col, mask=real).to(tl.float32)
-        bias = tl.load(bias_ptr + col, mask=real).to(tl.float32)
+    whole = tl.sum(squares + apart * apart * count, 0)
+    if ODD:
+        end = tl.where(outside, end - total, 0)
+        whole += tl.sum(end * end, 0)
+    scale = tl.rsqrt(whole / cols + eps)
+    if ODD:
+        mine = outside & (place * 0 + part == PARTS - 1)
+        end_weight = tl.load(weight_ptr + place, mask=mine, other=0).to(tl.float32)
+        end_bias = tl.load(bias_ptr + place, mask=mine, other=0).to(tl.float32)
+        tl.store(y_ptr + start + place, (end * scale * end_weight + end_bias).to(y_ptr.dtype.element_ty), mask=mine)
+    size = _row_tiles.part_size(inner, PARTS, VECTOR)
+    last = tl.minimum((part + 1) * size, inner)
+    for i in range(part * size, last, LANES):
+        at = i + lane
+        real = at < last
+        weight = tl.load(weight_ptr + (head + at), mask=real, other=0).to(tl.float32)
+        bias = tl.load(bias_ptr + (head + at), mask=real, other=0).to(tl.float32)
+        x = tl.load(x_ptr + begin + at, mask=real, other=0).to(tl.float32)
         y = (x - total) * scale * weight + bias
-        tl.store(y_ptr + start + col, y.to(y_ptr.dtype.element_ty), mask=real)
+        tl.store(y_ptr + begin + at, y.to(y_ptr.dtype.element_ty), mask=real)
+
+
+@triton.jit
+def _row(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, rows, cols, eps,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr, AHEAD: tl.constexpr,
+    ODD: tl.constexpr,
+):  # fmt: skip
+    if PARTS == 0:
+        _whole_row(
+            x_ptr, weight_ptr, bias_ptr, y_ptr, rows, cols, eps, ROWS, CLUSTER, BLOCK, LIMIT, VECTOR, AHEAD, ODD
+        )  # fmt: skip
+    else:
+        _long_row(x_ptr, weight_ptr, bias_ptr, y_ptr, cols, eps, PARTS, DEPTH, BLOCK, VECTOR, ODD)
 
 
 @triton.jit
 def layer_norm_kernel(
     x_ptr, weight_ptr, bias_ptr, rows, cols, y_ptr, eps,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr, AHEAD: tl.constexpr,
 ):  # fmt: skip
     if cols % VECTOR == 0:
         # Written so, the compiler sees that rows begin at 16-byte boundaries.
         aligned = cols // VECTOR * VECTOR
-        if WHOLE:
-            _whole_rows(x_ptr, weight_ptr, bias_ptr, y_ptr, rows, aligned, eps, ROWS, BLOCK)
-        else:
-            _long_row(x_ptr, weight_ptr, bias_ptr, y_ptr, aligned, eps, BLOCK)
-    elif STEP == 0:
-        _whole_rows(x_ptr, weight_ptr, bias_ptr, y_ptr, rows, cols, eps, ROWS, BLOCK)
+        _row(
+            x_ptr, weight_ptr, bias_ptr, y_ptr, rows, aligned, eps, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH, VECTOR,
+            AHEAD, False,
+        )  # fmt: skip
     else:
-        _long_row(x_ptr, weight_ptr, bias_ptr, y_ptr, cols, eps, STEP)
+        _row(
+            x_ptr, weight_ptr, bias_ptr, y_ptr, rows, cols, eps, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH, VECTOR,
+            AHEAD, True,
+        )  # fmt: skip
 
 
 @trtp.register("aotfactory::layer_norm")
@@ -118,7 +201,7 @@ def layer_norm_desc(x: trtp.TensorDesc, weight: trtp.TensorDesc, bias: trtp.Tens
 def layer_norm_autotune(
     x: trtp.TensorDesc, weight: trtp.TensorDesc, bias: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(", ".join([TYPES] * 4), "LINEAR", _row_tiles.tactics(x))]
+    return [trtp.AutoTuneCombination(", ".join([TYPES] * 4), "LINEAR", _row_tactics.tactics(x, WORK))]
 
 
 @trtp.aot_impl("aotfactory::layer_norm")
@@ -132,9 +215,8 @@ def layer_norm_aot(
 ) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    # Not static, even if it is: here, narrow rows are faster in steps.
-    arguments = _row_tiles.arguments(_row_tiles.length(x)[0], False, 16 // dtypes.of_trt(x.dtype).itemsize, tactic)
-    grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
+    arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK), tactic)
+    grid = trtp.max(_row_tactics.programs(rows, arguments, trtp.cdiv), 1)
     tensors = {"x_ptr": x, "weight_ptr": weight, "bias_ptr": bias, "y_ptr": outputs[0]}
     return aot_kernel(layer_norm_kernel, **tensors, rows=rows, cols=cols, eps=eps, grid=grid, **arguments)
 
@@ -155,8 +237,8 @@ def layer_norm_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, weight, bias, y = (torch.as_tensor(t, device="cuda") for t in (x, weight, bias, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, False, 16 // x.element_size(), tactic)
-        grid = (max(triton.cdiv(rows, arguments["ROWS"]), 1),)
+        rows, arguments = x.numel() // cols, _row_tactics.arguments(_row_tactics.rows_like(x, WORK), tactic)
+        grid = (max(_row_tactics.programs(rows, arguments, triton.cdiv), 1),)
         layer_norm_kernel[grid](x, weight, bias, rows, cols, y, eps, **arguments)
 
 

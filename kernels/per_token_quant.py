@@ -22,13 +22,13 @@ import ml_dtypes
 import numpy as np
 import triton
 import triton.language as tl
-from aotfactory.kernels import _row_tiles
+from aotfactory.kernels import _row_tactics, _row_tiles
 from triton.backends.nvidia.compiler import CUDAOptions
 
 from aotfactory import AotKernel, Input, Recipe, UsageError, aot_kernel, trt, trtp
 
 TYPES = "FP32|FP16|BF16"
-VECTOR = 16  # elements of an int8 or fp8 vector
+WORK = 25  # picoseconds of a multiprocessor for an element
 INT8, FP8, NATIVE_FP8 = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 MAGNITUDE, EXPONENT = tl.constexpr(0x7FFFFFFF), tl.constexpr(0x7F800000)
 LEAST = tl.constexpr(0x0D800000)  # 2^-100 as fp32's bits
@@ -71,53 +71,104 @@ def _quantised(x, TO: tl.constexpr):
 
 
 @triton.jit
-def _whole_rows(x_ptr, y_ptr, scale_ptr, rows, cols, TO: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    col = tl.arange(0, BLOCK)
-    inside = (row < rows)[:, None] & (col < cols)[None, :]
-    at = row[:, None] * cols + col[None, :]
-    x = tl.load(x_ptr + at, mask=inside, other=0).to(tl.float32)
-    scale, inverse = _scales(tl.max(_magnitude(x), 1), TO)
-    tl.store(scale_ptr + row, scale, mask=row < rows)
-    tl.store(y_ptr + at, _quantised(x * inverse[:, None], TO), mask=inside)
+def _whole_row(
+    x_ptr, y_ptr, scale_ptr, rows, cols, TO: tl.constexpr, ROWS: tl.constexpr, CLUSTER: tl.constexpr,
+    BLOCK: tl.constexpr, LIMIT: tl.constexpr, VECTOR: tl.constexpr, ODD: tl.constexpr,
+):  # fmt: skip
+    # Lines that are held in registers.
+    row, start, first, count = _row_tiles.lines(tl.program_id(0), rows, cols, ROWS, CLUSTER, VECTOR)
+    head, begin, inner = _row_tiles.body(start, count, VECTOR, ODD)
+    lane = _row_tiles.lanes(ROWS, BLOCK)
+    inside = (lane < _row_tiles.column(inner, ROWS)) & (lane < LIMIT)
+    at = _row_tiles.column(begin, ROWS) + lane
+    x = tl.load(x_ptr + at, mask=inside, other=0)
+    largest = tl.max(_magnitude(x.to(tl.float32)), -1)
+    if ODD:
+        place, outside = _row_tiles.ends(count, head, inner, ROWS, VECTOR)
+        end_at = _row_tiles.column(start, ROWS) + place
+        end = tl.load(x_ptr + end_at, mask=outside, other=0).to(tl.float32)
+        largest = tl.maximum(largest, tl.max(_magnitude(end), -1))
+    if CLUSTER:
+        largest = tl.max(largest, 0) + first * 0
+    if ROWS == 1:
+        # A block of one element: a scalar has no shape to make constants of.
+        one = tl.arange(0, 1)
+        scale, inverse = _scales(one + largest, TO)
+        tl.store(scale_ptr + (one + row), scale, mask=one + row < rows)
+    else:
+        scale, inverse = _scales(largest, TO)
+        tl.store(scale_ptr + row, scale, mask=(row < rows) & (first == 0))
+        inverse = inverse[:, None]
+    tl.store(y_ptr + at, _quantised(x.to(tl.float32) * inverse, TO), mask=inside)
+    if ODD:
+        tl.store(y_ptr + end_at, _quantised(end * inverse, TO), mask=outside)
 
 
 @triton.jit
-def _long_row(x_ptr, y_ptr, scale_ptr, cols, TO: tl.constexpr, BLOCK: tl.constexpr):
-    row = tl.program_id(0)
+def _long_row(
+    x_ptr, y_ptr, scale_ptr, cols, TO: tl.constexpr, PARTS: tl.constexpr, DEPTH: tl.constexpr, LANES: tl.constexpr,
+    VECTOR: tl.constexpr, ODD: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0) // PARTS
+    part = tl.program_id(0) % PARTS
     start = row.to(tl.int64) * cols
-    largest = tl.zeros((BLOCK,), tl.int32)
-    for first in range(0, cols, BLOCK):
-        col = first + tl.arange(0, BLOCK)
-        x = tl.load(x_ptr + start + col, mask=col < cols, other=0).to(tl.float32)
-        largest = tl.maximum(largest, _magnitude(x))
+    head, begin, inner = _row_tiles.body(start, cols, VECTOR, ODD)
+    largest = tl.zeros((LANES,), tl.int32)
+    tile = tl.arange(0, DEPTH)[:, None] * LANES + tl.arange(0, LANES)[None, :]
+    for i in range(0, inner, DEPTH * LANES):
+        inside = i + tile < inner
+        x = tl.load(x_ptr + begin + (i + tile), mask=inside, other=0, eviction_policy="evict_last").to(tl.float32)
+        largest = tl.maximum(largest, tl.max(_magnitude(x), 0))
     # A block of one element: a scalar has no shape to make constants of.
-    scale, inverse = _scales(tl.max(largest[None, :], 1), TO)
-    tl.store(scale_ptr + row + tl.arange(0, 1), scale)
-    for first in range(0, cols, BLOCK):
-        col = first + tl.arange(0, BLOCK)
-        x = tl.load(x_ptr + start + col, mask=col < cols, other=0).to(tl.float32)
-        tl.store(y_ptr + start + col, _quantised(x * inverse, TO), mask=col < cols)
+    most = tl.max(largest[None, :], 1)
+    if ODD:
+        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR)
+        end = tl.load(x_ptr + start + place, mask=outside, other=0).to(tl.float32)
+        most = tl.maximum(most, tl.max(_magnitude(end)[None, :], 1))
+    scale, inverse = _scales(most, TO)
+    one = tl.arange(0, 1)
+    tl.store(scale_ptr + (one + row), scale, mask=one + part == 0)
+    if ODD:
+        tl.store(y_ptr + start + place, _quantised(end * inverse, TO), mask=outside & (place * 0 + part == PARTS - 1))
+    size = _row_tiles.part_size(inner, PARTS, VECTOR)
+    last = tl.minimum((part + 1) * size, inner)
+    for i in range(part * size, last, LANES):
+        at = i + tl.arange(0, LANES)
+        x = tl.load(x_ptr + begin + at, mask=at < last, other=0).to(tl.float32)
+        tl.store(y_ptr + begin + at, _quantised(x * inverse, TO), mask=at < last)
+
+
+@triton.jit
+def _row(
+    x_ptr, y_ptr, scale_ptr, rows, cols, TO: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr,
+    ODD: tl.constexpr,
+):  # fmt: skip
+    if PARTS == 0:
+        _whole_row(x_ptr, y_ptr, scale_ptr, rows, cols, TO, ROWS, CLUSTER, BLOCK, LIMIT, VECTOR, ODD)
+    else:
+        _long_row(x_ptr, y_ptr, scale_ptr, cols, TO, PARTS, DEPTH, BLOCK, VECTOR, ODD)
 
 
 @triton.jit
 def per_token_quant_kernel(
     x_ptr, rows, cols, y_ptr, scale_ptr, TO: tl.constexpr,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
     if TO == FP8:
         y_ptr = y_ptr.to(tl.pointer_type(tl.uint8), bitcast=True)
     if cols % VECTOR == 0:
         # Written so, the compiler sees that rows begin at 16-byte boundaries.
         aligned = cols // VECTOR * VECTOR
-        if WHOLE:
-            _whole_rows(x_ptr, y_ptr, scale_ptr, rows, aligned, TO, ROWS, BLOCK)
-        else:
-            _long_row(x_ptr, y_ptr, scale_ptr, aligned, TO, BLOCK)
-    elif STEP == 0:
-        _whole_rows(x_ptr, y_ptr, scale_ptr, rows, cols, TO, ROWS, BLOCK)
+        _row(
+            x_ptr, y_ptr, scale_ptr, rows, aligned, TO, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH, VECTOR, False
+        )  # fmt: skip
     else:
-        _long_row(x_ptr, y_ptr, scale_ptr, cols, TO, STEP)
+        _row(
+            x_ptr, y_ptr, scale_ptr, rows, cols, TO, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH, VECTOR, True
+        )  # fmt: skip
 
 
 def _fp8() -> int:
@@ -159,29 +210,26 @@ def per_token_quant_fp8_desc(x: trtp.TensorDesc) -> Tuple[trtp.TensorDesc, trtp.
     return _outputs(x, trt.fp8)
 
 
-def _tactics(x: trtp.TensorDesc) -> List[int]:
-    return _row_tiles.tactics(x)
-
-
 @trtp.autotune("aotfactory::per_token_quant_int8")
 def per_token_quant_int8_autotune(
     x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, INT8, FP32", "LINEAR", _tactics(x))]
+    return [trtp.AutoTuneCombination(f"{TYPES}, INT8, FP32", "LINEAR", _row_tactics.tactics(x, WORK, written=1))]
 
 
 @trtp.autotune("aotfactory::per_token_quant_fp8")
 def per_token_quant_fp8_autotune(
     x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, FP8, FP32", "LINEAR", _tactics(x))]
+    return [trtp.AutoTuneCombination(f"{TYPES}, FP8, FP32", "LINEAR", _row_tactics.tactics(x, WORK, written=1))]
 
 
 def _aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc], tactic: int, to: int) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _row_tiles.arguments(*_row_tiles.length(x), VECTOR, tactic)
-    grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
+    arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK, written=1), tactic)
+    del arguments["AHEAD"]  # there are no weights
+    grid = trtp.max(_row_tactics.programs(rows, arguments, trtp.cdiv), 1)
     tensors = {"x_ptr": x, "y_ptr": outputs[0], "scale_ptr": outputs[1]}
     return aot_kernel(per_token_quant_kernel, **tensors, rows=rows, cols=cols, TO=to, grid=grid, **arguments)
 
@@ -207,8 +255,9 @@ def _jit(x: trtp.Tensor, outputs: Tuple[trtp.Tensor, trtp.Tensor], stream: int, 
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, y, scale = (torch.as_tensor(t, device="cuda") for t in (x, *outputs))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, True, VECTOR, tactic)
-        grid = (max(triton.cdiv(rows, arguments["ROWS"]), 1),)
+        rows, arguments = x.numel() // cols, _row_tactics.arguments(_row_tactics.rows_like(x, WORK, written=1), tactic)
+        del arguments["AHEAD"]
+        grid = (max(_row_tactics.programs(rows, arguments, triton.cdiv), 1),)
         per_token_quant_kernel[grid](x, rows, cols, y, scale, TO=to, **arguments)
 
 

@@ -14,93 +14,172 @@ from typing import List, Tuple
 import numpy as np
 import triton
 import triton.language as tl
-from aotfactory.kernels import _row_tiles
+from aotfactory.kernels import _row_tactics, _row_tiles
 
 from aotfactory import AotKernel, Input, Recipe, Tolerance, UsageError, aot_kernel, trtp
-from aotfactory.core import dtypes
 
 TYPES = "FP32|FP16|BF16"
-AHEAD = tl.constexpr(8192)  # elements up to which a row's weights are loaded with it, not after it: registers are few
+WORK = 12  # picoseconds of a multiprocessor for an element
 
 
 @triton.jit
-def _load_rows(x_ptr, residual_ptr, at, mask, ADD: tl.constexpr):
-    x = tl.load(x_ptr + at, mask=mask, other=0).to(tl.float32)
+def _whole_row(
+    x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, ADD: tl.constexpr, ROWS: tl.constexpr,
+    CLUSTER: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, VECTOR: tl.constexpr, AHEAD: tl.constexpr,
+    ODD: tl.constexpr,
+):  # fmt: skip
+    # Lines that are held in registers.
+    _, start, first, count = _row_tiles.lines(tl.program_id(0), rows, cols, ROWS, CLUSTER, VECTOR)
+    head, begin, inner = _row_tiles.body(start, count, VECTOR, ODD)
+    lane = _row_tiles.lanes(ROWS, BLOCK)
+    inside = (lane < _row_tiles.column(inner, ROWS)) & (lane < LIMIT)
+    at = _row_tiles.column(begin, ROWS) + lane
+    if CLUSTER or ODD:
+        weight_at = _row_tiles.column(first + head, ROWS) + lane
+        weighted = inside
+    else:
+        weight_at = lane
+        weighted = (lane < cols) & (lane < LIMIT)
+    if AHEAD:
+        weight = tl.load(weight_ptr + weight_at, mask=weighted, other=0)
+    x = tl.load(x_ptr + at, mask=inside, other=0)
+    z = x.to(tl.float32)
     if ADD:
-        x += tl.load(residual_ptr + at, mask=mask, other=0).to(tl.float32)
+        residual = tl.load(residual_ptr + at, mask=inside, other=0)
+        z += residual.to(tl.float32)
+    squares = tl.sum(z * z, -1)
+    if ODD:
+        place, outside = _row_tiles.ends(count, head, inner, ROWS, VECTOR)
+        end_at = _row_tiles.column(start, ROWS) + place
+        end_weight_at = _row_tiles.column(first, ROWS) + place
+        end_weight = tl.load(weight_ptr + end_weight_at, mask=outside, other=0).to(tl.float32)
+        end = tl.load(x_ptr + end_at, mask=outside, other=0).to(tl.float32)
+        if ADD:
+            end += tl.load(residual_ptr + end_at, mask=outside, other=0).to(tl.float32)
+            tl.store(residual_ptr + end_at, end.to(residual_ptr.dtype.element_ty), mask=outside)
+        squares += tl.sum(end * end, -1)
+    if CLUSTER:
+        squares = tl.sum(squares, 0) + first * 0.0
+    scale = _row_tiles.column(tl.rsqrt(squares / cols + eps), ROWS)
+    if not AHEAD:
+        weight = tl.load(weight_ptr + weight_at, mask=weighted, other=0)
+        never = _row_tiles.column(squares, ROWS) < 0
+        z = _row_tiles.again(x, never).to(tl.float32)
+        if ADD:
+            z += _row_tiles.again(residual, never).to(tl.float32)
+    if ADD:
+        tl.store(residual_ptr + at, z.to(residual_ptr.dtype.element_ty), mask=inside)
+    tl.store(y_ptr + at, (z * scale * weight.to(tl.float32)).to(y_ptr.dtype.element_ty), mask=inside)
+    if ODD:
+        tl.store(y_ptr + end_at, (end * scale * end_weight).to(y_ptr.dtype.element_ty), mask=outside)
+
+
+@triton.jit
+def _load_sum(x_ptr, residual_ptr, at, inside, ADD: tl.constexpr, LATER: tl.constexpr):
+    # LATER: it is read again, by this program or its neighbours.
+    x = tl.load(x_ptr + at, mask=inside, other=0, eviction_policy="evict_last" if LATER else "").to(tl.float32)
+    if ADD:
+        x += tl.load(residual_ptr + at, mask=inside, other=0, eviction_policy="evict_last" if LATER else "").to(
+            tl.float32
+        )
     return x
 
 
 @triton.jit
-def _whole_rows(
-    x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, ADD: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
-):
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    col = tl.arange(0, BLOCK)
-    mask = (row < rows)[:, None] & (col < cols)[None, :]
-    at = row[:, None] * cols + col[None, :]
-    if BLOCK <= AHEAD:
-        weight = tl.load(weight_ptr + col, mask=col < cols, other=0).to(tl.float32)
-    x = _load_rows(x_ptr, residual_ptr, at, mask, ADD)
-    if ADD:
-        tl.store(residual_ptr + at, x.to(residual_ptr.dtype.element_ty), mask=mask)
-    scale = tl.rsqrt(tl.sum(x * x, 1) / cols + eps)
-    if BLOCK > AHEAD:
-        weight = tl.load(weight_ptr + col, mask=col < cols, other=0).to(tl.float32)
-    tl.store(y_ptr + at, (x * scale[:, None] * weight[None, :]).to(y_ptr.dtype.element_ty), mask=mask)
+def _long_row(
+    x_ptr, residual_ptr, weight_ptr, y_ptr, cols, eps, ADD: tl.constexpr, PARTS: tl.constexpr, DEPTH: tl.constexpr,
+    LANES: tl.constexpr, VECTOR: tl.constexpr, ODD: tl.constexpr,
+):  # fmt: skip
+    part = tl.program_id(0) % PARTS
+    start = (tl.program_id(0) // PARTS).to(tl.int64) * cols
+    head, begin, inner = _row_tiles.body(start, cols, VECTOR, ODD)
+    squares = tl.zeros((LANES,), tl.float32)
+    tile = tl.arange(0, DEPTH)[:, None] * LANES + tl.arange(0, LANES)[None, :]
+    for i in range(0, inner, DEPTH * LANES):
+        x = _load_sum(x_ptr + begin, residual_ptr + begin, i + tile, i + tile < inner, ADD, True)
+        squares += tl.sum(x * x, 0)
+    total = tl.sum(squares, 0)
+    if ODD:
+        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR)
+        end = _load_sum(x_ptr + start, residual_ptr + start, place, outside, ADD, False)
+        total += tl.sum(end * end, 0)
+    scale = tl.rsqrt(total / cols + eps)
+    if ODD:
+        mine = outside & (place * 0 + part == PARTS - 1)
+        if ADD:
+            tl.store(residual_ptr + start + place, end.to(residual_ptr.dtype.element_ty), mask=mine)
+        end_weight = tl.load(weight_ptr + place, mask=mine, other=0).to(tl.float32)
+        tl.store(y_ptr + start + place, (end * scale * end_weight).to(y_ptr.dtype.element_ty), mask=mine)
+    size = _row_tiles.part_size(inner, PARTS, VECTOR)
+    last = tl.minimum((part + 1) * size, inner)
+    for i in range(part * size, last, LANES):
+        at = i + tl.arange(0, LANES)
+        weight = tl.load(weight_ptr + (head + at), mask=at < last, other=0).to(tl.float32)
+        x = _load_sum(x_ptr + begin, residual_ptr + begin, at, at < last, ADD, False)
+        if ADD:
+            tl.store(residual_ptr + begin + at, x.to(residual_ptr.dtype.element_ty), mask=at < last)
+        tl.store(y_ptr + begin + at, (x * scale * weight).to(y_ptr.dtype.element_ty), mask=at < last)
 
 
 @triton.jit
-def _long_row(x_ptr, residual_ptr, weight_ptr, y_ptr, cols, eps, ADD: tl.constexpr, BLOCK: tl.constexpr):
-    start = tl.program_id(0).to(tl.int64) * cols
-    squares = tl.zeros((BLOCK,), tl.float32)
-    for first in range(0, cols, BLOCK):
-        col = first + tl.arange(0, BLOCK)
-        x = _load_rows(x_ptr, residual_ptr, start + col, col < cols, ADD)
-        squares += x * x
-    scale = tl.rsqrt(tl.sum(squares, 0) / cols + eps)
-    for first in range(0, cols, BLOCK):
-        col = first + tl.arange(0, BLOCK)
-        weight = tl.load(weight_ptr + col, mask=col < cols, other=0).to(tl.float32)
-        x = _load_rows(x_ptr, residual_ptr, start + col, col < cols, ADD)
-        if ADD:
-            tl.store(residual_ptr + start + col, x.to(residual_ptr.dtype.element_ty), mask=col < cols)
-        tl.store(y_ptr + start + col, (x * scale * weight).to(y_ptr.dtype.element_ty), mask=col < cols)
+def _row(
+    x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, ADD: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr, AHEAD: tl.constexpr,
+    ODD: tl.constexpr,
+):  # fmt: skip
+    if PARTS == 0:
+        _whole_row(
+            x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, ADD, ROWS, CLUSTER, BLOCK, LIMIT, VECTOR, AHEAD,
+            ODD,
+        )  # fmt: skip
+    else:
+        _long_row(x_ptr, residual_ptr, weight_ptr, y_ptr, cols, eps, ADD, PARTS, DEPTH, BLOCK, VECTOR, ODD)
 
 
 @triton.jit
 def _rows(
-    x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, ADD: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
-    WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
+    x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, ADD: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr, AHEAD: tl.constexpr,
 ):  # fmt: skip
     if cols % VECTOR == 0:
         # Written so, the compiler sees that rows begin at 16-byte boundaries.
         aligned = cols // VECTOR * VECTOR
-        if WHOLE:
-            _whole_rows(x_ptr, residual_ptr, weight_ptr, y_ptr, rows, aligned, eps, ADD, ROWS, BLOCK)
-        else:
-            _long_row(x_ptr, residual_ptr, weight_ptr, y_ptr, aligned, eps, ADD, BLOCK)
-    elif STEP == 0:
-        _whole_rows(x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, ADD, ROWS, BLOCK)
+        _row(
+            x_ptr, residual_ptr, weight_ptr, y_ptr, rows, aligned, eps, ADD, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH,
+            VECTOR, AHEAD, False,
+        )  # fmt: skip
     else:
-        _long_row(x_ptr, residual_ptr, weight_ptr, y_ptr, cols, eps, ADD, STEP)
+        _row(
+            x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, ADD, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH,
+            VECTOR, AHEAD, True,
+        )  # fmt: skip
 
 
 @triton.jit
 def rms_norm_kernel(
     x_ptr, weight_ptr, rows, cols, y_ptr, eps,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr, AHEAD: tl.constexpr,
 ):  # fmt: skip
-    _rows(x_ptr, x_ptr, weight_ptr, y_ptr, rows, cols, eps, False, ROWS, BLOCK, WHOLE, STEP, VECTOR)
+    _rows(
+        x_ptr, x_ptr, weight_ptr, y_ptr, rows, cols, eps, False, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH, VECTOR,
+        AHEAD,
+    )  # fmt: skip
 
 
 @triton.jit
 def rms_norm_add_kernel(
     x_ptr, residual_ptr, weight_ptr, rows, cols, y_ptr, sum_ptr, eps,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr, AHEAD: tl.constexpr,
 ):  # fmt: skip
     # sum_ptr is the residual's buffer: going through the input pointer alone is right whatever a runtime passes for it.
-    _rows(x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, True, ROWS, BLOCK, WHOLE, STEP, VECTOR)
+    _rows(
+        x_ptr, residual_ptr, weight_ptr, y_ptr, rows, cols, eps, True, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH,
+        VECTOR, AHEAD,
+    )  # fmt: skip
 
 
 def _check(x: trtp.TensorDesc, weight: trtp.TensorDesc) -> None:
@@ -146,7 +225,7 @@ def rms_norm_add_desc(
 def rms_norm_autotune(
     x: trtp.TensorDesc, weight: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(", ".join([TYPES] * 3), "LINEAR", _row_tiles.tactics(x))]
+    return [trtp.AutoTuneCombination(", ".join([TYPES] * 3), "LINEAR", _row_tactics.tactics(x, WORK))]
 
 
 @trtp.autotune("aotfactory::rms_norm_add")
@@ -156,7 +235,7 @@ def rms_norm_add_autotune(
     weight: trtp.TensorDesc,
     outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc],
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(", ".join([TYPES] * 5), "LINEAR", _row_tiles.tactics(x))]
+    return [trtp.AutoTuneCombination(", ".join([TYPES] * 5), "LINEAR", _row_tactics.tactics(x, WORK, tensors=2))]
 
 
 @trtp.aot_impl("aotfactory::rms_norm")
@@ -165,8 +244,8 @@ def rms_norm_aot(
 ) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _row_tiles.arguments(*_row_tiles.length(x), 16 // dtypes.of_trt(x.dtype).itemsize, tactic)
-    grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
+    arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK), tactic)
+    grid = trtp.max(_row_tactics.programs(rows, arguments, trtp.cdiv), 1)
     tensors = {"x_ptr": x, "weight_ptr": weight, "y_ptr": outputs[0]}
     return aot_kernel(rms_norm_kernel, **tensors, rows=rows, cols=cols, eps=eps, grid=grid, **arguments)
 
@@ -182,8 +261,8 @@ def rms_norm_add_aot(
 ) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _row_tiles.arguments(*_row_tiles.length(x), 16 // dtypes.of_trt(x.dtype).itemsize, tactic)
-    grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
+    arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK), tactic)
+    grid = trtp.max(_row_tactics.programs(rows, arguments, trtp.cdiv), 1)
     tensors = {"x_ptr": x, "residual_ptr": residual, "weight_ptr": weight, "y_ptr": outputs[0], "sum_ptr": outputs[1]}
     return aot_kernel(rms_norm_add_kernel, **tensors, rows=rows, cols=cols, eps=eps, grid=grid, **arguments)
 
@@ -198,8 +277,10 @@ def rms_norm_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, weight, y = (torch.as_tensor(t, device="cuda") for t in (x, weight, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, True, 16 // x.element_size(), tactic)
-        rms_norm_kernel[(max(triton.cdiv(rows, arguments["ROWS"]), 1),)](x, weight, rows, cols, y, eps, **arguments)
+        rows, arguments = x.numel() // cols, _row_tactics.arguments(_row_tactics.rows_like(x, WORK), tactic)
+        rms_norm_kernel[(max(_row_tactics.programs(rows, arguments, triton.cdiv), 1),)](
+            x, weight, rows, cols, y, eps, **arguments
+        )
 
 
 @trtp.impl("aotfactory::rms_norm_add")
@@ -218,8 +299,8 @@ def rms_norm_add_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, residual, weight, y = (torch.as_tensor(t, device="cuda") for t in (x, residual, weight, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, True, 16 // x.element_size(), tactic)
-        grid = (max(triton.cdiv(rows, arguments["ROWS"]), 1),)
+        rows, arguments = x.numel() // cols, _row_tactics.arguments(_row_tactics.rows_like(x, WORK), tactic)
+        grid = (max(_row_tactics.programs(rows, arguments, triton.cdiv), 1),)
         rms_norm_add_kernel[grid](x, residual, weight, rows, cols, y, residual, eps, **arguments)
 
 

@@ -13,97 +13,175 @@ Arithmetic is in fp32. Against float64 an output y is off by rounding to its typ
 A row with NaN or +inf is NaN, and so is a row that is -inf everywhere, as in torch.
 """
 
-from typing import List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 import triton
 import triton.language as tl
-from aotfactory.kernels import _row_tiles
+from aotfactory.kernels import _row_tactics, _row_tiles
 
 from aotfactory import AotKernel, Input, Recipe, Tolerance, UsageError, aot_kernel, trtp
-from aotfactory.core import dtypes
 
 TYPES = "FP32|FP16|BF16"
+WORK = 45  # picoseconds of a multiprocessor for an element
 LOWEST = tl.constexpr(-3.4028234663852886e38)
 
 
 @triton.jit
-def _load(x_ptr, mask_ptr, at, mask_at, inside, MASKED: tl.constexpr):
-    x = tl.load(x_ptr + at, mask=inside, other=float("-inf")).to(tl.float32)
+def _load(x_ptr, mask_ptr, at, mask_at, inside, MASKED: tl.constexpr, LATER: tl.constexpr):
+    # LATER: x is read again, by this program or its neighbours.
+    x = tl.load(x_ptr + at, mask=inside, other=float("-inf"), eviction_policy="evict_last" if LATER else "")
     if MASKED:
         # The mask is read again for every head: x is not to drive it out of L2.
-        x += tl.load(mask_ptr + mask_at, mask=inside, other=0, eviction_policy="evict_last").to(tl.float32)
+        mask = tl.load(mask_ptr + mask_at, mask=inside, other=0, eviction_policy="evict_last")
+        x = x.to(tl.float32) + mask.to(tl.float32)
     return x
 
 
 @triton.jit
-def _whole_rows(
-    x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
-):
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    col = tl.arange(0, BLOCK)
-    inside = (row < rows)[:, None] & (col < cols)[None, :]
-    at = row.to(tl.int64)[:, None] * cols + col[None, :]
-    mask_at = (row % mask_rows).to(tl.int64)[:, None] * cols + col[None, :]
-    x = _load(x_ptr, mask_ptr, at, mask_at, inside, MASKED)
-    e = tl.exp(x - tl.max(x, 1)[:, None])
-    tl.store(y_ptr + at, (e * (1 / tl.sum(e, 1))[:, None]).to(y_ptr.dtype.element_ty), mask=inside)
+def _merge(most, total, others_most, others_total):
+    top = tl.maximum(most, others_most)
+    return top, total * tl.exp(most - top) + others_total * tl.exp(others_most - top)
 
 
 @triton.jit
-def _long_row(x_ptr, mask_ptr, y_ptr, mask_rows, cols, MASKED: tl.constexpr, BLOCK: tl.constexpr):
-    row = tl.program_id(0)
+def _tile(
+    x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED: tl.constexpr, ROWS: tl.constexpr, CLUSTER: tl.constexpr,
+    BLOCK: tl.constexpr, LIMIT: tl.constexpr, VECTOR: tl.constexpr, ODD: tl.constexpr,
+):  # fmt: skip
+    # Lines that are held in registers.
+    row, start, first, count = _row_tiles.lines(tl.program_id(0), rows, cols, ROWS, CLUSTER, VECTOR)
+    head, begin, inner = _row_tiles.body(start, count, VECTOR, ODD)
+    mask_start = (row % mask_rows).to(tl.int64) * cols + first
+    lane = _row_tiles.lanes(ROWS, BLOCK)
+    inside = (lane < _row_tiles.column(inner, ROWS)) & (lane < LIMIT)
+    at = _row_tiles.column(begin, ROWS) + lane
+    x = _load(x_ptr, mask_ptr, at, _row_tiles.column(mask_start + head, ROWS) + lane, inside, MASKED, False)
+    most = tl.max(x, -1).to(tl.float32)
+    if ODD:
+        place, outside = _row_tiles.ends(count, head, inner, ROWS, VECTOR)
+        end_at = _row_tiles.column(start, ROWS) + place
+        end = _load(x_ptr, mask_ptr, end_at, _row_tiles.column(mask_start, ROWS) + place, outside, MASKED, False)
+        most = tl.maximum(most, tl.max(end, -1).to(tl.float32))
+    if CLUSTER:
+        # A part may be -inf everywhere where its row is not: the difference of two infinities would be NaN.
+        most = tl.maximum(most, LOWEST)
+    e = tl.exp(x.to(tl.float32) - _row_tiles.column(most, ROWS))
+    total = tl.sum(e, -1)
+    if ODD:
+        end = tl.exp(end.to(tl.float32) - _row_tiles.column(most, ROWS))
+        total += tl.sum(end, -1)
+    if CLUSTER:
+        top, whole = tl.reduce((most, total), 0, _merge)
+        scale = tl.exp(most - top) * (1 / whole)
+    else:
+        scale = 1 / total
+    scale = _row_tiles.column(scale, ROWS)
+    tl.store(y_ptr + at, (e * scale).to(y_ptr.dtype.element_ty), mask=inside)
+    if ODD:
+        tl.store(y_ptr + end_at, (end * scale).to(y_ptr.dtype.element_ty), mask=outside)
+
+
+@triton.jit
+def _long_row(
+    x_ptr, mask_ptr, y_ptr, mask_rows, cols, MASKED: tl.constexpr, PARTS: tl.constexpr, DEPTH: tl.constexpr,
+    LANES: tl.constexpr, VECTOR: tl.constexpr, ODD: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0) // PARTS
+    part = tl.program_id(0) % PARTS
     start = row.to(tl.int64) * cols
     mask_start = (row % mask_rows).to(tl.int64) * cols
+    head, begin, inner = _row_tiles.body(start, cols, VECTOR, ODD)
+    x_begin = x_ptr + begin
+    mask_begin = mask_ptr + (mask_start + head)
     # LOWEST, not -inf: the difference of two infinities would be NaN.
-    most = tl.full((BLOCK,), LOWEST, tl.float32)
-    total = tl.zeros((BLOCK,), tl.float32)
-    for first in range(0, cols, BLOCK):
-        col = first + tl.arange(0, BLOCK)
-        x = _load(x_ptr, mask_ptr, start + col, mask_start + col, col < cols, MASKED)
-        grown = tl.maximum(most, x)
-        total = total * tl.exp(most - grown) + tl.exp(x - grown)
+    most = tl.full((LANES,), LOWEST, tl.float32)
+    total = tl.zeros((LANES,), tl.float32)
+    tile = tl.arange(0, DEPTH)[:, None] * LANES + tl.arange(0, LANES)[None, :]
+    for i in range(0, inner, DEPTH * LANES):
+        at = i + tile
+        x = _load(x_begin, mask_begin, at, at, at < inner, MASKED, True).to(tl.float32)
+        grown = tl.maximum(most, tl.max(x, 0))
+        total = total * tl.exp(most - grown) + tl.sum(tl.exp(x - grown[None, :]), 0)
         most = grown
     top = tl.max(most, 0)
-    scale = 1 / tl.sum(total * tl.exp(most - top), 0)
-    for first in range(0, cols, BLOCK):
-        col = first + tl.arange(0, BLOCK)
-        x = _load(x_ptr, mask_ptr, start + col, mask_start + col, col < cols, MASKED)
-        tl.store(y_ptr + start + col, (tl.exp(x - top) * scale).to(y_ptr.dtype.element_ty), mask=col < cols)
+    if ODD:
+        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR)
+        end = _load(x_ptr + start, mask_ptr + mask_start, place, place, outside, MASKED, False).to(tl.float32)
+        top = tl.maximum(top, tl.max(end, 0))
+    whole = tl.sum(total * tl.exp(most - top), 0)
+    if ODD:
+        end = tl.exp(end - top)
+        whole += tl.sum(end, 0)
+    scale = 1 / whole
+    if ODD:
+        tl.store(
+            y_ptr + start + place,
+            (end * scale).to(y_ptr.dtype.element_ty),
+            mask=outside & (place * 0 + part == PARTS - 1),
+        )
+    size = _row_tiles.part_size(inner, PARTS, VECTOR)
+    last = tl.minimum((part + 1) * size, inner)
+    for i in range(part * size, last, LANES):
+        at = i + tl.arange(0, LANES)
+        x = _load(x_begin, mask_begin, at, at, at < last, MASKED, False).to(tl.float32)
+        tl.store(y_ptr + begin + at, (tl.exp(x - top) * scale).to(y_ptr.dtype.element_ty), mask=at < last)
+
+
+@triton.jit
+def _rows(
+    x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr, ODD: tl.constexpr,
+):  # fmt: skip
+    if PARTS == 0:
+        _tile(
+            x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED, ROWS, CLUSTER, BLOCK, LIMIT, VECTOR, ODD
+        )  # fmt: skip
+    else:
+        _long_row(x_ptr, mask_ptr, y_ptr, mask_rows, cols, MASKED, PARTS, DEPTH, BLOCK, VECTOR, ODD)
 
 
 @triton.jit
 def _softmax(
     x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED: tl.constexpr,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
     if cols % VECTOR == 0:
         # Written so, the compiler sees that rows begin at 16-byte boundaries.
         aligned = cols // VECTOR * VECTOR
-        if WHOLE:
-            _whole_rows(x_ptr, mask_ptr, y_ptr, rows, mask_rows, aligned, MASKED, ROWS, BLOCK)
-        else:
-            _long_row(x_ptr, mask_ptr, y_ptr, mask_rows, aligned, MASKED, BLOCK)
-    elif STEP == 0:
-        _whole_rows(x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED, ROWS, BLOCK)
+        _rows(
+            x_ptr, mask_ptr, y_ptr, rows, mask_rows, aligned, MASKED, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH,
+            VECTOR, False,
+        )  # fmt: skip
     else:
-        _long_row(x_ptr, mask_ptr, y_ptr, mask_rows, cols, MASKED, STEP)
+        _rows(
+            x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH, VECTOR,
+            True,
+        )  # fmt: skip
 
 
 @triton.jit
 def softmax_kernel(
     x_ptr, rows, cols, y_ptr,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
-    _softmax(x_ptr, x_ptr, y_ptr, rows, 1, cols, False, ROWS, BLOCK, WHOLE, STEP, VECTOR)
+    _softmax(x_ptr, x_ptr, y_ptr, rows, 1, cols, False, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH, VECTOR)
 
 
 @triton.jit
 def masked_softmax_kernel(
     x_ptr, mask_ptr, rows, mask_rows, cols, y_ptr,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr, STEP: tl.constexpr, VECTOR: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
-    _softmax(x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, True, ROWS, BLOCK, WHOLE, STEP, VECTOR)
+    _softmax(x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, True, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH, VECTOR)
+
+
+def _arguments(rows: _row_tactics.Rows, tactic: int) -> Dict[str, Any]:
+    return {n: v for n, v in _row_tactics.arguments(rows, tactic).items() if n != "AHEAD"}  # there are no weights
 
 
 @trtp.register("aotfactory::softmax")
@@ -140,22 +218,22 @@ def masked_softmax_desc(x: trtp.TensorDesc, mask: trtp.TensorDesc) -> trtp.Tenso
 
 @trtp.autotune("aotfactory::softmax")
 def softmax_autotune(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}", "LINEAR", _row_tiles.tactics(x))]
+    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}", "LINEAR", _row_tactics.tactics(x, WORK))]
 
 
 @trtp.autotune("aotfactory::masked_softmax")
 def masked_softmax_autotune(
     x: trtp.TensorDesc, mask: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}, {TYPES}", "LINEAR", _row_tiles.tactics(x))]
+    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}, {TYPES}", "LINEAR", _row_tactics.tactics(x, WORK))]
 
 
 @trtp.aot_impl("aotfactory::softmax")
 def softmax_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _row_tiles.arguments(*_row_tiles.length(x), 16 // dtypes.of_trt(x.dtype).itemsize, tactic)
-    grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
+    arguments = _arguments(_row_tactics.rows_of(x, WORK), tactic)
+    grid = trtp.max(_row_tactics.programs(rows, arguments, trtp.cdiv), 1)
     return aot_kernel(softmax_kernel, x_ptr=x, y_ptr=outputs[0], rows=rows, cols=cols, grid=grid, **arguments)
 
 
@@ -166,8 +244,8 @@ def masked_softmax_aot(
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
     mask_rows = trtp.ShapeExprs.from_tuple(list(mask.shape_expr)[:-1]).numel()
-    arguments = _row_tiles.arguments(*_row_tiles.length(x), 16 // dtypes.of_trt(x.dtype).itemsize, tactic)
-    grid = trtp.max(trtp.cdiv(rows, arguments["ROWS"]), 1)
+    arguments = _arguments(_row_tactics.rows_of(x, WORK), tactic)
+    grid = trtp.max(_row_tactics.programs(rows, arguments, trtp.cdiv), 1)
     tensors = {"x_ptr": x, "mask_ptr": mask, "y_ptr": outputs[0]}
     return aot_kernel(
         masked_softmax_kernel, **tensors, rows=rows, mask_rows=mask_rows, cols=cols, grid=grid, **arguments
@@ -182,8 +260,8 @@ def softmax_jit(x: trtp.Tensor, outputs: Tuple[trtp.Tensor], stream: int, tactic
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, y = torch.as_tensor(x, device="cuda"), torch.as_tensor(outputs[0], device="cuda")
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, True, 16 // x.element_size(), tactic)
-        softmax_kernel[(max(triton.cdiv(rows, arguments["ROWS"]), 1),)](x, rows, cols, y, **arguments)
+        rows, arguments = x.numel() // cols, _arguments(_row_tactics.rows_like(x, WORK), tactic)
+        softmax_kernel[(max(_row_tactics.programs(rows, arguments, triton.cdiv), 1),)](x, rows, cols, y, **arguments)
 
 
 @trtp.impl("aotfactory::masked_softmax")
@@ -196,8 +274,8 @@ def masked_softmax_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, mask, y = (torch.as_tensor(t, device="cuda") for t in (x, mask, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tiles.arguments(cols, True, 16 // x.element_size(), tactic)
-        grid = (max(triton.cdiv(rows, arguments["ROWS"]), 1),)
+        rows, arguments = x.numel() // cols, _arguments(_row_tactics.rows_like(x, WORK), tactic)
+        grid = (max(_row_tactics.programs(rows, arguments, triton.cdiv), 1),)
         masked_softmax_kernel[grid](x, mask, rows, mask.numel() // cols, cols, y, **arguments)
 
 

@@ -149,6 +149,7 @@ def variant_to_json(variant: Variant, network: Network) -> dict[str, Any]:
         "launch": {name: str(expr) for name, expr in variant.launch.items()},
         "extra_args": [str(expr) for expr in variant.extra_args],
         "launch_at": {point: _launch_at(variant, network.at(point)) for point in POINTS},
+        "cluster": list(variant.cluster),
         "registers": variant.registers,
         "spills": variant.spills,
     }

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -100,6 +101,8 @@ def print_variants(console: Console, bundle: Bundle, checks: Iterable[Check] = (
         for v in variants:
             ends = bundle.network.at("min"), bundle.network.at("max")
             grid, block = _extents(v.launch, "grid", *ends), _extents(v.launch, "block", {}, {})
+            if v.cluster != (1, 1, 1):
+                block += f" in clusters of {math.prod(v.cluster)}"
             combination = Combination(dtypes=v.dtypes, formats=v.formats)
             registers = f"{v.registers}, {v.spills} B spilled" if v.spills else f"{v.registers}"
             row = [v.arch, str(combination), str(v.tactic), grid, block, registers, f"{v.ptx_isa} {v.ptx_target}"]

@@ -49,6 +49,7 @@ class Variant:
         ptx_isa, ptx_target: What the PTX declares: ``8.0``, ``sm_90``.
         parameters: Of the entry: ``ptr`` or ``i32``, in order.
         launch: ``grid_x`` ... ``block_z`` in programs and threads, ``shared_mem`` in bytes of dynamic shared memory.
+        cluster: Blocks of a cluster in x, y, z, as the PTX states it; the grid counts blocks.
         registers, spills: Per thread, and in bytes, as ptxas reports; None before it ran.
     """
 
@@ -66,6 +67,7 @@ class Variant:
     parameters: tuple[str, ...]
     launch: Mapping[str, Expr]
     extra_args: tuple[Expr, ...]
+    cluster: tuple[int, int, int] = (1, 1, 1)
     registers: int | None = None
     spills: int | None = None
 
@@ -121,6 +123,7 @@ def manifest(bundle: Bundle) -> dict[str, Any]:
                 "parameters": list(v.parameters),
                 "launch": {n: e.to_json() for n, e in v.launch.items()},
                 "extra_args": [e.to_json() for e in v.extra_args],
+                **({"cluster": list(v.cluster)} if v.cluster != (1, 1, 1) else {}),
                 "registers": v.registers,
                 "spills": v.spills,
             }
@@ -286,6 +289,7 @@ def _variants(directory: Path, items: list[dict[str, Any]], network: Network) ->
 
 def _variant(directory: Path, data: dict[str, Any]) -> Variant:
     name = data["ptx"]
+    x, y, z = data.get("cluster", (1, 1, 1))
     path = directory / name
     if not OWN_FILE.fullmatch(name):
         raise DefinitionError(f"{name!r} is not the name of a bundle's file", where=str(directory / MANIFEST))
@@ -311,6 +315,7 @@ def _variant(directory: Path, data: dict[str, Any]) -> Variant:
         ptx_isa=data["ptx_isa"],
         ptx_target=data["ptx_target"],
         parameters=tuple(data["parameters"]),
+        cluster=(int(x), int(y), int(z)),
         registers=data["registers"],
         spills=data["spills"],
         launch={n: expressions.from_json(e) for n, e in data["launch"].items()},

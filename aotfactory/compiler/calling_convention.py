@@ -2,7 +2,7 @@
 """Fit a kernel to the calling convention of TensorRT's AOT plugins, or refuse it with the reason.
 
 TensorRT launches the kernel with one pointer per input, then the extra arguments (int32), then one pointer per output,
-and nothing else: no scratch memory, no cluster, no cooperative launch.
+and nothing else: no scratch memory, no cluster that the launch would have to ask for, no cooperative launch.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ SHARED_LIMIT = 48 * 1024
 
 _CONVENTION = "TensorRT passes the inputs' pointers, the extra arguments as int32, the outputs' pointers, in this order"
 _PLAIN_LAUNCH = "TensorRT's AOT plugins launch a plain grid of blocks"
+LARGEST_CLUSTER = 8
+"""Blocks; more take an attribute that only the launch can set (CUDA C++ Programming Guide, "Thread Block Clusters")."""
+_CLUSTERS = (
+    r"%n?clusterid\b|%cluster_\w+|\bbarrier\.cluster\b|\bmapa\b",
+    "it works in thread block clusters",
+    f"{_PLAIN_LAUNCH}, so the PTX must have .reqnctapercluster: compile with __cluster_dims__, for Triton num_ctas",
+)
 _FORBIDDEN = (
-    (
-        r"%n?clusterid\b|%cluster_\w+|\bbarrier\.cluster\b|\bmapa\b",
-        "it works in thread block clusters",
-        f"{_PLAIN_LAUNCH}; compile with num_ctas=1 or write the kernel without clusters",
-    ),
     (
         r"%envreg[12]\b",
         "it synchronises the whole grid, which needs a cooperative launch",
@@ -59,6 +61,7 @@ class FittedKernel:
         unused: Positions of parameters that the kernel never reads.
         shared_static: Bytes of shared memory that the kernel declares.
         shared_dynamic: Whether it also uses the shared memory that the launch sizes.
+        cluster: Blocks of a cluster in x, y, z, which the PTX itself states; a plain launch honours it.
     """
 
     text: str
@@ -70,6 +73,7 @@ class FittedKernel:
     unused: tuple[int, ...]
     shared_static: int
     shared_dynamic: bool
+    cluster: tuple[int, int, int]
 
 
 def fit(
@@ -118,6 +122,7 @@ def fit(
                 f"it never uses the pointer of output {output} (parameter {kept[inputs + extra_args + output].name})",
                 f"write that output, or add the missing parameter: {_CONVENTION}",
             )
+    cluster = _cluster(module, kernel, arch)
     _check_launch(module, kernel, block)
     static, dynamic = shared_memory(module.reach(kernel))
     if dynamic and shared_mem == 0:
@@ -135,6 +140,7 @@ def fit(
         unused=unused,
         shared_static=static,
         shared_dynamic=dynamic,
+        cluster=cluster,
     )
 
 
@@ -181,16 +187,43 @@ def _check_kinds(kernel: Entry, kept: tuple[Parameter, ...], expected: tuple[tup
             )
 
 
-def _check_launch(module: Module, kernel: Entry, block: tuple[int, int, int] | None) -> None:
+def _cluster(module: Module, kernel: Entry, arch: Arch | None) -> tuple[int, int, int]:
+    """The cluster's extents that the PTX states, (1, 1, 1) where there is none.
+
+    Raises:
+        DefinitionError: The launch would have to state it, or not every GPU that the PTX is for can launch it.
+    """
     directives = kernel.directives
-    cluster = {"explicitcluster", "blocksareclusters", "reqnctapercluster"} & set(directives)
-    # A cluster of one block changes nothing; without a size the driver answers CUDA_ERROR_INVALID_CLUSTER_SIZE.
-    if cluster and ("blocksareclusters" in cluster or math.prod(directives.get("reqnctapercluster", (0,))) != 1):
+    stated = {"explicitcluster", "blocksareclusters", "reqnctapercluster"} & set(directives)
+    x, y, z = (*directives.get("reqnctapercluster", ()), 1, 1, 1)[:3]
+    size = x * y * z
+    # Without a size the driver answers CUDA_ERROR_INVALID_CLUSTER_SIZE.
+    if stated and ("blocksareclusters" in stated or "reqnctapercluster" not in stated or size < 1):
         raise _refusal(
             kernel,
-            f"it demands a launch in clusters (.{min(cluster)})",
-            f"{_PLAIN_LAUNCH}; compile with num_ctas=1 or without __cluster_dims__",
+            f"it demands a launch in clusters (.{min(stated)}), and does not state their size",
+            f"{_PLAIN_LAUNCH}; state it in the PTX (.reqnctapercluster): compile with __cluster_dims__(x, y, z)",
         )
+    if size > LARGEST_CLUSTER:
+        raise _refusal(
+            kernel,
+            f"it demands clusters of {size} blocks",
+            f"a plain launch has clusters of at most {LARGEST_CLUSTER}: for Triton num_ctas",
+        )
+    if size > 1 and arch is not None and (arch.name == "portable" or arch.capability < 90):
+        raise _refusal(
+            kernel,
+            f"it works in clusters of {size} blocks, which {arch} does not have",
+            "clusters take an exact architecture from sm_90 on, as in --arch sm_90; or leave this tactic out there",
+        )
+    found = re.search(_CLUSTERS[0], module.reach(kernel))
+    if found and "reqnctapercluster" not in stated:
+        raise _refusal(kernel, f"{_CLUSTERS[1]} ({found[0]}), and does not state their size", _CLUSTERS[2])
+    return x, y, z
+
+
+def _check_launch(module: Module, kernel: Entry, block: tuple[int, int, int] | None) -> None:
+    directives = kernel.directives
     for pattern, what, hint in _FORBIDDEN:
         found = re.search(pattern, module.reach(kernel))
         if found:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from aotfactory.core.errors import CheckError, DefinitionError, UsageError
 from aotfactory.core.network import Call, Combination, Network
 from aotfactory.core.network_json import network_to_json
 from aotfactory.core.proofs import Domain, Interval
+from aotfactory.plugins.aot_kernel import left_out
 from aotfactory.plugins.plugin_call import PluginCall, ReturnedKernel
 from aotfactory.targets.network_builder import plugin_call
 
@@ -112,7 +114,13 @@ def _tasks(
             if isa < arch.oldest_isa:
                 raise UsageError(f"PTX ISA {isa} does not know {arch.target}", hint=f"--ptx-isa {arch.oldest_isa}")
             plugin = plugin_call(network, call)
-            for combination, tactic in _wanted(plugin, call, options):
+            # Autotune may choose by the architecture.
+            with compiling_for(arch.capability, arch.oldest_isa.number), left_out() as without:
+                wanted = list(_wanted(plugin, call, options))
+            for tactic, reason in without.items():
+                name = variant_id(call, arch, plugin.combination, tactic)
+                yield name, functools.partial(_left_out, name, call, plugin.combination, tactic, reason)
+            for combination, tactic in wanted:
                 task = functools.partial(_variant_of, network, plugin, call, arch, isa, combination, tactic, cache)
                 yield variant_id(call, arch, combination, tactic), task
 
@@ -152,6 +160,17 @@ def _variant_of(
         compilations=candidate.compilations,
     )
     return result, dependencies.recorded()
+
+
+def _left_out(
+    name: str, call: Call, combination: Combination, tactic: int, reason: str
+) -> tuple[CompiledVariant, tuple[set[str], set[str]]]:
+    """A tactic that autotune would offer but for this machine's Triton: named, and not compiled."""
+    check = Check(name="abi", subject=name, status="skipped", detail=f"left out: {reason}")
+    result = CompiledVariant(
+        id=name, call=call, combination=combination, tactic=tactic, variant=None, checks=(check,), compilations=()
+    )
+    return result, (set(), set())
 
 
 def variant_id(call: Call, arch: Arch, combination: Combination, tactic: int) -> str:
@@ -302,6 +321,7 @@ def _variant(candidate: _Candidate, fitted: FittedKernel) -> Variant:
         parameters=fitted.parameters,
         launch=candidate.kernel.launch,
         extra_args=candidate.kernel.extra_args,
+        cluster=fitted.cluster,
     )
 
 
@@ -339,9 +359,6 @@ def _check_triton(compilation: Compilation, call: Call, combination: Combination
             f"the kernel needs {metadata['shared']} bytes of dynamic shared memory, the launch gives it {shared.low}",
             hint="set launch.shared_mem to Triton's metadata.shared",
         )
-    clusters = tuple(metadata.get("cluster_dims") or (1, 1, 1))
-    if metadata.get("num_ctas", 1) != 1 or clusters != (1, 1, 1):
-        raise DefinitionError("the kernel wants a cluster of blocks", hint="compile it with num_ctas=1")
     for key, what in (("launch_cooperative_grid", "a cooperative launch"), ("launch_pdl", "a dependent launch")):
         if metadata.get(key):
             raise DefinitionError(
@@ -370,7 +387,8 @@ def _divisible(compilation: Compilation | None, call: Call) -> dict[int, int]:
 
 def _signature(variant: Variant) -> str:
     inputs = f"{variant.kernel}({', '.join(variant.parameters)})"
-    return f"{inputs}, PTX ISA {variant.ptx_isa}, {variant.ptx_target}"
+    clusters = f", clusters of {math.prod(variant.cluster)} blocks" if variant.cluster != (1, 1, 1) else ""
+    return f"{inputs}, PTX ISA {variant.ptx_isa}, {variant.ptx_target}{clusters}"
 
 
 def _block(kernel: ReturnedKernel, domain: Domain) -> tuple[int, int, int]:

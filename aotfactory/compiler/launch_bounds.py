@@ -27,7 +27,7 @@ def check(variant: Variant, network: Network, call: Call, divisible: Mapping[int
     """Prove a variant's launch parameters and extra arguments over the whole optimization profile.
 
     Every extra argument fits int32; every launch parameter is within CUDA's limits, and none is 0 unless the call's
-    outputs are empty; what the kernel was promised to be divisible is so.
+    outputs are empty; what the kernel was promised to be divisible is so; the grid is of whole clusters.
 
     Args:
         divisible: Index of an extra argument, and the divisor that the kernel was compiled for.
@@ -57,6 +57,13 @@ def check(variant: Variant, network: Network, call: Call, divisible: Mapping[int
         demand(field, expr, 0, limit, f"CUDA's limit is {limit}", domain)
         if not empty:
             demand(field, expr, 1, INT64, "nothing would run", working)
+    for axis, blocks in zip("xyz", variant.cluster, strict=True):
+        expr = variant.launch[f"grid_{axis}"]
+        if proofs.divisor(expr, domain) % blocks:
+            problems.append(
+                f"grid_{axis} = {expr} is not a multiple of the cluster's {blocks} blocks over the profile, as far as "
+                "can be proved: the grid counts blocks, for Triton programs times num_ctas"
+            )
     threads: Expr = expressions.Constant(1)
     for field in BLOCK_LIMITS:
         threads = expressions.operation(expressions.Op.PROD, threads, variant.launch[field])

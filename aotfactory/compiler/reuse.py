@@ -48,7 +48,7 @@ def variant_to_json(variant: Variant) -> dict[str, Any]:
 
 def variant_from_json(data: Mapping[str, Any]) -> Variant:
     """The variant that `variant_to_json` took down."""
-    sequences = {name: tuple(data[name]) for name in ("dtypes", "formats", "parameters")}
+    sequences = {name: tuple(data[name]) for name in ("dtypes", "formats", "parameters", "cluster")}
     return Variant(
         **{
             **data,

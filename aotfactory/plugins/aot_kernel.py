@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from inspect import Parameter, signature
 from typing import Any, Tuple, Union  # noqa: UP035  (TensorRT reads this very alias off an aot_impl's annotation)
 
@@ -26,12 +28,20 @@ ALIGNMENT = 16
 """Bytes that a pointer, and the number that a hinted integer, is declared to be divisible by: one vector access."""
 
 
+CLUSTERS_SINCE = (3, 9)
+"""The oldest Triton known to compile clusters."""
+
+_left_out: ContextVar[dict[int, str] | None] = ContextVar("left_out", default=None)
+
+
 def aot_kernel(
     fn: Any,
     *,
     grid: Any | Sequence[Any],
     num_warps: int = 4,
     num_stages: int = 3,
+    num_ctas: int = 1,
+    maxnreg: int | None = None,
     enable_fp_fusion: bool = True,
     **arguments: Any,
 ) -> AotKernel:
@@ -53,6 +63,9 @@ def aot_kernel(
         grid: Number of programs along x, or along (x, y, z): integers or `shape_expr` arithmetic.
         num_warps: Warps per program, of 32 threads each.
         num_stages: Depth of Triton's software pipelining.
+        num_ctas: Blocks of a cluster, which run one program together: 2, 4 or 8, from sm_90 on. The grid still counts
+            programs, as Triton's own launch has it.
+        maxnreg: Registers that a thread may have at most.
         enable_fp_fusion: Whether a product and a sum may become one instruction, which does not round the product.
         arguments: The kernel's parameters.
 
@@ -89,8 +102,16 @@ def aot_kernel(
         constexprs={(names.index(n),): v for n, v in constants.items()},
         attrs={(names.index(n),): [["tt.divisibility", ALIGNMENT]] for n in aligned},
     )
+    if num_ctas != 1 and (reason := no_clusters()):
+        raise DefinitionError(f"{fn.__name__}: num_ctas={num_ctas}, but {reason}", hint="leave this tactic out here")
     try:
-        options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": enable_fp_fusion}
+        options: dict[str, Any] = {
+            "num_warps": num_warps,
+            "num_stages": num_stages,
+            "enable_fp_fusion": enable_fp_fusion,
+        }
+        options |= {"num_ctas": num_ctas} if num_ctas != 1 else {}
+        options |= {"maxnreg": maxnreg} if maxnreg is not None else {}
         compiled = triton.compile(source, options=options)
     except CompilationError as error:
         # The outermost tells only where the wrapper calls the kernel.
@@ -98,10 +119,55 @@ def aot_kernel(
         while isinstance(cause.__cause__, CompilationError):
             cause = cause.__cause__
         raise cause from None
-    launch = trtp.KernelLaunchParams(*(grid if isinstance(grid, Sequence) else [grid]))
+    programs, *others = grid if isinstance(grid, Sequence) else [grid]
+    # A launch counts blocks.
+    launch = trtp.KernelLaunchParams(programs if num_ctas == 1 else programs * num_ctas, *others)
     launch.block_x = compiled.metadata.num_warps * 32
     launch.shared_mem = compiled.metadata.shared
     return compiled.metadata.name, compiled.asm["ptx"], launch, trtp.SymIntExprs.from_tuple(list(extra.values()))
+
+
+def capability() -> int:
+    """The compute capability that kernels are compiled for now, as 90 for 9.0; 0 where there is no telling."""
+    import triton
+
+    if triton.knobs.runtime.interpret:
+        return 0
+    try:
+        return int(triton.runtime.driver.active.get_current_target().arch)
+    except (RuntimeError, ValueError):  # no GPU, or not NVIDIA's
+        return 0
+
+
+def no_clusters() -> str:
+    """Why kernels can't be compiled in clusters now, for an `autotune` to offer none; empty where they can."""
+    import triton
+
+    if triton.knobs.runtime.interpret:
+        return ""
+    if capability() < 90:
+        return f"clusters take sm_90 or later, and this is sm_{capability()}"
+    if tuple(map(int, triton.__version__.split(".")[:2])) < CLUSTERS_SINCE:
+        # Seen: 3.5 and 3.6 fail in TritonGPUPlanCTAPass where what was reduced has one dimension.
+        return f"Triton {triton.__version__} cannot compile clusters; 3.9 can"
+    return ""
+
+
+def leave_out(tactic: int, reason: str) -> None:
+    """Tell the build of a tactic that an `autotune` does not offer, for a reason that is this machine's."""
+    if (told := _left_out.get()) is not None:
+        told[tactic] = reason
+
+
+@contextmanager
+def left_out() -> Iterator[dict[int, str]]:
+    """Tactics, with the reason, that were left out while this was open."""
+    told: dict[int, str] = {}
+    token = _left_out.set(told)
+    try:
+        yield told
+    finally:
+        _left_out.reset(token)
 
 
 def _tensors_of_call() -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:

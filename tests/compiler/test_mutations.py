@@ -149,9 +149,9 @@ TRITON = (
         {"abi": r"the kernel needs \d+ bytes of dynamic shared memory, the launch gives it \d+"},
     ),
     Mutant(
-        "cluster of two blocks",
+        "cluster of two blocks, and a grid of programs",
         {OPTIONS: '{"num_warps": 1, "num_ctas": 2}'},
-        {"abi": r"wants a cluster of blocks; compile it with num_ctas=1"},
+        {"bounds": r"grid_x = .* is not a multiple of the cluster's 2 blocks", "interpreter": "were not written"},
         arch="sm_90",
     ),
     Mutant(
@@ -349,13 +349,13 @@ PTX = (
         {"abi": r"allows blocks of at most 32 threads"},
     ),
     Mutant(
-        "clusters",
+        "clusters that a grid is no multiple of",
         {
             ".version 7.0": ".version 8.0",
             ".target sm_80": ".target sm_90",
             ".reqntid 64": ".reqnctapercluster 2\n.reqntid 64",
         },
-        {"abi": r"demands a launch in clusters"},
+        {"bounds": r"grid_x = .* is not a multiple of the cluster's 2 blocks"},
         arch="sm_90",
     ),
     Mutant("grid barrier", {LOAD: f"{LOAD}\nmov.u32 %r6, %envreg2;"}, {"abi": r"synchronises the whole grid"}),

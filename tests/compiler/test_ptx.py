@@ -414,16 +414,36 @@ def test_refuses_a_64_bit_integer_for_a_pointer():
         fit_k(text)
 
 
-def test_refuses_triton_clusters():
-    with pytest.raises(DefinitionError, match=r"clusters(.|\n)*num_ctas=1"):
-        fit_add(elementwise(90, num_ctas=2, ptx_version=87))
+def test_takes_triton_clusters():
+    assert fit_add(elementwise(90, num_ctas=2, ptx_version=87)).cluster == (2, 1, 1)
+
+
+def test_takes_clusters_that_the_ptx_states():
+    text = copying(2, directives=".explicitcluster\n.reqnctapercluster 2, 2", target="sm_90")
+    fitted = fit_k(text, arch=arch("sm_90"))
+    assert fitted.cluster == (2, 2, 1)
+    assert fit_k(text, arch=arch("sm_100")).cluster == (2, 2, 1)
+    assemble(fitted.text, arch("sm_90"))
+
+
+@pytest.mark.parametrize("name", ["portable", "sm_80"])
+def test_refuses_clusters_where_not_every_gpu_has_them(name):
+    text = copying(2, directives=".explicitcluster\n.reqnctapercluster 2", target="sm_80")
+    with pytest.raises(DefinitionError, match=rf"clusters of 2 blocks, which {name} does not have(.|\n)*--arch sm_90"):
+        fit_k(text, arch=arch(name))
+
+
+def test_refuses_clusters_of_more_than_a_plain_launch_has():
+    text = copying(2, directives=".explicitcluster\n.reqnctapercluster 16", target="sm_90")
+    with pytest.raises(DefinitionError, match=r"demands clusters of 16 blocks(.|\n)*at most 8"):
+        fit_k(text)
 
 
 @pytest.mark.parametrize(
     "directives",
-    [".explicitcluster", ".reqnctapercluster 2, 1, 1", ".blocksareclusters\n.reqntid 32\n.reqnctapercluster 1"],
+    [".explicitcluster", ".reqnctapercluster 0", ".blocksareclusters\n.reqntid 32\n.reqnctapercluster 1"],
 )
-def test_refuses_cluster_directives(directives):
+def test_refuses_clusters_that_the_launch_would_state(directives):
     text = copying(2, directives=directives, target="sm_90")
     with pytest.raises(DefinitionError, match="demands a launch in clusters"):
         fit_k(text)

@@ -74,7 +74,7 @@ def _what_runs(result: CompiledVariant) -> Any:
 
 def _skipped(result: CompiledVariant) -> str | None:
     if result.variant is None:
-        return "abi failed"
+        return "abi failed" if any(c.status == "failed" for c in result.checks) else result.checks[0].detail
     if not result.compilations:
         return "not a Triton kernel"
     other = [f for f in result.combination.formats if f != "linear"]

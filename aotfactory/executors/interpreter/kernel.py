@@ -83,6 +83,7 @@ def capturing(compilations: Sequence[dict[str, Any]]) -> Iterator[list[Any]]:
 
     def record(src: Any, target: Any = None, options: Any = None) -> Any:
         recorded = compilations[min(len(sources), len(compilations) - 1)]
+        src.num_ctas = int((options or {}).get("num_ctas", 1))
         sources.append(src)
         return SimpleNamespace(metadata=SimpleNamespace(**recorded["metadata"]), asm={"ptx": recorded["ptx"]})
 

@@ -131,7 +131,7 @@ class Judge:
         launch = {n: expressions.from_json(e) for n, e in job["launch"].items()} if own else kernel.launch
         extra = [expressions.from_json(e) for e in job["extra_args"]] if own else kernel.extra_args
         x, y, z = (launch[f"grid_{axis}"].evaluate(symbols) for axis in "xyz")
-        grid = x, y, z
+        grid = x // getattr(source, "num_ctas", 1), y, z  # a launch counts blocks; a cluster runs one program
         _outputs_of(network, call, plugin, symbols, buffers)
         arguments: list[Buffer | int] = [
             *(buffers[n] for n in call.inputs),
