@@ -49,12 +49,17 @@ if TYPE_CHECKING:
     from aotfactory.core.recipe import Tolerance as Tolerance
     from aotfactory.plugins.aot_kernel import AotKernel as AotKernel
     from aotfactory.plugins.aot_kernel import aot_kernel as aot_kernel
+    from aotfactory.plugins.autotuned import tactics_of as tactics_of
+    from aotfactory.plugins.symbolic_ints import constant as constant
+    from aotfactory.plugins.symbolic_ints import upper_bound as upper_bound
 
 _HOMES = {
     **dict.fromkeys(("AotError", "CheckError", "DefinitionError", "MissingError", "UsageError"), "core.errors"),
     **dict.fromkeys(("Input", "Recipe", "Tolerance"), "core.recipe"),
     **dict.fromkeys(("AotKernel", "aot_kernel"), "plugins.aot_kernel"),
     **dict.fromkeys(("bake", "build", "compile", "run", "tune", "validate"), "api.verbs"),
+    **dict.fromkeys(("constant", "upper_bound"), "plugins.symbolic_ints"),
+    "tactics_of": "plugins.autotuned",
 }
 """Public names, and the modules they come from."""
 

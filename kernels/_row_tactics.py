@@ -25,7 +25,7 @@ import triton
 
 from aotfactory import trtp
 from aotfactory.core import dtypes
-from aotfactory.plugins.aot_kernel import capability, leave_out, no_clusters
+from aotfactory.plugins.clusters import capability, leave_out, no_clusters
 
 MOST = 4
 MULTIPROCESSORS = {75: 40, 80: 108, 86: 84, 87: 16, 89: 142, 90: 132, 100: 148, 103: 160, 120: 170, 121: 48}

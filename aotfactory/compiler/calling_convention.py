@@ -13,14 +13,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from aotfactory.compiler.ptx import NAME, VERSION, Entry, Module, Parameter, parse_module, shared_memory, uses
-from aotfactory.core.arch import TARGET_ISA, Arch, PtxIsa
+from aotfactory.core.arch import SHARED_LIMIT, TARGET_ISA, Arch, PtxIsa
 from aotfactory.core.errors import DefinitionError
 
 TENSOR_ALIGNMENT = 256
 """Bytes that TensorRT aligns engine inputs and outputs to (NvInferRuntime.h)."""
-
-SHARED_LIMIT = 48 * 1024
-"""Bytes of shared memory that a kernel gets without asking the driver for more, which TensorRT does not."""
 
 _CONVENTION = "TensorRT passes the inputs' pointers, the extra arguments as int32, the outputs' pointers, in this order"
 _PLAIN_LAUNCH = "TensorRT's AOT plugins launch a plain grid of blocks"

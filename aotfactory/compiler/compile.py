@@ -28,7 +28,8 @@ from aotfactory.core.errors import CheckError, DefinitionError, UsageError
 from aotfactory.core.network import Call, Combination, Network
 from aotfactory.core.network_json import network_to_json
 from aotfactory.core.proofs import Domain, Interval
-from aotfactory.plugins.aot_kernel import left_out
+from aotfactory.plugins.autotuned import ConfigRefused
+from aotfactory.plugins.clusters import left_out
 from aotfactory.plugins.plugin_call import PluginCall, ReturnedKernel
 from aotfactory.targets.network_builder import plugin_call
 
@@ -39,6 +40,7 @@ class CompiledVariant:
 
     Attributes:
         compilations: What Triton compiled while the `aot_impl` ran; empty for kernels that are not Triton's.
+        config: Number of the autotuner's config; None where the kernel is not tuned.
     """
 
     id: str
@@ -48,6 +50,12 @@ class CompiledVariant:
     variant: Variant | None
     checks: tuple[Check, ...]
     compilations: tuple[Compilation, ...]
+    config: int | None = None
+
+    @property
+    def left_out(self) -> bool:
+        """Whether it is a config of an autotuner that a plan cannot launch, beside others that it can."""
+        return self.variant is None and not any(check.status == "failed" for check in self.checks)
 
 
 def compile_network(
@@ -80,6 +88,7 @@ def compile_network(
         results[index], (files, variables) = outcome.result()
         dependencies.add(files, variables)
     compiled = [results[index] for index in range(len(tasks))]
+    _require_one(compiled)
     if len(distinct) == len(network.calls):
         return compiled
     same = {calls[0].name: calls for calls in alike.values()}
@@ -136,10 +145,14 @@ def _variant_of(
     cache: Cache | None,
 ) -> tuple[CompiledVariant, tuple[set[str], set[str]]]:
     newest = min(isa, ptxas.compiler_isa(arch)).number
-    with dependencies.recording(), triton_in(cache), compiling_for(arch.capability, newest) as compilations:
-        kernel = plugin.kernel(combination, tactic)
+    name = variant_id(call, arch, combination, tactic)
+    try:
+        with dependencies.recording(), triton_in(cache), compiling_for(arch.capability, newest) as compilations:
+            kernel = plugin.kernel(combination, tactic)
+    except ConfigRefused as refusal:
+        return _left_out(name, call, combination, tactic, refusal.message)
     candidate = _Candidate(
-        id=variant_id(call, arch, combination, tactic),
+        id=name,
         call=call,
         plugin=plugin,
         arch=arch,
@@ -157,7 +170,8 @@ def _variant_of(
         tactic=tactic,
         variant=variant,
         checks=checks,
-        compilations=candidate.compilations,
+        compilations=candidate.of_kernel,
+        config=kernel.config,
     )
     return result, dependencies.recorded()
 
@@ -165,12 +179,30 @@ def _variant_of(
 def _left_out(
     name: str, call: Call, combination: Combination, tactic: int, reason: str
 ) -> tuple[CompiledVariant, tuple[set[str], set[str]]]:
-    """A tactic that autotune would offer but for this machine's Triton: named, and not compiled."""
+    """A tactic that a plan cannot have, beside others that it can: named, and not compiled."""
     check = Check(name="abi", subject=name, status="skipped", detail=f"left out: {reason}")
     result = CompiledVariant(
         id=name, call=call, combination=combination, tactic=tactic, variant=None, checks=(check,), compilations=()
     )
-    return result, (set(), set())
+    return result, dependencies.recorded()
+
+
+def _require_one(results: Sequence[CompiledVariant]) -> None:
+    """Of each call, architecture and combination, one tactic at least must be left.
+
+    Raises:
+        DefinitionError: A plan can launch none of an autotuner's configs.
+    """
+    groups: dict[str, list[CompiledVariant]] = {}
+    for result in results:
+        groups.setdefault(result.id.rpartition(".")[0], []).append(result)
+    for name, group in groups.items():
+        if all(result.left_out for result in group):
+            raise DefinitionError(
+                f"{name}: a plan can launch the kernel with none of its {len(group)} configs; "
+                f"the first: {group[0].checks[0].detail.removeprefix('left out: ')}",
+                hint="give aot_kernel smaller values for what is tuned: blocks, num_stages",
+            )
 
 
 def variant_id(call: Call, arch: Arch, combination: Combination, tactic: int) -> str:
@@ -226,8 +258,15 @@ class _Candidate:
     compilations: tuple[Compilation, ...]
 
     @property
+    def of_kernel(self) -> tuple[Compilation, ...]:
+        """All compilations; where `aot_kernel` tried several configs, that of the one it took."""
+        if self.kernel.config is not None and self.own is not None:
+            return (self.own,)
+        return self.compilations
+
+    @property
     def own(self) -> Compilation | None:
-        """The compilation that candidate the kernel: an `aot_impl` may compile several and choose."""
+        """The compilation that made the kernel: an `aot_impl` may compile several and choose."""
         named = [c for c in reversed(self.compilations) if c.metadata["name"] == self.kernel.name]
         return next((c for c in named if c.ptx == self.kernel.ptx), named[0] if named else None)
 
@@ -248,6 +287,7 @@ class _Candidate:
             "kernel": [kernel.name, kernel.ptx, [[n, e.to_json()] for n, e in kernel.launch.items()]],
             "extra_args": [e.to_json() for e in kernel.extra_args],
             "compilation": own and [own.signature, own.divisible, metadata],
+            "config": kernel.config,
         }
 
 
@@ -261,7 +301,10 @@ def _check(candidate: _Candidate, network: Network) -> reuse.Checked:
     try:
         fitted = _fit(candidate)
     except DefinitionError as error:
-        found = [outcome("abi", "failed", f"{error.message}; {error.hint}" if error.hint else error.message)]
+        reason = f"{error.message}; {error.hint}" if error.hint else error.message
+        if candidate.kernel.config is not None:
+            return None, (outcome("abi", "skipped", f"left out: {reason}"),)
+        found = [outcome("abi", "failed", reason)]
         found += [outcome(name, "skipped", "abi failed") for name in ("ptxas", "bounds")]
     else:
         fitted, report = _assemble(fitted, candidate.arch)

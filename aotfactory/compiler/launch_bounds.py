@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aotfactory.compiler.bundle import Variant
-from aotfactory.compiler.calling_convention import SHARED_LIMIT
 from aotfactory.core import expressions, proofs
+from aotfactory.core.arch import SHARED_LIMIT
 from aotfactory.core.check import Check
 from aotfactory.core.expressions import Expr
 from aotfactory.core.limits import LIMITS

@@ -72,6 +72,10 @@ BASE_ISA = PtxIsa(8, 0)
 """Written when nothing is known about the driver: CUDA 12.0's ISA, enough for every architecture up to sm_90a."""
 
 
+SHARED_LIMIT = 48 * 1024
+"""Bytes of shared memory that a kernel gets without asking the driver for more, which TensorRT does not."""
+
+
 KNOWN = tuple(sorted((t for t in TARGET_ISA if t[-1].isdigit()), key=lambda t: int(t[3:])))
 
 

@@ -1,25 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For authors of plugins: the body of an `aot_impl` in a few lines, from any `@triton.jit` kernel as it is."""
+"""For authors of plugins: the body of an `aot_impl` in a few lines, from any Triton kernel as it is."""
 
 from __future__ import annotations
 
-import linecache
-import sys
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from inspect import Parameter, signature
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Tuple, Union  # noqa: UP035  (TensorRT reads this very alias off an aot_impl's annotation)
 
-import numpy as np
-
 from aotfactory.core import dtypes
+from aotfactory.core.arch import SHARED_LIMIT
 from aotfactory.core.errors import DefinitionError
-from aotfactory.plugins import tensorrt_api
+from aotfactory.plugins import autotuned, symbolic_ints, tensorrt_api, wrapper
+from aotfactory.plugins.autotuned import Config, ConfigName, ConfigRefused
+from aotfactory.plugins.call_tensors import CallTensors, tensors_of_call
+from aotfactory.plugins.clusters import capability as capability
+from aotfactory.plugins.clusters import leave_out as leave_out
+from aotfactory.plugins.clusters import no_clusters as no_clusters
+from aotfactory.plugins.kernel_arguments import Argument, Tree, bind, leaves
 
 tensorrt_api.load()
 import tensorrt.plugin as trtp  # noqa: E402
-from tensorrt.plugin import _tensor  # noqa: E402
 
 AotKernel = Tuple[Union[str, bytes], Union[str, bytes], trtp.KernelLaunchParams, trtp.SymExprs]  # noqa: UP006, UP007
 """What an `aot_impl` returns: entry name, PTX, launch parameters, extra arguments."""
@@ -27,27 +26,22 @@ AotKernel = Tuple[Union[str, bytes], Union[str, bytes], trtp.KernelLaunchParams,
 ALIGNMENT = 16
 """Bytes that a pointer, and the number that a hinted integer, is declared to be divisible by: one vector access."""
 
-
-CLUSTERS_SINCE = (3, 9)
-"""The oldest Triton known to compile clusters."""
-
-_left_out: ContextVar[dict[int, str] | None] = ContextVar("left_out", default=None)
+Grid = Any | Sequence[Any] | Callable[[Mapping[str, Any]], Any]
 
 
 def aot_kernel(
     fn: Any,
+    named: Mapping[str, Any] | None = None,
+    /,
     *,
-    grid: Any | Sequence[Any],
-    num_warps: int = 4,
-    num_stages: int = 3,
-    num_ctas: int = 1,
-    maxnreg: int | None = None,
-    enable_fp_fusion: bool = True,
+    grid: Grid,
+    config: int | None = None,
+    unused: Sequence[Any] = (),
     **arguments: Any,
 ) -> AotKernel:
     """Compile a Triton kernel for the call that is being built, in TensorRT's calling convention.
 
-    Called inside an `aot_impl`. Every parameter of `fn` is given by its name, in any order:
+    Called inside an `aot_impl`. Every parameter of the kernel is given by its name, in any order:
 
     * a `TensorDesc` (an input of the call, or an item of `outputs`) becomes the pointer to that tensor, declared
       16-byte aligned (TensorRT aligns tensors to 256 bytes);
@@ -55,19 +49,22 @@ def aot_kernel(
       int32 extra argument, declared divisible by 16 where the optimization profile proves it;
     * a float, string, bool, `tl.dtype` or None is compiled in.
 
-    Where the kernel's own order of parameters is not TensorRT's (inputs, extra arguments, outputs), a Triton wrapper
-    in TensorRT's order is compiled instead. It costs nothing: Triton inlines the kernel into it.
+    Inside the kernel, numbers have the type that Triton's own launch gives them: int32 or int64 by size, fp32, what
+    the parameter is annotated with; those of `tl.constexpr` parameters are constants.
+
+    Where TensorRT's arguments and order (inputs, extra arguments, outputs) are not the kernel's, a Triton wrapper that
+    takes them is compiled instead. It costs nothing: Triton inlines the kernel into it, and folds the constants.
 
     Args:
-        fn: A `@triton.jit` function.
-        grid: Number of programs along x, or along (x, y, z): integers or `shape_expr` arithmetic.
-        num_warps: Warps per program, of 32 threads each.
-        num_stages: Depth of Triton's software pipelining.
-        num_ctas: Blocks of a cluster, which run one program together: 2, 4 or 8, from sm_90 on. The grid still counts
-            programs, as Triton's own launch has it.
-        maxnreg: Registers that a thread may have at most.
-        enable_fp_fusion: Whether a product and a sum may become one instruction, which does not round the product.
-        arguments: The kernel's parameters.
+        fn: A `@triton.jit` function, also under `triton.autotune`, `triton.heuristics` and wrappers like them.
+        named: Arguments too, for parameters called `grid`, `config` or `unused`.
+        grid: Number of programs along x, or along (x, y, z): integers or `shape_expr` arithmetic; or a function of
+            the arguments, as Triton takes it.
+        config: Which config of an autotuned kernel to take, from 1: the tactic, where `autotune` offers
+            `tactics_of(fn)`. None: the first that a plan can launch; none, if the tuned values are all given.
+        unused: Inputs that the kernel does not take, as only their shapes matter.
+        arguments: The kernel's parameters, and Triton's launch options (`num_warps`, `num_stages`, `num_ctas`,
+            `maxnreg`, `enable_fp_fusion`, ...). A name that is both is given to both, as Triton does.
 
     Returns:
         What an `aot_impl` has to return.
@@ -75,188 +72,117 @@ def aot_kernel(
     Raises:
         DefinitionError: The arguments do not fit the kernel or the call.
     """
+    tensors = tensors_of_call("aot_kernel")
+    layers, kernel = autotuned.unwrap(fn)
+    own = {"grid": grid, "config": config, "unused": unused}
+    given = {n: v for n, v in own.items() if n in kernel.arg_names} | arguments | dict(named or {})
+    refused: list[str] = []
+    choices = autotuned.configs(layers, given, config)
+    for choice in choices:
+        try:
+            made = _compile(kernel, autotuned.settle(layers, given, choice), grid, tensors, unused, choice)
+        except ConfigRefused as refusal:
+            if len(choices) == 1:
+                raise
+            refused.append(refusal.message)
+        else:
+            return made
+    raise DefinitionError(
+        f"{kernel.__name__}: a plan can launch none of its {len(choices)} configs: {'; '.join(refused)}",
+        hint="give the tuned values as arguments of aot_kernel",
+    )
+
+
+def _compile(
+    kernel: Any, values: dict[str, Any], grid: Grid, tensors: CallTensors, unused: Sequence[Any], config: Config
+) -> AotKernel:
     import triton
+    from triton.backends.nvidia.compiler import CUDAOptions
     from triton.compiler import ASTSource, CompilationError
 
-    inputs, outputs = _tensors_of_call()
-    values = _bind(fn, arguments)
-    pointers = {n: v for n, v in values.items() if isinstance(v, trtp.TensorDesc)}
-    extra = {n: v for n, v in values.items() if isinstance(v, trtp.SymInt32)}
-    constants = {n: v for n, v in values.items() if n not in pointers and n not in extra}
-    tensors = [_parameter_of(fn, label, tensor, pointers) for label, tensor in [*inputs, *outputs]]
-    of_call = {id(tensor) for _, tensor in [*inputs, *outputs]}
-    if foreign := [n for n, tensor in pointers.items() if id(tensor) not in of_call]:
-        raise DefinitionError(
-            f"{fn.__name__}: {', '.join(foreign)} is a tensor that is not of this call",
-            hint="give the inputs of the aot_impl and the items of outputs themselves",
-        )
-    order = [*tensors[: len(inputs)], *extra, *tensors[len(inputs) :]]
-    entry = fn if order == [n for n in values if n not in constants] else _wrapper(fn, order, pointers, constants)
-
+    fields = CUDAOptions.__dataclass_fields__
+    options = {n: v for n, v in values.items() if n in fields and v is not None}
+    trees = bind(kernel, {n: v for n, v in values.items() if n in kernel.arg_names or n not in fields})
+    arguments = [leaf for tree in trees.values() for leaf in leaves(tree)]
+    pointers = _pointers(kernel, arguments, tensors, unused)
+    extra = {a.name: a for a in arguments if a.is_extra}
+    count = len(tensors.inputs)
+    order = [*list(pointers)[:count], *extra, *list(pointers)[count:]]
+    if wrapper.is_needed(kernel, trees, order):
+        entry = wrapper.wrap(kernel, trees, order, {id(tensor): n for n, tensor in reversed(pointers.items())})
+    else:
+        entry = kernel
     names: list[str] = entry.arg_names
-    aligned = [*tensors, *(n for n, expr in extra.items() if _divisor(expr) % ALIGNMENT == 0)]
+    aligned = [*pointers, *(n for n, a in extra.items() if symbolic_ints.divisor(a.value) % ALIGNMENT == 0)]
     types = {n: f"*{dtypes.of_trt(t.dtype).triton}" for n, t in pointers.items()} | dict.fromkeys(extra, "i32")
     source = ASTSource(
         entry,
         {n: types.get(n, "constexpr") for n in names},
-        constexprs={(names.index(n),): v for n, v in constants.items()},
+        constexprs={(names.index(a.name),): a.value for a in arguments if a.is_constant},
         attrs={(names.index(n),): [["tt.divisibility", ALIGNMENT]] for n in aligned},
     )
+    num_ctas = options.get("num_ctas", 1)
     if num_ctas != 1 and (reason := no_clusters()):
-        raise DefinitionError(f"{fn.__name__}: num_ctas={num_ctas}, but {reason}", hint="leave this tactic out here")
+        text = f"{kernel.__name__}: num_ctas={num_ctas}, but {reason}"
+        raise ConfigRefused(text) if config.number else DefinitionError(text, hint="leave this tactic out here")
     try:
-        options: dict[str, Any] = {
-            "num_warps": num_warps,
-            "num_stages": num_stages,
-            "enable_fp_fusion": enable_fp_fusion,
-        }
-        options |= {"num_ctas": num_ctas} if num_ctas != 1 else {}
-        options |= {"maxnreg": maxnreg} if maxnreg is not None else {}
         compiled = triton.compile(source, options=options)
     except CompilationError as error:
         # The outermost tells only where the wrapper calls the kernel.
         cause: BaseException = error
         while isinstance(cause.__cause__, CompilationError):
             cause = cause.__cause__
+        if config.number:
+            raise ConfigRefused(f"{config} is refused by Triton: {str(cause).splitlines()[-1]}") from error
         raise cause from None
-    programs, *others = grid if isinstance(grid, Sequence) else [grid]
-    # A launch counts blocks.
+    metadata = compiled.metadata
+    if config.number and metadata.shared > SHARED_LIMIT:
+        raise ConfigRefused(
+            f"{config} needs {metadata.shared} bytes of shared memory, TensorRT's launcher gives at most {SHARED_LIMIT}"
+        )
+    programs, *others = _extents(grid, values, trees)
+    # A launch counts blocks, of which a cluster has several for each program.
     launch = trtp.KernelLaunchParams(programs if num_ctas == 1 else programs * num_ctas, *others)
-    launch.block_x = compiled.metadata.num_warps * 32
-    launch.shared_mem = compiled.metadata.shared
-    return compiled.metadata.name, compiled.asm["ptx"], launch, trtp.SymIntExprs.from_tuple(list(extra.values()))
+    launch.block_x = metadata.num_warps * 32
+    launch.shared_mem = metadata.shared
+    name = ConfigName.of(metadata.name, config.number) if config.number else metadata.name
+    return name, compiled.asm["ptx"], launch, trtp.SymIntExprs.from_tuple([a.value for a in extra.values()])
 
 
-def capability() -> int:
-    """The compute capability that kernels are compiled for now, as 90 for 9.0; 0 where there is no telling."""
-    import triton
+def _pointers(kernel: Any, arguments: list[Argument], tensors: CallTensors, unused: Sequence[Any]) -> dict[str, Any]:
+    """The tensor of each pointer parameter, inputs before outputs: the kernel's, or one that it does not look at.
 
-    if triton.knobs.runtime.interpret:
-        return 0
-    try:
-        return int(triton.runtime.driver.active.get_current_target().arch)
-    except (RuntimeError, ValueError):  # no GPU, or not NVIDIA's
-        return 0
-
-
-def no_clusters() -> str:
-    """Why kernels can't be compiled in clusters now, for an `autotune` to offer none; empty where they can."""
-    import triton
-
-    if triton.knobs.runtime.interpret:
-        return ""
-    if capability() < 90:
-        return f"clusters take sm_90 or later, and this is sm_{capability()}"
-    if tuple(map(int, triton.__version__.split(".")[:2])) < CLUSTERS_SINCE:
-        # Seen: 3.5 and 3.6 fail in TritonGPUPlanCTAPass where what was reduced has one dimension.
-        return f"Triton {triton.__version__} cannot compile clusters; 3.9 can"
-    return ""
-
-
-def leave_out(tactic: int, reason: str) -> None:
-    """Tell the build of a tactic that an `autotune` does not offer, for a reason that is this machine's."""
-    if (told := _left_out.get()) is not None:
-        told[tactic] = reason
-
-
-@contextmanager
-def left_out() -> Iterator[dict[int, str]]:
-    """Tactics, with the reason, that were left out while this was open."""
-    told: dict[int, str] = {}
-    token = _left_out.set(told)
-    try:
-        yield told
-    finally:
-        _left_out.reset(token)
-
-
-def _tensors_of_call() -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
-    """The call's inputs and outputs, each with a label, off the frame of the `aot_impl`.
-
-    A `TensorDesc` does not say which tensor of the call it is; but TensorRT enforces the parameters of an
-    `aot_impl`: the inputs come first, `outputs` and `tactic` last.
+    Raises:
+        DefinitionError: A tensor is not of this call, or one of the call is not given to the kernel.
     """
-    frame = sys._getframe(2)
-    while frame:
-        code, local = frame.f_code, frame.f_locals
-        names = code.co_varnames[: code.co_argcount]
-        if names[-2:] == ("outputs", "tactic"):
-            inputs = [(f"input {n}", local[n]) for n in names if isinstance(local[n], trtp.TensorDesc)]
-            return inputs, [(f"outputs[{i}]", tensor) for i, tensor in enumerate(local["outputs"])]
-        frame = frame.f_back  # type: ignore[assignment]
-    raise DefinitionError("aot_kernel was called outside an aot_impl", hint="call it in the body of the aot_impl")
+    taken = {a.name: a.value for a in arguments if a.is_pointer}
+    if foreign := [n for n, tensor in taken.items() if tensor not in tensors]:
+        raise DefinitionError(
+            f"{kernel.__name__}: {', '.join(foreign)} is a tensor that is not of this call",
+            hint="give the inputs of the aot_impl and the items of outputs themselves",
+        )
+    found: dict[str, Any] = {}
+    for i, (label, tensor) in enumerate((*tensors.inputs, *tensors.outputs)):
+        name = next((n for n, own in taken.items() if own is tensor), None)
+        aliased = i - len(tensors.inputs) in tensors.aliases
+        if name is None and not aliased and not any(tensor is item for item in unused):
+            hint = "TensorRT passes a pointer for every input and output: give the kernel a parameter for it, if unused"
+            if i < len(tensors.inputs):
+                hint += f"; if its shape alone matters: aot_kernel(..., unused=[{label.removeprefix('input ')}])"
+            raise DefinitionError(f"{kernel.__name__} is not given {label}", hint=hint)
+        if name is None:
+            name = f"unused_{i}"
+            while any(a.name == name for a in arguments):
+                name += "_"
+        found[name] = tensor
+    return found
 
 
-def _bind(fn: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The value of every parameter of the kernel, in the kernel's order."""
-    if not hasattr(fn, "arg_names"):
-        raise DefinitionError(f"{fn!r} is not a Triton kernel", hint="decorate the function with @triton.jit")
-    parameters = signature(fn.fn).parameters
-    defaults = {n: p.default for n, p in parameters.items() if p.default is not Parameter.empty}
-    missing = [n for n in parameters if n not in arguments and n not in defaults]
-    left_over = [n for n in arguments if n not in parameters]
-    if missing or left_over:
-        wrong = [f"is not given {', '.join(missing)}"] if missing else []
-        wrong += [f"has no parameter {', '.join(left_over)}"] if left_over else []
-        raise DefinitionError(f"{fn.__name__} {' and '.join(wrong)}", hint=f"it takes {', '.join(parameters)}")
-    values = {n: _value(arguments.get(n, defaults.get(n))) for n in parameters}
-    for name, value in values.items():
-        if isinstance(value, trtp.TensorDesc | trtp.SymInt32) and "constexpr" in str(parameters[name].annotation):
-            raise DefinitionError(
-                f"{fn.__name__}: {name} is a tl.constexpr, but its value is only known when the engine runs",
-                hint=f"drop tl.constexpr from {name}, or give it a constant",
-            )
-        if isinstance(value, trtp.SymExprs):
-            raise DefinitionError(
-                f"{fn.__name__}: {name} is a whole shape", hint=f"give one dimension: {name}=shape[0]"
-            )
-        if not isinstance(value, trtp.TensorDesc | trtp.SymInt32 | Hashable):
-            raise DefinitionError(
-                f"{fn.__name__}: {name} is a {type(value).__name__}, which cannot be compiled into a kernel",
-                hint="give a tensor of the call, an expression of dimensions, an int, float, bool, str or None",
-            )
-    return values
-
-
-def _value(value: Any) -> Any:
-    """An argument with constant expressions and NumPy's scalars as plain numbers, others as `SymInt32`."""
-    if isinstance(value, _tensor.SymIntExpr):
-        # Not its is_constant, which TensorRT has for ShapeExpr only.
-        if value._expr.is_constant():
-            return value._expr.get_constant_value()
-        return value if isinstance(value, trtp.SymInt32) else trtp.SymInt32(value)
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _parameter_of(fn: Any, label: str, tensor: Any, pointers: dict[str, Any]) -> str:
-    for name, value in pointers.items():
-        if value is tensor:
-            return name
-    raise DefinitionError(
-        f"{fn.__name__} is not given {label}",
-        hint="TensorRT passes a pointer for every input and output: give the kernel a parameter for it, if unused",
-    )
-
-
-def _wrapper(fn: Any, order: list[str], pointers: dict[str, Any], constants: dict[str, Any]) -> Any:
-    """A `@triton.jit` function of the same name that takes `order` and calls `fn` with its own arguments."""
-    import triton
-    import triton.language as tl
-
-    # A tensor that two of the kernel's parameters share arrives once.
-    arrives_as = {id(pointers[n]): n for n in order if n in pointers}
-    source = {n: arrives_as.get(id(tensor)) for n, tensor in pointers.items()}
-    parameters = ", ".join([*order, *(f"{n}: tl.constexpr" for n in constants)])
-    passed = ", ".join(f"{n}={source.get(n, n)}" for n in fn.arg_names)
-    text = f"def {fn.__name__}({parameters}):\n    _kernel({passed})\n"
-    filename = f"<aotfactory wrapper of {fn.fn.__module__}.{fn.__name__}({', '.join(order)})>"
-    # Triton reads the source of a function through inspect, which asks linecache for files that do not exist.
-    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    scope = {"tl": tl, "_kernel": fn, "__name__": fn.fn.__module__}
-    exec(compile(text, filename, "exec"), scope)
-    return triton.jit(scope[fn.__name__])
-
-
-def _divisor(expr: Any) -> int:
-    """The largest proved divisor of a symbolic integer; 1 under TensorRT's own expressions, which tell nothing."""
-    return getattr(expr._expr, "divisor", lambda: 1)()
+def _extents(grid: Grid, values: Mapping[str, Any], trees: Mapping[str, Tree]) -> list[Any]:
+    if callable(grid) and not isinstance(grid, symbolic_ints.SymInt):  # which is callable, too
+        defaults = {n: tree.value for n, tree in trees.items() if isinstance(tree, Argument)}
+        grid = grid({**defaults, **values})
+    extents = [symbolic_ints.folded(e) for e in (grid if isinstance(grid, Sequence) else [grid])]
+    if not 1 <= len(extents) <= 3:
+        raise DefinitionError(f"the grid has {len(extents)} extents", hint="give x, or (x, y), or (x, y, z)")
+    return extents

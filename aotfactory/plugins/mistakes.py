@@ -101,6 +101,11 @@ HINTS = (
     ),
     (r"Both arguments cannot be 'int's", "these are plain numbers: compute with Python's own -(-a // b), max and min"),
     (r"Error: .*(ShapeExpr|SymIntExpr|SymInt32)", _NUMBER),
+    # Launch code.
+    (
+        r"'(Autotuner|Heuristics|LibEntry|CachedAutotuner|LibTuner)' object has no attribute",
+        "triton.compile takes what @triton.jit made: give it KERNEL.fn; aot_kernel takes the kernel as it is",
+    ),
     # Modules.
     (r"calls sys\.exit", 'put what a script does under `if __name__ == "__main__":`'),
     (r"attempted relative import", "give the module by its dotted name: --plugins package.module"),

@@ -42,12 +42,17 @@ LAUNCH_FIELDS = ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", 
 
 @dataclass(frozen=True, kw_only=True)
 class ReturnedKernel:
-    """What an `aot_impl` returned: entry name, PTX text, seven launch parameters, int32 extra arguments."""
+    """What an `aot_impl` returned: entry name, PTX text, seven launch parameters, int32 extra arguments.
+
+    Attributes:
+        config: Number of the autotuner's config that `aot_kernel` compiled; None where there is none.
+    """
 
     name: str
     ptx: str
     launch: Mapping[str, Expr]
     extra_args: tuple[Expr, ...]
+    config: int | None = None
 
 
 class Dimension(trt.IDimensionExpr):  # type: ignore[misc,name-defined]
@@ -77,6 +82,10 @@ class Dimension(trt.IDimensionExpr):  # type: ignore[misc,name-defined]
     def divisor(self) -> int:
         """The largest integer proved to divide this dimension over the whole profile (read by `aot_kernel`)."""
         return proofs.divisor(self.expr, self.domain)
+
+    def bounds(self) -> Interval:
+        """The least and the greatest value over the whole profile (read by `upper_bound`)."""
+        return proofs.bounds(self.expr, self.domain)
 
 
 class ExprBuilder:
@@ -199,12 +208,13 @@ class PluginCall:
         finally:
             self._plugin.aot_impl_function = aot_impl
             _tensor.SymIntExpr._exprBuilder = None
-        _, _, launch, extra = returned[0]
+        returned_name, _, launch, extra = returned[0]
         return ReturnedKernel(
             name=name,
             ptx=ptx,
             launch={field: self._scalar(getattr(launch, field), field) for field in LAUNCH_FIELDS},
             extra_args=tuple(self._scalar(e, f"extra argument {i}") for i, e in enumerate(extra)),
+            config=getattr(returned_name, "config", None),
         )
 
     def _scalar(self, value: Any, what: str) -> Expr:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: UP006, UP035  (annotations as TensorRT's documentation writes them)
-"""Kernels with arguments of every kind, in orders of their own, for test_kernel_helper.py."""
+"""Kernels with arguments of every kind, in orders of their own, for test_aot_kernel.py."""
 
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -180,6 +180,7 @@ MISTAKES: Dict[str, Call] = {
     "foreign tensor": lambda x, y: aot_kernel(
         square_kernel, grid=1, left=x, right=trtp.TensorDesc(), product=y, n=1, BLOCK=64
     ),
+    "no mistake": lambda x, y: aot_kernel(plain_kernel, grid=1, x=x, y=y, n=x.shape_expr.numel(), WIDTH=64),
     "NumPy integer": lambda x, y: aot_kernel(plain_kernel, grid=1, x=x, y=y, n=np.int64(48), WIDTH=64),
 }
 

@@ -88,6 +88,7 @@ def _job(result: CompiledVariant) -> dict[str, Any]:
         "call": result.call.name,
         "dtypes": result.combination.dtypes,
         "tactic": result.tactic,
+        "config": result.config,
         "kernel": next((c.metadata["name"] for c in reversed(result.compilations)), ""),
         "launch": {n: e.to_json() for n, e in result.variant.launch.items()},
         "extra_args": [e.to_json() for e in result.variant.extra_args],

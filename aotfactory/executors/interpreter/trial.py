@@ -20,6 +20,7 @@ from aotfactory.executors.data import Data, make_inputs
 from aotfactory.executors.inputs import Array, Kind
 from aotfactory.executors.interpreter import kernel as interpreted
 from aotfactory.executors.interpreter.kernel import Buffer, Program
+from aotfactory.plugins.autotuned import preferring
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.plugins.plugin_call import PluginCall, ReturnedKernel
 from aotfactory.targets.network_builder import at_shapes, plugin_call, with_types
@@ -213,7 +214,7 @@ class Judge:
         """The source of the variant's kernel, from its `aot_impl`."""
         key = (id(network), job["id"])
         if key not in self._sources:
-            with interpreted.capturing(job["compilations"]) as sources:
+            with interpreted.capturing(job["compilations"]) as sources, preferring(job["config"]):
                 kernel = plugin.kernel(plugin.combination, job["tactic"])
             if not sources:
                 raise CannotRun("its aot_impl compiles nothing when it is called again")
