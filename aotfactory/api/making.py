@@ -16,7 +16,7 @@ from aotfactory.core import check as checks
 from aotfactory.core import dependencies
 from aotfactory.core.cache import Cache
 from aotfactory.executors.effort import Effort
-from aotfactory.plugins import tensorrt_api
+from aotfactory.plugins import device, tensorrt_api
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.request import TargetOptions
 from aotfactory.targets.resolve import resolve
@@ -35,6 +35,7 @@ def make(
 ) -> Finished:
     """Compile and check; see `build_bundle`."""
     require_usable_triton(cache)
+    device.assume(options.archs[0].capability)
     with dependencies.recording():
         catalog = Catalog(plugins)
         network = resolve(target, catalog, request)

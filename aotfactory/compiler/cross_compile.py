@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from triton import knobs
-from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import CUDABackend
-from triton.runtime import driver
+
+from aotfactory.plugins import device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +37,6 @@ class Compilation:
     source: str
 
 
-class _TargetDriver:
-    """As much of Triton's driver as compiling asks for."""
-
-    def __init__(self, target: GPUTarget) -> None:
-        self.target = target
-
-    def get_current_target(self) -> GPUTarget:
-        return self.target
-
-
 @contextmanager
 def compiling_for(capability: int, ptx_isa: int) -> Iterator[list[Compilation]]:
     """Make Triton compile for a compute capability (90) and PTX ISA (80), reproducibly.
@@ -56,7 +46,7 @@ def compiling_for(capability: int, ptx_isa: int) -> Iterator[list[Compilation]]:
     """
     compiled: list[Compilation] = []
     parse_options = CUDABackend.parse_options
-    previous_driver, previous_listener = driver._active, knobs.compilation.listener
+    previous_listener = knobs.compilation.listener
 
     def with_defaults(self: Any, options: dict[str, Any]) -> Any:
         # Triton takes the newest ISA its ptxas knows, which older drivers refuse, and its default for fusing
@@ -71,16 +61,14 @@ def compiling_for(capability: int, ptx_isa: int) -> Iterator[list[Compilation]]:
         if previous_listener is not None:
             previous_listener(src=src, metadata=metadata, metadata_group=metadata_group, **rest)
 
-    driver.set_active(_TargetDriver(GPUTarget("cuda", capability, 32)))
     CUDABackend.parse_options = with_defaults
     try:
-        with knobs.compilation.scope():
+        with device.answering(capability), knobs.compilation.scope():
             knobs.compilation.listener = listen
             knobs.compilation.disable_line_info = True  # it names the source directory
             yield compiled
     finally:
         CUDABackend.parse_options = parse_options
-        driver._active = previous_driver
         knobs.compilation.listener = previous_listener
 
 

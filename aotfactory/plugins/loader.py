@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from aotfactory.core.errors import DefinitionError, UsageError
+from aotfactory.plugins import device
 from aotfactory.plugins.mistakes import explained, top_level
 
 OPTIONAL = ("torch", "cupy")
@@ -169,18 +170,26 @@ class _Placeholders(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return _Placeholder(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        pass
+        if module.__name__ == "torch":
+            vars(module)["cuda"] = _Placeholder("torch.cuda")
+            vars(module.cuda).update(device.assumed().torch_cuda())
+        elif module.__name__ == "torch.cuda":
+            vars(module).update(device.assumed().torch_cuda())
 
 
 @contextmanager
 def _importing(path: Path | None) -> Iterator[None]:
-    """Let optional modules be missing, unless the file itself is prepared for that: by importing them in a `try`."""
+    """Let optional modules be missing, unless the file itself is prepared for that: by importing them in a `try`.
+
+    A module that asks for a GPU is answered for the one that is compiled for.
+    """
     handled = _tried(path) if path else set()
     missing = [n for n in OPTIONAL if n not in handled and n not in sys.modules and _origin(n) is None]
     finder = _Placeholders(missing)
     sys.meta_path.insert(0, finder)
     try:
-        yield
+        with device.answering():
+            yield
     finally:
         sys.meta_path.remove(finder)
         for name in [n for n in sys.modules if n.partition(".")[0] in missing]:

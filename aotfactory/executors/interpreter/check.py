@@ -87,6 +87,7 @@ def _job(result: CompiledVariant) -> dict[str, Any]:
         "id": result.id,
         "call": result.call.name,
         "dtypes": result.combination.dtypes,
+        "arch": result.variant.arch,
         "tactic": result.tactic,
         "config": result.config,
         "kernel": next((c.metadata["name"] for c in reversed(result.compilations)), ""),
@@ -109,6 +110,7 @@ def _run(
     request = {
         "network": {"name": network.name, "target": network.target, **network_to_json(network)},
         "sources": list(sources),
+        "arch": jobs[0]["arch"],
         "variants": jobs,
         "seconds": effort.seconds,
         "processes": effort.processes or len(os.sched_getaffinity(0)),

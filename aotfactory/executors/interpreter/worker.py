@@ -22,6 +22,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any
 
+from aotfactory.core.arch import parse_archs
 from aotfactory.core.check import Case
 from aotfactory.core.errors import AotError, CheckError
 from aotfactory.core.network import Network
@@ -32,6 +33,7 @@ from aotfactory.executors.interpreter import libdevice
 from aotfactory.executors.interpreter.disguise import pass_for_compiled
 from aotfactory.executors.interpreter.kernel import OutOfTime
 from aotfactory.executors.interpreter.trial import LARGEST, CannotRun, Judge, Situation
+from aotfactory.plugins import device
 from aotfactory.plugins.catalog import Catalog
 
 GRACE = 5.0
@@ -77,6 +79,7 @@ def main() -> None:
     stream, sys.stdout = sys.stdout, sys.stderr  # what definitions print must not get between
     libdevice.install_everywhere()
     pass_for_compiled()
+    device.assume(parse_archs(request["arch"])[0].capability)
     network = network_from_json(request["network"])
     catalog = Catalog(request["sources"])
     global _shared
@@ -84,9 +87,10 @@ def main() -> None:
     _shared = _Shared(Judge(network, catalog), jobs, request["seconds"])
     tasks = list(plan(network, catalog, len(jobs)))
     answers: list[list[Answer]] = [[] for _ in jobs]
-    for done, answer in enumerate(_answers(tasks, min(request["processes"], len(tasks))), start=1):
-        answers[answer.task.job].append(answer)
-        print(json.dumps({"done": done, "of": len(tasks)}), file=stream, flush=True)
+    with device.answering():
+        for done, answer in enumerate(_answers(tasks, min(request["processes"], len(tasks))), start=1):
+            answers[answer.task.job].append(answer)
+            print(json.dumps({"done": done, "of": len(tasks)}), file=stream, flush=True)
     outcomes = [
         _outcome(sorted(found, key=lambda a: a.task.index), catalog, network, job, request["seconds"])
         for found, job in zip(answers, jobs, strict=True)

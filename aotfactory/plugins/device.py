@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A GPU of the architecture that is compiled for, for code that asks for one: while modules are imported, and in
+definitions.
+
+Public kernels size their tables by what they ask of Triton's driver or of torch.cuda when they are imported. The
+machine need not have a GPU, and if it has, it is not the one that is compiled for.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, NoReturn
+from unittest import mock
+
+from aotfactory.core.arch import PORTABLE
+from aotfactory.core.errors import DefinitionError
+
+_KNOWN = {  # capability: multiprocessors, KiB of shared memory that a block may ask for, threads, MiB of memory and L2
+    75: ("T4", 40, 64, 1024, 16384, 4),
+    80: ("A100", 108, 163, 2048, 81920, 40),
+    86: ("A10", 72, 99, 1536, 24576, 6),
+    87: ("Orin", 16, 163, 1536, 32768, 4),
+    89: ("L40S", 142, 99, 1536, 49152, 96),
+    90: ("H100", 132, 227, 2048, 81920, 50),
+    100: ("B200", 148, 227, 2048, 184320, 126),
+    103: ("B300", 148, 227, 2048, 276480, 126),
+    110: ("Thor", 20, 227, 1536, 131072, 32),
+    120: ("RTX PRO 6000", 188, 99, 1536, 98304, 128),
+    121: ("GB10", 48, 99, 1536, 131072, 24),
+}
+"""A usual product of each architecture: NVIDIA's data sheets, and the CUDA C++ Programming Guide, "Compute
+Capabilities". What is compiled must be right on any other product of the architecture, too."""
+
+_assumed = PORTABLE.capability
+
+
+@dataclass(frozen=True)
+class Device:
+    """What CUDA would answer on a GPU of this compute capability (90 is 9.0)."""
+
+    capability: int
+
+    @property
+    def _facts(self) -> tuple[str, int, int, int, int, int]:
+        return _KNOWN[max((c for c in _KNOWN if c <= self.capability), default=min(_KNOWN))]
+
+    @property
+    def name(self) -> str:
+        return f"NVIDIA {self._facts[0]}"
+
+    def for_triton(self, device: int = 0) -> dict[str, int]:
+        """As `triton.runtime.driver.active.utils.get_device_properties` gives them."""
+        _, processors, shared, _, _, _ = self._facts
+        return {
+            "max_shared_mem": shared * 1024,
+            "max_num_regs": 65536,
+            "multiprocessor_count": processors,
+            "warpSize": 32,
+            "sm_clock_rate": 1500000,
+            "mem_clock_rate": 1500000,
+            "mem_bus_width": 4096,
+        }
+
+    def for_torch(self, device: Any = None) -> SimpleNamespace:
+        """As `torch.cuda.get_device_properties` gives them."""
+        _, processors, shared, threads, memory, cache = self._facts
+        return SimpleNamespace(
+            name=self.name,
+            major=self.capability // 10,
+            minor=self.capability % 10,
+            multi_processor_count=processors,
+            total_memory=memory * 2**20,
+            warp_size=32,
+            max_threads_per_multi_processor=threads,
+            max_threads_per_block=1024,
+            regs_per_multiprocessor=65536,
+            shared_memory_per_block=48 * 1024,
+            shared_memory_per_block_optin=shared * 1024,
+            shared_memory_per_multiprocessor=(shared + 1) * 1024,
+            L2_cache_size=cache * 2**20,
+            is_integrated=0,
+            is_multi_gpu_board=0,
+        )
+
+    def torch_cuda(self) -> dict[str, Callable[..., Any]]:
+        """The functions of `torch.cuda` that ask for a GPU's properties."""
+        return {
+            "is_available": lambda: True,
+            "device_count": lambda: 1,
+            "current_device": lambda: 0,
+            "get_device_name": lambda device=None: self.name,
+            "get_device_capability": lambda device=None: divmod(self.capability, 10),
+            "get_device_properties": self.for_torch,
+            "is_bf16_supported": lambda *_, **__: self.capability >= 80,
+        }
+
+
+class TargetDriver:
+    """As much of Triton's driver as compiling asks for, and modules that ask for a GPU."""
+
+    def __init__(self, capability: int) -> None:
+        from triton.backends.compiler import GPUTarget
+
+        self.device = Device(capability)
+        self.target = GPUTarget("cuda", capability, 32)
+        self.utils = SimpleNamespace(get_device_properties=self.device.for_triton)
+
+    def get_current_target(self) -> Any:
+        return self.target
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int = 0) -> NoReturn:
+        raise DefinitionError(
+            "a kernel is launched here, kernel[grid](...), but a plugin is compiled before there is data",
+            hint="return aot_kernel(kernel, x_ptr=x, ..., grid=grid): the same arguments, by the parameters' names",
+        )
+
+    def get_active_torch_device(self) -> Any:
+        import torch
+
+        return torch.device("cuda", 0)
+
+    def get_device_interface(self) -> Any:
+        import torch
+
+        return torch.cuda
+
+
+def assume(capability: int) -> None:
+    """From now on modules are imported as on a GPU of this compute capability. They are imported once, for all."""
+    global _assumed
+    _assumed = capability
+
+
+def assumed() -> Device:
+    """The GPU that modules are imported for."""
+    return Device(_assumed)
+
+
+@contextmanager
+def answering(capability: int | None = None) -> Iterator[None]:
+    """Answer questions for a GPU: through Triton's driver and torch.cuda, loaded before or meanwhile.
+
+    Args:
+        capability: Of the GPU; None: what `assume` was told.
+    """
+    from triton.runtime import driver
+
+    target = TargetDriver(capability or _assumed)
+    previous = driver._active
+    driver.set_active(target)
+    undo: list[Any] = []
+    finder = _AfterImport("torch", lambda torch: _patch(torch, target.device, undo))
+    sys.meta_path.insert(0, finder)
+    try:
+        if "torch" in sys.modules:
+            _patch(sys.modules["torch"], target.device, undo)
+        yield
+    finally:
+        driver._active = previous
+        sys.meta_path.remove(finder)
+        for patch in undo:
+            patch.stop()
+
+
+def _patch(torch: types.ModuleType, device: Device, undo: list[Any]) -> None:
+    cuda = getattr(torch, "cuda", None)
+    if isinstance(cuda, types.ModuleType) and hasattr(cuda, "is_available"):
+        answers: dict[str, Any] = device.torch_cuda()
+        patch = mock.patch.multiple(cuda, **answers)
+        patch.start()
+        undo.append(patch)
+
+
+class _AfterImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Does something with a module as soon as it is imported."""
+
+    def __init__(self, name: str, then: Callable[[types.ModuleType], None]) -> None:
+        self.name, self.then = name, then
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        found = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if found is not None and found.loader is not None:
+            self.loader, found.loader = found.loader, self
+        return found
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        module.__loader__ = self.loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self.loader
+        self.loader.exec_module(module)
+        self.then(module)
