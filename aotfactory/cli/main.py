@@ -23,6 +23,7 @@ from aotfactory.cli import run as cli_run
 from aotfactory.cli.options import FormatOption, Plugins
 from aotfactory.cli.terminal import Format, print_json, say, show, working
 from aotfactory.core.errors import AotError, MissingError
+from aotfactory.core.processes import Ended, ending_orderly
 
 INTERRUPTED = 130
 BROKEN = 70
@@ -162,13 +163,19 @@ def _versions() -> dict[str, str]:
 def main() -> NoReturn:
     """Entry point: one place turns errors into messages and exit codes."""
     try:
-        with _interruptible():
+        with ending_orderly(), _interruptible():
             app()
     except AotError as error:
         say(f"error: {error}")
         sys.exit(error.exit_code)
+    except Ended as error:
+        say("ended by a signal")
+        sys.exit(error.exit_code)
+    except MemoryError:
+        say("error: there is not enough memory\n  hint: smaller shapes, or fewer --jobs, take less")
+        sys.exit(MissingError.exit_code)
     except Exception:
-        traceback.print_exc()
+        say(traceback.format_exc())
         say("error: this is a mistake in aotfactory itself; please report it with the lines above")
         sys.exit(BROKEN)
     sys.exit(0)

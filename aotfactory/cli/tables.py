@@ -170,13 +170,16 @@ def print_record(console: Console, record: Mapping[str, Any]) -> None:
         console,
         f"[bold]{escape(record['plan']['path'])}[/]: {record['plan']['bytes']} bytes, from {escape(record['target'])}",
     )
-    _say(console, f"  built by TensorRT {versions['tensorrt']} on {escape(str(gpu['name']))}, for {gpu['arch']}")
+    _say(
+        console,
+        f"  built by TensorRT {escape(versions['tensorrt'])} on {escape(str(gpu['name']))}, for {escape(gpu['arch'])}",
+    )
     _say(console, f"  bundle: {escape(record['bundle']['path'])}")
     for kernel in record["kernels"]:
         if kernel["in_plan"]:
             _say(console, f"  kernel of {escape(kernel['call'])}: {escape(kernel['id'])}, tactic {kernel['tactic']}")
     for check in record["checks"]:
-        _say(console, f"  {check['name']}: {MARKS[check['status']]} {escape(check['detail'])}")
+        _say(console, f"  {escape(check['name'])}: {MARKS[check['status']]} {escape(check['detail'])}")
     for message in record["messages"]:
         _say(console, f"  TensorRT warned: {escape(message)}")
     _say(console, "plan, record and bundle agree")
@@ -243,7 +246,7 @@ def print_new(console: Console, name: str, files: Sequence[Path], package: bool)
 
 def print_checks(console: Console, checks: list[Check]) -> None:
     for check in checks:
-        console.print(f"{check.name} {check.subject}: {MARKS[check.status]}", highlight=False)
+        console.print(f"{escape(check.name)} {escape(check.subject)}: {MARKS[check.status]}", highlight=False)
         console.print(f"  [dim]{escape(check.detail)}[/]", highlight=False)
 
 
@@ -252,7 +255,7 @@ def print_run(console: Console, result: LaunchResult) -> None:
         for launch in run.launches:
             extra = ", ".join(map(str, launch["extra_args"])) or "-"
             grid = " x ".join(map(str, launch["grid"]))
-            console.print(f"{launch['variant']}: grid {grid}, extra arguments {extra}", highlight=False)
+            console.print(f"{escape(launch['variant'])}: grid {grid}, extra arguments {extra}", highlight=False)
         print_tensors(console, run.outputs, run.failures)
 
 

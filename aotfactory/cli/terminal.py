@@ -13,9 +13,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from aotfactory.core.errors import MissingError
+from aotfactory.core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +38,7 @@ class Format(str, enum.Enum):
 def print_json(value: Any) -> None:
     """Print a command's result for programs."""
     with _stdout():
-        print(json.dumps(value, indent=1))
+        print(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))
 
 
 def show(render: Callable[[Console], None]) -> None:
@@ -48,15 +49,39 @@ def show(render: Callable[[Console], None]) -> None:
         return
     terminal = sys.stdout.isatty()
     width = None if terminal or "COLUMNS" in os.environ else PIPE_WIDTH
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=width)
+    console = _filtering(Console)(file=io.StringIO(), force_terminal=terminal, width=width)
     render(console)
     with _stdout():
-        print(re.sub(r" +$", "", console.file.getvalue(), flags=re.MULTILINE), end="")  # type: ignore[attr-defined]
+        text = re.sub(r" +$", "", console.file.getvalue(), flags=re.MULTILINE)
+        print(_encodable(text, sys.stdout), end="")
+
+
+def _filtering(console: type[Console]) -> Any:
+    """A console that prints what other people wrote as text, never as something that a terminal acts on.
+
+    Rich's own styles are no part of the text yet where it passes here.
+    """
+    from rich.segment import Segment
+
+    class Filtering(console):  # type: ignore[misc, valid-type]
+        def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+    return Filtering
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    """The text with what the stream's encoding does not have escaped, as where the locale is C."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def say(text: str) -> None:
     """Tell people something that is not the result."""
-    print(text, file=sys.stderr)
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):  # nobody listens; what was done is done
+            print(_encodable(printable(text), sys.stderr), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -85,7 +110,7 @@ def working() -> Iterator[Callable[[str], None]]:
     def report(text: str) -> None:
         doing[0] = text
 
-    with contextlib.redirect_stdout(sys.stderr):
+    with _descriptor_1_to_stderr(), contextlib.redirect_stdout(sys.stderr):
         # Only for a terminal: elsewhere, in a log, a moving line would be noise.
         thread = threading.Thread(target=_spin, args=(doing, done), daemon=True)
         if sys.stderr is not None and sys.stderr.isatty():
@@ -98,6 +123,25 @@ def working() -> Iterator[Callable[[str], None]]:
                 thread.join()
 
 
+@contextmanager
+def _descriptor_1_to_stderr() -> Iterator[None]:
+    """What programs and libraries write to descriptor 1 must not get into the result either: ptxas inherits it."""
+    try:
+        kept = os.dup(1)
+    except OSError:  # closed by whoever started us
+        yield
+        return
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
 def _spin(doing: list[str], done: threading.Event) -> None:
     if done.wait(PATIENCE):
         return
@@ -107,6 +151,6 @@ def _spin(doing: list[str], done: threading.Event) -> None:
 
     columns = (SpinnerColumn("line"), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(escape(doing[0]))
+        task = progress.add_task(escape(printable(doing[0])))
         while not done.wait(0.1):
-            progress.update(task, description=escape(doing[0]))
+            progress.update(task, description=escape(printable(doing[0])))

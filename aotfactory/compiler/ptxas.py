@@ -7,7 +7,7 @@ import functools
 import importlib.util
 import os
 import re
-import subprocess
+import signal
 import sysconfig
 import tempfile
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from pathlib import Path
 from aotfactory.compiler.ptx import TARGET
 from aotfactory.core.arch import Arch, PtxIsa, PtxTarget, cuda_isa
 from aotfactory.core.errors import CheckError, MissingError
+from aotfactory.core.processes import OutOfTimeError, run_program
 
 TIMED_OUT = "ptxas did not finish within"
 
@@ -55,12 +56,17 @@ def assemble(text: str, arch: Arch, *, entry: str | None = None, timeout: float 
         source.write_text(text, encoding="utf-8")
         command = [tool, "-v", f"--gpu-name={gpu}", str(source), "-o", str(source.with_suffix(".cubin"))]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
-        except subprocess.TimeoutExpired:
+            done = run_program(command, timeout=timeout)
+        except OSError as error:
+            raise MissingError(f"ptxas cannot be run: {tool}: {error.strerror}") from error
+        except OutOfTimeError:
             message = f"{TIMED_OUT} {timeout:g} s for {gpu}"
             raise CheckError(message, hint="make the kernel smaller: fewer unrolled steps, smaller blocks") from None
     log = done.stderr + done.stdout
-    if done.returncode:
+    if done.code < 0:
+        name = signal.Signals(-done.code).name
+        raise CheckError(f"ptxas died of {name} for {gpu}", hint="is there enough memory? else make the kernel smaller")
+    if done.code:
         raise _assembly_error(text, log, gpu, isa)
     # "Compiling entry function 'a' for 'sm_90'" opens what belongs to a, the functions that it calls included.
     parts = re.split(r"Compiling entry function '([^']+)'", log)
@@ -70,20 +76,21 @@ def assemble(text: str, arch: Arch, *, entry: str | None = None, timeout: float 
         return [0, *(int(number) for number in re.findall(pattern, own))]
 
     return PtxasReport(
-        registers=max(numbers(r"Used (\d+) registers")),
-        spill_stores=sum(numbers(r"(\d+) bytes spill stores")),
-        spill_loads=sum(numbers(r"(\d+) bytes spill loads")),
-        shared=max(numbers(r"(\d+) bytes smem")),
-        stack=max(numbers(r"(\d+) bytes stack frame")),
+        registers=max(numbers(r"Used (\d{1,9}) registers")),
+        spill_stores=sum(numbers(r"(\d{1,9}) bytes spill stores")),
+        spill_loads=sum(numbers(r"(\d{1,9}) bytes spill loads")),
+        shared=max(numbers(r"(\d{1,9}) bytes smem")),
+        stack=max(numbers(r"(\d{1,9}) bytes stack frame")),
         warnings=tuple(re.findall(r"warning\s*:\s*(.*\S)", log)),
     )
 
 
 def _assembly_error(text: str, log: str, gpu: str, isa: PtxIsa) -> CheckError:
-    at = re.search(r"line (\d+); (?:error|fatal)\s*: *(.*\S)", log)
+    at = re.search(r"line (\d{1,9}); (?:error|fatal)\s*: *(.*\S)", log)
     message = at[2] if at else next(iter(re.findall(r"(?:error|fatal)\s*: *(.*\S)", log)), log.strip())
     where = f"PTX line {at[1]}" if at else None
-    quoted = f" in `{text.splitlines()[int(at[1]) - 1].strip()}`" if at else ""
+    lines = text.splitlines()
+    quoted = f" in `{lines[int(at[1]) - 1].strip()}`" if at and 0 < int(at[1]) <= len(lines) else ""
     hint = f"this ptxas knows PTX up to ISA {isa}; an instruction may also need a newer ISA or an arch-specific target"
     return CheckError(f"ptxas refuses the PTX for {gpu}: {message}{quoted}", where=where, hint=hint)
 
@@ -123,13 +130,12 @@ def _assemblers() -> tuple[tuple[PtxIsa, str, str], ...]:
         variable = f"TRITON_{name.upper().replace('-', '_')}_PATH"
         for path in filter(None, (os.environ.get(variable), str(bundled))):
             try:
-                version = subprocess.run(
-                    [path, "--version"], capture_output=True, text=True, timeout=60, check=True
-                ).stdout
-            except (OSError, subprocess.SubprocessError):
+                said = run_program([path, "--version"], timeout=60)
+            except (OSError, OutOfTimeError):
                 continue
-            release = re.search(r"release (\d+)\.(\d+)", version)
-            if release:
+            version = said.stdout
+            release = re.search(r"release (\d{1,4})\.(\d{1,4})\b", version)
+            if release and said.code == 0:
                 tools.append((cuda_isa(int(release[1]), int(release[2])), path, version.strip().splitlines()[-1]))
                 break
     if not tools:

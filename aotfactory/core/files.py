@@ -73,6 +73,23 @@ def open_regular(path: Path, *, limit: int) -> Iterator[BinaryIO]:
         os.close(handle)
 
 
+def require_own(path: Path, root: Path) -> None:
+    """Before a cached program is run: nobody else can have put it there, or can change it.
+
+    Args:
+        root: The cache's directory, above `path`; what is above that is the user's affair.
+
+    Raises:
+        PermissionError: The file or a directory on the way to it belongs to another user, or others may write to it.
+    """
+    for item in (path, *path.parents):
+        status = item.lstat()
+        if status.st_uid not in (0, os.geteuid()) or (status.st_mode & 0o022 and not stat.S_ISLNK(status.st_mode)):
+            raise PermissionError(errno.EPERM, "is not this user's alone: others may write to it", str(item))
+        if item == root:
+            return
+
+
 def _too_large(path: Path, limit: int) -> OSError:
     return OSError(errno.EFBIG, f"is larger than {limit} bytes", str(path))
 

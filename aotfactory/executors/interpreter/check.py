@@ -24,6 +24,7 @@ from aotfactory.core.check import Case, Check
 from aotfactory.core.errors import CheckError
 from aotfactory.core.network import Network
 from aotfactory.core.network_json import network_to_json
+from aotfactory.core.processes import end_with
 from aotfactory.executors.effort import DEFAULT_EFFORT, Effort
 
 TIME_LIMIT = 1800.0
@@ -117,9 +118,16 @@ def _run(
     }
     command = [sys.executable, "-m", "aotfactory.executors.interpreter.worker"]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with tempfile.TemporaryFile("w+") as talk:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as talk:
         worker = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=talk, text=True, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=talk,
+            text=True,
+            encoding="utf-8",
+            env=environment,
+            preexec_fn=end_with(os.getpid()),
         )
         late = threading.Timer(TIME_LIMIT, worker.kill)
         late.start()

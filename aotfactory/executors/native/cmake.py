@@ -14,6 +14,7 @@ from pathlib import Path
 
 from aotfactory.core.cache import cache_directory
 from aotfactory.core.errors import MissingError
+from aotfactory.core.files import require_own
 from aotfactory.executors.native.process import run_command
 
 SOURCES = Path(__file__).resolve().parents[2] / "runtime"
@@ -75,7 +76,8 @@ class ProgramBuild:
         self.generator = ["-G", "Ninja"] if shutil.which("ninja") else []
         if not self.generator:
             self._tool("make")
-        self.home = (cache or cache_directory()) / name
+        self.cache = cache or cache_directory()
+        self.home = self.cache / name
         self.target = self.home / cache_key(self.compiler, *settings, key)
         self.program = self.target / "bin" / f"aotfactory-{name}"
 
@@ -87,11 +89,23 @@ class ProgramBuild:
         """The program's path, after building it if the cache has none for these sources and this compiler.
 
         Raises:
-            MissingError: Headers are missing, or it does not compile, with CMake's own words.
+            MissingError: Headers are missing, or it does not compile, with CMake's own words; or the cache cannot be
+                written, or is not this user's alone.
         """
-        if self.done:
-            return self.program
-        self.home.mkdir(parents=True, exist_ok=True)
+        try:
+            if not self.done:
+                self._build()
+            require_own(self.program, self.cache)
+        except OSError as error:
+            raise MissingError(
+                f"the {self.name} cannot be kept in the cache: {error.filename or self.home}: {error.strerror}",
+                hint="set AOTFACTORY_CACHE to a directory of your own (chmod 700)",
+            ) from error
+        return self.program
+
+    def _build(self) -> None:
+        self.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, exist_ok=True)
         print(f"building aotfactory-{self.name}: once only, about a minute", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix="build-", dir=self.home) as scratch:
             build, install = f"{scratch}/build", f"{scratch}/install"
@@ -101,12 +115,13 @@ class ProgramBuild:
             jobs = str(os.cpu_count() or 1)
             self._step("built", "--build", build, "--parallel", jobs, "--target", self.program.name)
             self._step("installed", "--install", build, "--strip")
+            for path in (Path(install), Path(install, "bin"), Path(install, "bin", self.program.name)):
+                path.chmod(0o700)  # whatever the umask is
             try:
                 os.replace(install, self.target)
             except OSError:
                 if not self.done:  # otherwise another process built it meanwhile
                     raise
-        return self.program
 
     def _tool(self, *names: str) -> str:
         if found := next(filter(None, map(shutil.which, names)), None):
@@ -114,7 +129,7 @@ class ProgramBuild:
         raise MissingError(f"{names[0]} is needed to build the {self.name} and is not on the PATH", hint=self.hint)
 
     def _step(self, done: str, *arguments: str) -> None:
-        code, stdout, stderr = run_command([self.cmake, *arguments], timeout=900, on_line=_show_progress)
+        code, stdout, stderr = run_command([self.cmake, *arguments], timeout=900, on_line=_show_progress, family=True)
         if code != 0:
             # Configuring tells what is wrong on stderr alone; of a build, either may.
             said = (stderr if done == "configured" else "") or stdout + stderr

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs end with their caller, whatever ends it; nothing of them is left, nor of their temporary files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aotfactory.core.processes import Ended, OutOfTimeError, ending_orderly, run_program
+
+CALLER = """
+import sys, tempfile
+from pathlib import Path
+from aotfactory.core.processes import Ended, ending_orderly, run_program
+try:
+    with ending_orderly(), tempfile.TemporaryDirectory(dir=sys.argv[1]) as scratch:
+        script = f"echo $$ >> {sys.argv[1]}/pids; (echo $BASHPID >> {sys.argv[1]}/pids; sleep 60) & wait"
+        run_program(["bash", "-c", script], timeout=60, family=sys.argv[2] == "family")
+except Ended as error:
+    sys.exit(error.exit_code)
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until(condition: object, seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.fixture
+def pids(tmp_path: Path) -> Iterator[list[int]]:
+    found: list[int] = []
+    yield found
+    for pid in found:
+        if alive(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (signal.SIGTERM, "alone"),
+        (signal.SIGHUP, "alone"),
+        (signal.SIGINT, "alone"),
+        (signal.SIGKILL, "family"),
+        (signal.SIGTERM, "family"),
+    ],
+)
+def test_nothing_outlives_the_caller(number: signal.Signals, kind: str, tmp_path: Path, pids: list[int]) -> None:
+    caller = subprocess.Popen(
+        [sys.executable, "-c", CALLER, tmp_path, kind],
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    listed = tmp_path / "pids"
+    assert until(lambda: listed.is_file() and len(listed.read_text().split()) == 2)
+    pids += map(int, listed.read_text().split())
+    caller.send_signal(number)
+    code = caller.wait(timeout=20)
+    assert until(lambda: not any(map(alive, pids))), [pid for pid in pids if alive(pid)]
+    if number is not signal.SIGKILL:
+        assert [path.name for path in tmp_path.iterdir()] == ["pids"]
+    if number in (signal.SIGTERM, signal.SIGHUP):
+        assert code == 128 + number
+
+
+def test_a_program_alone_ends_even_with_a_killed_caller(tmp_path: Path, pids: list[int]) -> None:
+    script = (
+        "import sys; from aotfactory.core.processes import run_program;"
+        "run_program([sys.executable, '-c', f'import os, time; open({sys.argv[1]!r}, \"w\").write(str(os.getpid()));"
+        " time.sleep(60)'], timeout=60)"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", script, tmp_path / "pid"])
+    assert until(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text())
+    pids.append(int((tmp_path / "pid").read_text()))
+    caller.kill()
+    caller.wait(timeout=20)
+    assert until(lambda: not alive(pids[0]))
+
+
+def test_one_that_takes_too_long_is_ended_with_its_family(tmp_path: Path, pids: list[int]) -> None:
+    script = f"echo said; sleep 60 & echo $! > {tmp_path}/pid; wait"
+    with pytest.raises(OutOfTimeError, match="stopped after") as caught:
+        run_program(["bash", "-c", script], timeout=1, family=True)
+    assert caught.value.output == "said\n"
+    pids.append(int((tmp_path / "pid").read_text()))
+    assert until(lambda: not alive(pids[0]))
+
+
+def test_what_is_left_of_a_family_ends_with_the_call(tmp_path: Path, pids: list[int]) -> None:
+    done = run_program(["bash", "-c", f"sleep 60 >/dev/null 2>&1 & echo $! > {tmp_path}/pid"], timeout=20, family=True)
+    assert done.code == 0
+    pids.append(int((tmp_path / "pid").read_text()))
+    assert until(lambda: not alive(pids[0]))
+
+
+@pytest.mark.parametrize("family", [False, True])
+def test_code_output_and_input(family: bool) -> None:
+    done = run_program(["sh", "-c", "echo out; echo err >&2; cat; exit 7"], timeout=20, family=family)
+    assert (done.code, done.stdout, done.stderr) == (7, "out\n", "err\n")
+    lines: list[str] = []
+    done = run_program(["printf", r"a\nb\n\377"], timeout=20, family=family, on_line=lines.append)
+    assert lines == ["a\n", "b\n", "\ufffd"]
+    assert done.code == 0
+    assert run_program(["cat"], timeout=20, text="Wörter").stdout == "Wörter"
+
+
+def test_signals_that_are_ignored_stay_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ending_orderly():
+            os.kill(os.getpid(), signal.SIGHUP)
+        with pytest.raises(Ended), ending_orderly():
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
