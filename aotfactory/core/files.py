@@ -24,9 +24,10 @@ def read_file(path: Path, *, limit: int) -> bytes:
         OSError: It cannot be read; `strerror` says why, for all of these reasons.
     """
     with open_regular(path, limit=limit) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:  # it grew meanwhile
-        raise _too_large(path, limit)
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(size + 1)
+    if len(content) != size:
+        raise OSError(errno.EBUSY, "changed while it was read", str(path))
     return content
 
 

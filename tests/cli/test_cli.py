@@ -197,14 +197,26 @@ class TestOtherCommands:
         path = tmp_path / "copy.plan"
         path.write_bytes(b"plan")
         kernels = [{"id": f"copy.sm_90.fp32-fp32.t{t}", "call": "copy", "tactic": t, "in_plan": t == 2} for t in (1, 2)]
+        digest = hashlib.sha256(b"plan").hexdigest()
+        tensor = {"dtype": "fp32", "shape": [64], "aliases": None}
         record = {
             "schema": "aotfactory.plan/1",
+            "name": "copy",
             "target": "copy",
-            "plan": {"path": path.name, "sha256": hashlib.sha256(b"plan").hexdigest(), "bytes": 4},
-            "bundle": {"path": str(tmp_path / "copy.aot"), "sha256": ""},
+            "options": {"jit": False, "version_compatible": False, "exclude_lean_runtime": False},
+            "flags": [],
+            "inputs": {"x": {"min": [64], "opt": [64], "max": [64]}},
+            "outputs": ["y"],
+            "network": {
+                "symbols": {},
+                "tensors": [{"name": "x", "role": "input", **tensor}, {"name": "y", "role": "output", **tensor}],
+                "calls": [{"name": "copy", "plugin": "n::copy", "attributes": {}, "inputs": ["x"], "outputs": ["y"]}],
+            },
+            "plan": {"path": path.name, "sha256": digest, "bytes": 4},
+            "bundle": {"path": str(tmp_path / "copy.aot"), "sha256": digest},
             "versions": {"tensorrt": "11.4.0"},
-            "gpu": {"name": "a GPU", "arch": "sm_90"},
-            "kernels": kernels,
+            "gpu": {"name": "a GPU", "arch": "sm_90", "kernels_for": "sm_90"},
+            "kernels": [{**kernel, "kernel": "copy", "sha256": digest} for kernel in kernels],
             "messages": ["[W] something"],
             "checks": [{"name": "runner", "subject": "copy.plan", "status": "passed", "detail": "at min"}],
         }

@@ -193,7 +193,7 @@ class TestRun:
         assert run(*command, f"x={tmp_path / 'x.npy'}").code == 0
         np.save(tmp_path / "x.npy", np.zeros((1, 3, 32, 32)))
         done = run(*command, f"x={tmp_path / 'x.npy'}")
-        assert (done.code, "input x is float64, the tensor float32" in done.err) == (2, True)
+        assert (done.code, "of NumPy type '<f8', the input is fp32" in done.err) == (2, True)
         np.save(tmp_path / "x.npy", np.zeros((2, 3, 32, 32), np.float32))  # twice the bytes: trtexec would take them
         done = run(*command, f"x={tmp_path / 'x.npy'}")
         assert (done.code, "input x is 2x3x32x32, the tensor 1x3x32x32" in done.err) == (2, True)

@@ -44,16 +44,23 @@ def test_nothing_else_is_read(content: str, tmp_path: Path) -> None:
         assert caught.value.strerror
 
 
-def test_a_file_that_grows_while_it_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"123456789", b"12"])
+def test_a_file_that_changes_while_it_is_read(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"1234")
-    from aotfactory.core import files
+    real = os.fstat
+    calls: list[int] = []
 
-    with files.open_regular(path, limit=8) as file:
-        path.write_bytes(b"123456789")
-        assert len(file.read()) == 9
-    with pytest.raises(OSError, match="larger"):
-        read_file(path, limit=8)
+    def changing(handle: int) -> os.stat_result:
+        found = real(handle)
+        calls.append(handle)
+        if len(calls) == 2:  # the size is known, nothing is read yet
+            path.write_bytes(content)
+        return found
+
+    monkeypatch.setattr(os, "fstat", changing)
+    with pytest.raises(OSError, match="changed while it was read"):
+        read_file(path, limit=100)
 
 
 @pytest.mark.parametrize("mode", [0o702, 0o720, 0o777])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -18,7 +19,8 @@ import numpy.typing as npt
 from aotfactory.core import dtypes
 from aotfactory.core.errors import CheckError, MissingError, UsageError
 from aotfactory.core.expressions import Constant, SizeTensor
-from aotfactory.core.files import replace_file
+from aotfactory.core.files import read_file, replace_file
+from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Network, Tensor
 from aotfactory.core.recipe import Tolerance
 from aotfactory.executors.native.process import OutOfTimeError, run_command
@@ -272,10 +274,13 @@ def _raw_output(directory: Path, tensor: Tensor) -> Array:
     if len(found) != 1:
         raise CheckError(f"trtexec wrote {len(found)} raw files of output {tensor.name}", hint="is it 10.9 or later?")
     dims = found[0].name.removeprefix(f"{safe}.output.").split(".")[:-2]
-    shape = tuple(int(d) for d in dims if d)
+    shape = tuple(int(d) for d in dims if re.fullmatch("[0-9]{1,10}", d))
     element = dtypes.find(tensor.dtype).array
-    content = found[0].read_bytes()
-    size = int(np.prod(shape, dtype=np.int64)) * element.itemsize
+    size = math.prod(shape) * element.itemsize
+    try:
+        content = read_file(found[0], limit=LIMITS["tensor_bytes"])
+    except OSError as error:
+        raise CheckError(f"trtexec's raw file {found[0].name} cannot be read: {error.strerror}") from error
     if len(shape) != len(tensor.shape) or len(content) != size:
         raise CheckError(f"trtexec's raw file {found[0].name} has {len(content)} bytes, not {size}")
     return np.frombuffer(content, element).reshape(shape)

@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aotfactory.core.documents import parse_json
 from aotfactory.core.errors import CheckError
+from aotfactory.core.files import read_file
+from aotfactory.core.limits import LIMITS
 
 _PREFIX = re.compile(r"^\[\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\] \[[A-Z]\] ?")
-_RESULT = re.compile(r"&&&& (PASSED|FAILED) TensorRT\.trtexec \[TensorRT v(\d+)\]")
-_NUMBER = r"([-+0-9.einfa]+)"
+_RESULT = re.compile(r"&&&& (PASSED|FAILED) TensorRT\.trtexec \[TensorRT v(\d{1,9})\]", re.ASCII)
+# Of bounded length, and matched without backtracking: a log of any size takes time in proportion.
+_NUMBER = r"([-+]?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:e[-+]?[0-9]{1,2})?)"
+_OUTPUT = re.compile(r'"name" : "([^"\n]*)"\s*, "dimensions" : "([^"\n]*)"\s*, "values" : \[')
 _STATISTICS = {
     "Latency": "latency",
     "Enqueue Time": "enqueue",
@@ -115,22 +120,42 @@ def performance(text: str) -> Performance | None:
 
 def _statistics(text: str) -> Statistics:
     found = {name: float(value) for name, value in re.findall(rf"(min|max|mean|median) = {_NUMBER} ms", text)}
-    percentiles = {float(p): float(v) for p, v in re.findall(rf"percentile\(([\d.]+)%?\) = {_NUMBER} ms", text)}
+    percentiles = {
+        float(p): float(v)
+        for p, v in re.findall(rf"percentile\(([0-9]{{1,3}}(?:\.[0-9]{{1,6}})?)%?\) = {_NUMBER} ms", text)
+    }
     if len(found) != 4:
         raise CheckError(f"trtexec wrote statistics that cannot be read: {text[:80]}")
     return Statistics(**found, percentiles=percentiles)
 
 
 def exported_times(path: Path) -> list[dict[str, float]]:
-    """``--exportTimes``: times of each inference in milliseconds."""
-    times: list[dict[str, float]] = _json(path.read_text(), path)
+    """``--exportTimes``: times of each inference in milliseconds.
+
+    Raises:
+        CheckError: It is not that.
+    """
+    times = _records(path)
+    if not all(_is_number(value) for record in times for value in record.values()):
+        raise CheckError("trtexec's exported times are not numbers", where=str(path))
     return times
 
 
 def exported_profile(path: Path) -> tuple[int, list[dict[str, Any]]]:
-    """``--exportProfile``: the number of inferences, and name, timeMs, averageMs, ... of each layer."""
-    first, *layers = _json(path.read_text(), path)
-    return int(first["count"]), layers
+    """``--exportProfile``: the number of inferences, and name, timeMs, averageMs, ... of each layer.
+
+    Raises:
+        CheckError: It is not that.
+    """
+    first, *layers = _records(path)
+    count = first.get("count")
+    if type(count) is not int or count < 0:
+        raise CheckError("trtexec's exported profile does not begin with a count", where=str(path))
+    return count, layers
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,14 +173,16 @@ class ExportedTensor:
 
 def exported_outputs(path: Path) -> list[ExportedTensor]:
     """``--exportOutput``, read record by record: what stands in `values` need not be JSON."""
-    text = path.read_text()
+    text = _content(path).decode(errors="replace")
     found = []
-    pattern = r'"name" : "(.*?)"\s*, "dimensions" : "(.*?)"\s*, "values" : \[(.*?)\]\s*\}'
-    for name, dimensions, content in re.findall(pattern, text, re.DOTALL):
-        if final := re.match(r"\s*Final shape is (.*) reported by the output allocator\.", content):
+    for record in _OUTPUT.finditer(text):
+        name, dimensions = record.groups()
+        end = text.find("]", record.end())
+        content = text[record.end() : end if end >= 0 else len(text)]
+        if final := re.match(r"\s*Final shape is ([^\n]{1,200}?) reported by the output allocator\.", content):
             dimensions, content = final[1], content[final.end() :]
-        shape = tuple(int(n) for n in re.findall(r"-?\d+", dimensions))
         try:
+            shape = tuple(int(n) for n in re.findall(r"-?[0-9]{1,10}", dimensions))
             values = tuple(float(item) for item in content.split(",") if item.strip())
         except ValueError as error:
             raise CheckError(f"trtexec's exported output {name} cannot be read: {error}", where=str(path)) from error
@@ -165,9 +192,16 @@ def exported_outputs(path: Path) -> list[ExportedTensor]:
     return found
 
 
-def _json(text: str, path: Path) -> Any:
+def _content(path: Path) -> bytes:
     try:
-        value = json.loads(text)
+        return read_file(path, limit=LIMITS["trtexec_bytes"])
+    except OSError as error:
+        raise CheckError(f"trtexec's export cannot be read: {error.strerror}", where=str(path)) from error
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    try:
+        value = parse_json(_content(path))
     except ValueError as error:
         raise CheckError(f"trtexec's export is not JSON: {error}", where=str(path)) from error
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value) or not value:
