@@ -97,7 +97,10 @@ def compile(
 
     Args:
         target: A recipe, a plugin id (``namespace::name``), or a ``.onnx`` file.
-        shape, min_shape, opt_shape, max_shape: In elements; a static shape, or the optimization profile.
+        shape: In elements; a static shape, or the opt of a dynamic one.
+        min_shape: The smallest of a dynamic shape.
+        opt_shape: The one that the engine is tuned for.
+        max_shape: The largest.
         dim: Named dimensions of the inputs: ``{"batch": (1, 8, 64)}``, ``{"batch": "1:8:64"}``, 8 for a static one.
         dtype: ``fp32`` and so on, for all inputs or by name.
         plugins: Modules of definitions: files, directories or dotted names, each with an optional ``:function``.
