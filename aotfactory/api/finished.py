@@ -13,7 +13,7 @@ from typing import Any
 
 from aotfactory.compiler.bundle import Bundle
 from aotfactory.compiler.options import Options
-from aotfactory.compiler.reuse import variant_from_json, variant_to_json
+from aotfactory.compiler.variant_json import variant_from_json, variant_to_json
 from aotfactory.core.arch import default_isa
 from aotfactory.core.cache import Cache, key_of
 from aotfactory.core.check import Check

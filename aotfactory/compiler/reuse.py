@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from aotfactory.compiler import ptxas
 from aotfactory.compiler.bundle import Variant
-from aotfactory.core import expressions
+from aotfactory.compiler.variant_json import variant_from_json, variant_to_json
 from aotfactory.core.cache import Cache, key_of
 from aotfactory.core.check import Check
 from aotfactory.core.fingerprint import fingerprint
@@ -36,24 +36,3 @@ def checked(cache: Cache | None, inputs: Mapping[str, Any], check: Callable[[], 
     if not any(ptxas.TIMED_OUT in c.detail for c in checks):  # another time it may be faster
         cache.put_json(KIND, key, kept)
     return variant, checks
-
-
-def variant_to_json(variant: Variant) -> dict[str, Any]:
-    """All fields of a variant, its PTX included."""
-    found = {field.name: getattr(variant, field.name) for field in fields(variant)}
-    found["launch"] = {name: expr.to_json() for name, expr in variant.launch.items()}
-    found["extra_args"] = [expr.to_json() for expr in variant.extra_args]
-    return found
-
-
-def variant_from_json(data: Mapping[str, Any]) -> Variant:
-    """The variant that `variant_to_json` took down."""
-    sequences = {name: tuple(data[name]) for name in ("dtypes", "formats", "parameters", "cluster")}
-    return Variant(
-        **{
-            **data,
-            **sequences,
-            "launch": {name: expressions.from_json(expr) for name, expr in data["launch"].items()},
-            "extra_args": tuple(expressions.from_json(expr) for expr in data["extra_args"]),
-        }
-    )

@@ -10,15 +10,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import pickle
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection, Pipe, wait
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from aotfactory.core.errors import AotError, CheckError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 Result = TypeVar("Result")
 
@@ -83,6 +83,8 @@ def completed(
             if outcome.error is not None and not keep_going:
                 return
         return
+    from multiprocessing.connection import wait  # late, as are those below: a cached build needs none of it
+
     running: dict[Connection, tuple[int, int]] = {}
     failed: dict[int, Outcome[Result]] = {}
     begun = 0
@@ -120,6 +122,8 @@ def _attempt(task: Callable[[], Result]) -> Outcome[Result]:
 
 def _start(task: Callable[[], Any], running: dict[Connection, tuple[int, int]]) -> tuple[Connection, int]:
     """Fork a process for a task; its group is its own, so that what it starts can be ended with it."""
+    from multiprocessing.connection import Pipe
+
     receiving, sending = Pipe(duplex=False)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -146,9 +150,13 @@ def _work(task: Callable[[], Any], sending: Connection, others: list[Connection]
         if os.getppid() == parent:
             for connection in others:
                 connection.close()
+            import pickle
+
             sending.send_bytes(pickle.dumps(_attempt(task)))
             code = 0
     except BaseException:
+        import traceback
+
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
@@ -158,6 +166,8 @@ def _work(task: Callable[[], Any], sending: Connection, others: list[Connection]
 
 
 def _collect(connection: Connection, process: int) -> Outcome[Any]:
+    import pickle
+
     try:
         outcome: Outcome[Any] = pickle.loads(connection.recv_bytes())
     except EOFError:

@@ -155,6 +155,14 @@ def test_flipped_bits_are_rebuilt(project: Project) -> None:
     assert project.cache.verify() == (4, [])
 
 
+def test_from_a_shared_cache(project: Project) -> None:
+    shutil.move(project.cache.root / "entries", project.folder / "shared")
+    url = f"file://{project.folder}/shared?readonly"
+    report, new = project.build(AOTFACTORY_REMOTE_CACHE=url)
+    assert new == {"build": 1}  # all that was needed
+    assert [check["status"] for check in report["checks"]] == ["passed"] * 4
+
+
 def test_another_name_and_place(project: Project) -> None:
     report, new = project.build("-o", "here/mine.aot")
     assert (report["bundle"]["path"], new) == ("here/mine.aot", {})
