@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-from aotfactory.core.check import Check
+from aotfactory.core.check import Check, Compared
 from aotfactory.core.errors import AotError, MissingError, UsageError
 from aotfactory.core.network import Network
 from aotfactory.executors.cases import LARGEST
@@ -37,7 +37,11 @@ class Outcome:
         return [check for check in self.found.values() if check is not None]
 
     def settle(self, name: str, status: Literal["passed", "failed", "skipped"], detail: str) -> None:
-        self.found[name] = Check(name=name, subject=self.subject, status=status, detail=detail)
+        compared: Compared | None = None
+        if name in EXECUTORS:
+            ran = "reference" if "against the reference" in detail or status == "failed" else "memory"
+            compared = "nothing" if status == "skipped" else ran  # type: ignore[assignment]
+        self.found[name] = Check(name=name, subject=self.subject, status=status, detail=detail, compared=compared)
 
     @contextmanager
     def of(self, name: str, at: object = "") -> Iterator[None]:

@@ -6,17 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from aotfactory.api import reinterpreted
 from aotfactory.api.outcome import NO_GPU, TOO_LARGE, catalog_for, passed, require_executors
 from aotfactory.compiler import bundle
-from aotfactory.compiler import compile as compiling
 from aotfactory.compiler.bundle import Bundle
-from aotfactory.core import arch, cuda
 from aotfactory.core import check as checks
+from aotfactory.core import cuda
 from aotfactory.core.check import Check
-from aotfactory.core.errors import AotError, CheckError
+from aotfactory.core.errors import CheckError, DefinitionError
 from aotfactory.executors import reference
 from aotfactory.executors.cases import trials
-from aotfactory.executors.interpreter import check as interpreter
+from aotfactory.executors.effort import DEFAULT_EFFORT, Effort
 from aotfactory.executors.native.launcher import build_launcher, run_launcher
 from aotfactory.plugins.catalog import Catalog
 
@@ -29,11 +29,13 @@ def validate(
     plugins: Iterable[str] = (),
     executors: Sequence[str] = EXECUTORS,
     progress: Callable[[str], None] = lambda text: None,
+    effort: Effort = DEFAULT_EFFORT,
 ) -> list[Check]:
     """Validate a bundle.
 
     Args:
         path: The bundle's directory.
+        effort: What the interpreter may take.
         executors: Which of `EXECUTORS` to use; one that this machine lacks gives a skipped check with the reason.
 
     Raises:
@@ -42,45 +44,25 @@ def validate(
     """
     require_executors(executors, EXECUTORS, "bundle")
     made = bundle.read(path)
+    if not made.network.calls or not made.variants:
+        raise DefinitionError("the bundle has no kernels", where=str(path), hint="compile it again")
     catalog = catalog_for(made.network, plugins)
     found: list[Check] = []
     if "interpreter" in executors:
         progress("interpreter")
-        found += _interpreter(made, catalog)
+        found += reinterpreted.check(made, catalog, effort, progress)
     if "launcher" in executors:
         found += _launcher(path, made, catalog, progress)
     return found
 
 
-def _interpreter(made: Bundle, catalog: Catalog) -> list[Check]:
-    """Compile again from the definitions here, and interpret the variants that come out the same."""
-    try:
-        archs = tuple(dict.fromkeys(a for v in made.variants for a in arch.parse_archs(v.arch)))
-        isa = max(arch.PtxIsa.parse(v.ptx_isa) for v in made.variants)
-        options = compiling.Options(archs=archs, isa=isa, all_dtypes=True)
-        results = compiling.compile_network(made.network, options, lambda text: None)
-    except AotError as error:
-        detail = f"the definitions here do not make this bundle: {error.message}"
-        return [Check(name="interpreter", subject=v.id, status="skipped", detail=detail) for v in made.variants]
-    now = {result.id: result for result in results}
-    same = {v.id for v in made.variants if v.id in now and _text(now[v.id]) == v.text}
-    detail = "the definitions here no longer give this kernel"
-    others = [
-        Check(name="interpreter", subject=v.id, status="skipped", detail=detail)
-        for v in made.variants
-        if v.id not in same
-    ]
-    return others + interpreter.check(made.network, [now[v.id] for v in made.variants if v.id in same], catalog.sources)
-
-
-def _text(result: compiling.CompiledVariant) -> str | None:
-    return result.variant.text if result.variant else None
-
-
 def _launcher(path: Path, made: Bundle, catalog: Catalog, progress: Callable[[str], None]) -> list[Check]:
     """Run every tactic on the GPU at the profile's shapes, and the Python-free check."""
     if cuda.cuda_device_count() == 0:
-        return [Check(name=n, subject=path.name, status="skipped", detail=NO_GPU) for n in ("launcher", "python-free")]
+        return [
+            Check(name="launcher", subject=path.name, status="skipped", detail=NO_GPU, compared="nothing"),
+            Check(name="python-free", subject=path.name, status="skipped", detail=NO_GPU),
+        ]
     network = made.network
     labels: list[str] = []
     tactics: set[int] = set()
@@ -91,7 +73,15 @@ def _launcher(path: Path, made: Bundle, catalog: Catalog, progress: Callable[[st
         try:
             result = run_launcher(path, inputs=trial.inputs, tactic="all", check=False)
         except CheckError as error:
-            return [Check(name="launcher", subject=path.name, status="failed", detail=f"{error.message}; at {trial}")]
+            return [
+                Check(
+                    name="launcher",
+                    subject=path.name,
+                    status="failed",
+                    detail=f"{error.message}; at {trial}",
+                    compared="memory",
+                )
+            ]
         for run in result.runs:
             tactics.add(run.tactic)
             found = "; ".join(run.failures)
@@ -101,13 +91,17 @@ def _launcher(path: Path, made: Bundle, catalog: Catalog, progress: Callable[[st
         labels.append(trial.label)
         compared = compared and bool(trial.expected)
     if not labels:
-        return [Check(name="launcher", subject=path.name, status="skipped", detail=TOO_LARGE), python_free(path)]
+        return [
+            Check(name="launcher", subject=path.name, status="skipped", detail=TOO_LARGE, compared="nothing"),
+            python_free(path),
+        ]
     launched = [
         Check(
             name="launcher",
             subject=f"{network.name} tactic {tactic}",
             status="failed" if tactic in wrong else "passed",
             detail=wrong.get(tactic) or passed(labels, "" if compared else "memory accesses"),
+            compared="reference" if compared else "memory",
         )
         for tactic in sorted(tactics)
     ]

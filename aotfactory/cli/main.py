@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -18,7 +19,7 @@ from typer.core import TyperGroup
 
 from aotfactory.cli import bake as cli_bake
 from aotfactory.cli import build as cli_build
-from aotfactory.cli import cache, doctor, farm, new, report, tune, validate
+from aotfactory.cli import cache, doctor, farm, new, report, terminal, tune, validate
 from aotfactory.cli import run as cli_run
 from aotfactory.cli.options import FormatOption, Plugins
 from aotfactory.cli.terminal import Format, print_json, say, show, working
@@ -160,6 +161,15 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def _json_of_error(code: object, message: str, where: str | None = None, hint: str | None = None) -> None:
+    """The object that ``--format json`` prints where the command came to no result of its own."""
+    arguments = sys.argv[1:]
+    wanted = "--format=json" in arguments or ("--format", "json") in pairwise(arguments)
+    if wanted and not terminal.printed:
+        error = {"message": message, "where": where, "hint": hint}
+        print_json({"schema": "aotfactory.error/1", "exit_code": code, "error": error})
+
+
 def main() -> NoReturn:
     """Entry point: one place turns errors into messages and exit codes."""
     try:
@@ -167,6 +177,7 @@ def main() -> NoReturn:
             app()
     except AotError as error:
         say(f"error: {error}")
+        _json_of_error(error.exit_code, error.message, error.where, error.hint)
         sys.exit(error.exit_code)
     except Ended as error:
         say("ended by a signal")
@@ -174,6 +185,11 @@ def main() -> NoReturn:
     except MemoryError:
         say("error: there is not enough memory\n  hint: smaller shapes, or fewer --jobs, take less")
         sys.exit(MissingError.exit_code)
+    except SystemExit as ended:
+        if ended.code not in (None, 0):  # typer's own messages have gone to stderr
+            messages = {2: "wrong usage", 130: "interrupted"}
+            _json_of_error(ended.code, messages.get(ended.code, "see stderr") if isinstance(ended.code, int) else "")
+        raise
     except Exception:
         say(traceback.format_exc())
         say("error: this is a mistake in aotfactory itself; please report it with the lines above")

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aotfactory.compiler.bundle import Bundle, Variant
-from aotfactory.core.check import NAMES, Check
+from aotfactory.core.check import NAMES, Check, summary
 from aotfactory.core.expressions import Constant, Expr, SizeTensor
 from aotfactory.core.network import Call, Combination, Network, Tensor, shape_text
 
@@ -52,9 +52,28 @@ def print_build(console: Console, report: BuildResult) -> None:
     if report.path:
         passed = ", ".join(n for n in NAMES if any(c.name == n and c.status == "passed" for c in report.checks))
         _say(console, f"checks passed: {passed}")
+        _print_judged(console, report.checks)
+        _print_skipped(console, report.bundle.skipped)
         _say(console, f"wrote [bold]{escape(str(report.path))}[/]")
     else:
         _say(console, "[bold red]nothing was written[/]: a check failed")
+
+
+def _print_judged(console: Console, checks: Sequence[Check]) -> None:
+    """How kernels were judged: each thing that was said of any, and of how many, then the sum."""
+    said: dict[tuple[str, str], int] = {}
+    for check in checks:
+        if check.compared in ("reference", "memory") and check.status == "passed":
+            said[check.name, check.detail] = said.get((check.name, check.detail), 0) + 1
+    for (name, detail), count in said.items():
+        _say(console, f"[dim]{name} of {count}: {escape(detail)}[/]")
+    if judged := summary(checks):
+        _say(console, f"kernels: {judged}")
+
+
+def _print_skipped(console: Console, skipped: Mapping[str, str]) -> None:
+    for name, reason in skipped.items():
+        _say(console, f"[bold yellow]built with --skip-check {name}[/], because {escape(reason)}")
 
 
 def _say(console: Console, markup: str) -> None:
@@ -134,9 +153,12 @@ def _extents(launch: Mapping[str, Expr], what: str, low: Mapping[str, int], high
 
 def _mark(checks: Sequence[Check]) -> str:
     passed = sum(check.status == "passed" for check in checks)
+    weak = next((c for c in checks if c.status == "passed" and (c.compared == "memory" or c.sampled)), None)
     if any(check.status == "failed" for check in checks):
         return MARKS["failed"]
-    return MARKS["passed"] if passed == len(checks) else f"{MARKS['passed']} ({passed} of {len(checks)})"
+    notes = [f"{passed} of {len(checks)}"] if passed != len(checks) else []
+    notes += [] if weak is None else ["memory only" if weak.compared == "memory" else "sampled"]
+    return f"{MARKS['passed']} ({', '.join(notes)})" if notes else MARKS["passed"]
 
 
 def _print_expressions(console: Console, variants: Sequence[Variant]) -> None:
@@ -161,6 +183,7 @@ def print_bundle(console: Console, bundle: Bundle) -> None:
     print_variants(console, bundle)
     made = ", ".join(f"{name} {version}" for name, version in bundle.versions.items())
     _say(console, f"made by {escape(made)}; every PTX file is as compiled")
+    _print_skipped(console, bundle.skipped)
 
 
 def print_record(console: Console, record: Mapping[str, Any]) -> None:
@@ -244,10 +267,14 @@ def print_new(console: Console, name: str, files: Sequence[Path], package: bool)
         _say(console, f"  {escape(step)}")
 
 
-def print_checks(console: Console, checks: list[Check]) -> None:
+def print_checks(console: Console, checks: list[Check], skipped: Mapping[str, str]) -> None:
+    """Checks of an artifact, each with what was compared, and their sum."""
     for check in checks:
-        console.print(f"{escape(check.name)} {escape(check.subject)}: {MARKS[check.status]}", highlight=False)
+        mark = _mark([check]) if check.status == "passed" else MARKS[check.status]
+        console.print(f"{check.name} {escape(check.subject)}: {mark}", highlight=False)
         console.print(f"  [dim]{escape(check.detail)}[/]", highlight=False)
+    _say(console, f"kernels: {summary(checks) or 'none judged'}")
+    _print_skipped(console, skipped)
 
 
 def print_run(console: Console, result: LaunchResult) -> None:

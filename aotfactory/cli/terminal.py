@@ -35,8 +35,14 @@ class Format(str, enum.Enum):
     json = "json"
 
 
+printed = False
+"""Whether a result has been printed for programs."""
+
+
 def print_json(value: Any) -> None:
     """Print a command's result for programs."""
+    global printed
+    printed = True
     with _stdout():
         print(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))
 

@@ -8,15 +8,23 @@ from typing import Annotated
 import typer
 
 from aotfactory.cli import plans
-from aotfactory.cli.options import Artifact, Executor, LeanOption, RootOption, Tools, TrtexecOption, is_plan
+from aotfactory.cli.check_options import CheckTime
+from aotfactory.cli.options import Artifact, Executor, Jobs, LeanOption, RootOption, Tools, TrtexecOption, is_plan
 from aotfactory.cli.run import FormatOption, Plugins
-from aotfactory.cli.terminal import Format, print_json, show, working
+from aotfactory.cli.terminal import Format, print_json, say, show, working
+from aotfactory.core.errors import MissingError, UsageError
+from aotfactory.executors.effort import CHECK_TIME, Effort
 
 
 def validate(
     path: Artifact,
     plugins: Plugins = [],  # noqa: B006
     executor: Annotated[list[Executor], typer.Option("--executor", help="Only this executor; repeatable.")] = [],  # noqa: B006
+    require: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help="Executors that must have judged it, or exit code 3 says why not.")
+    ] = "",
+    check_time: CheckTime = CHECK_TIME,
+    jobs: Jobs = None,
     trtexec: TrtexecOption = None,
     tensorrt_root: RootOption = None,
     lean: LeanOption = False,
@@ -25,22 +33,37 @@ def validate(
     """Compare a bundle or plan with its reference, by every executor that this machine has."""
     tools = Tools(trtexec=trtexec, root=tensorrt_root, lean=lean)
     wanted = [e.value for e in executor]
+    required = [name for name in require.split(",") if name]
+    for name in required:
+        if name not in [e.value for e in Executor]:
+            offered = ", ".join(e.value for e in Executor)
+            raise UsageError(f"--require {name!r} is not an executor", hint=f"there are {offered}")
+    skipped = {}
     with working() as progress:
-        from aotfactory.core.check import failed
+        from aotfactory.core.check import failed, nothing_judged, summary
 
         if is_plan(path):
             checks = plans.validate(path, plugins, wanted, tools, progress)
         else:
             from aotfactory.api import validate as validating
+            from aotfactory.compiler.bundle import read
 
             tools.require_none()
             executors = wanted or validating.EXECUTORS
-            checks = validating.validate(path, plugins=plugins, executors=executors, progress=progress)
+            effort = Effort(seconds=check_time, processes=jobs)
+            checks = validating.validate(path, plugins=plugins, executors=executors, progress=progress, effort=effort)
+            skipped = dict(read(path).skipped)
+    lacking = nothing_judged(checks, required)
     if format is Format.json:
-        found = [{"name": c.name, "subject": c.subject, "status": c.status, "detail": c.detail} for c in checks]
-        print_json({"schema": "aotfactory.validate/1", "path": str(path), "checks": found})
+        found = {"schema": "aotfactory.validate/1", "path": str(path), "checks": [c.to_json() for c in checks]}
+        found |= {"summary": summary(checks)}
+        found |= {"lacking": lacking} if lacking else {}
+        print_json(found | ({"skipped_checks": skipped} if skipped else {}))
     else:
         from aotfactory.cli import tables
 
-        show(lambda console: tables.print_checks(console, checks))
+        show(lambda console: tables.print_checks(console, checks, skipped))
+    if lacking:
+        say(f"error: {lacking}")
+        raise typer.Exit(MissingError.exit_code)
     raise typer.Exit(1 if failed(checks) else 0)

@@ -107,6 +107,44 @@ def skip(checks: Iterable[Check], names: Mapping[str, str], subjects: Iterable[s
     return sorted(found, key=lambda c: NAMES.index(c.name))
 
 
+def nothing_judged(checks: Iterable[Check], required: Iterable[str] = ()) -> str | None:
+    """Why these checks say nothing of an artifact, or not all that was required, and which option would help; or None.
+
+    Args:
+        required: Names of checks, each of which has to have passed or failed everywhere.
+    """
+    found = list(checks)
+    if any(c.status == "failed" for c in found):
+        return None
+    for name in required:
+        of_name = [c for c in found if c.name == name]
+        lacking = next(
+            (c.detail for c in of_name if c.status == "skipped"), None if of_name else "it was not asked to run"
+        )
+        if lacking is not None:
+            return f"{name} is required, but was skipped: {lacking}{_help(lacking)}"
+    if any(c.status == "passed" and c.compared in ("reference", "memory") for c in found):
+        return None
+    reasons = dict.fromkeys(c.detail for c in found if c.compared == "nothing")
+    first = next((r for r in reasons if _help(r)), next(iter(reasons), "no executor was run"))
+    return f"nothing was validated: {first}{_help(first)}"
+
+
+HELP = {
+    "no GPU": "run it on a machine with a GPU, or with --executor interpreter",
+    "no longer give this kernel": "give the definitions it was built from, with --plugins",
+    "do not make this bundle": "give the definitions it was built from, with --plugins",
+    "--check-time": "give it more: --check-time 60",
+    "not a Triton kernel": "only --executor launcher, on a machine with a GPU, can run it",
+    "trtexec": "name it with --trtexec, or TensorRT's directory with --tensorrt-root",
+}
+"""Part of a reason, and what to do about it."""
+
+
+def _help(reason: str) -> str:
+    return next((f" ({what})" for part, what in HELP.items() if part in reason), "")
+
+
 def summary(checks: Iterable[Check]) -> str:
     """How the checks that run kernels judged them: ``2 compared, 1 sampled, 1 memory only, 3 skipped``."""
     counts = dict.fromkeys(("compared", "sampled", "memory only", "skipped", "failed"), 0)

@@ -11,8 +11,12 @@ import pytest
 from aotfactory.api import build, validate
 from aotfactory.compiler import bundle
 from aotfactory.compiler.compile import Options
+from aotfactory.core import check as checking
 from aotfactory.core import dtypes
 from aotfactory.core.arch import parse_archs
+from aotfactory.core.check import Check
+from aotfactory.core.errors import DefinitionError
+from aotfactory.core.expressions import Constant
 from aotfactory.core.recipe import Tolerance
 from aotfactory.executors import compare as comparison
 from aotfactory.executors import reference
@@ -136,7 +140,51 @@ def test_the_interpreter_takes_the_bundle_as_it_was_compiled(circ_pad):
     checks = validate.validate(circ_pad, executors=["interpreter"])
     assert len(checks) == len(bundle.read(circ_pad).variants)
     assert {c.status for c in checks} == {"passed"}
-    assert all("min, opt, max" in c.detail for c in checks)
+    assert all(c.detail.startswith("against the reference, at small x ") for c in checks)
+    assert {c.compared for c in checks} == {"reference"}
+
+
+TAMPERED = {
+    "grid of one": (lambda v: {"launch": {**v.launch, "grid_x": Constant(1)}}, "elements of y were not written"),
+    "extra argument": (lambda v: {"extra_args": (Constant(7), *v.extra_args)}, "TensorRT passes"),
+    "block": (lambda v: {"launch": {**v.launch, "block_x": Constant(64)}}, "the bundle has block_x = 64"),
+    "no launch": (lambda v: {"launch": {}}, "the bundle has launch parameters none"),
+    "kernel name": (lambda v: {"kernel": "other"}, "the bundle has kernel other"),
+    "parameters": (lambda v: {"parameters": ("ptr",)}, "the bundle has parameters"),
+    "types": (lambda v: {"dtypes": ("int32", "int32")}, "the bundle has dtypes"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), TAMPERED.values(), ids=TAMPERED)
+def test_the_verdict_is_on_the_bundles_own_launch_arguments_and_types(change, said, monkeypatch, circ_pad):
+    made = bundle.read(circ_pad)
+    changed = tuple(dataclasses.replace(v, **change(v)) for v in made.variants[:1])
+    monkeypatch.setattr(validate.bundle, "read", lambda path: dataclasses.replace(made, variants=changed))
+    (check,) = validate.validate(circ_pad, executors=["interpreter"])
+    assert (check.status, said in check.detail) == ("failed", True), check.detail
+
+
+def test_a_bundle_without_calls_is_refused(monkeypatch, circ_pad):
+    made = bundle.read(circ_pad)
+    monkeypatch.setattr(validate.bundle, "read", lambda path: dataclasses.replace(made, variants=()))
+    with pytest.raises(DefinitionError, match="the bundle has no kernels"):
+        validate.validate(circ_pad, executors=["interpreter"])
+
+
+def test_nothing_judged_says_which_option_would_help():
+    def check(name, status, detail, compared):
+        return Check(name=name, subject="x", status=status, detail=detail, compared=compared)
+
+    no_gpu = check("launcher", "skipped", "no GPU or NVIDIA driver on this machine", "nothing")
+    good = check("interpreter", "passed", "", "memory")
+    assert "nothing was validated: no GPU" in checking.nothing_judged([no_gpu])
+    assert "--executor interpreter" in checking.nothing_judged([no_gpu])
+    assert checking.nothing_judged([no_gpu, good]) is None
+    assert "launcher is required" in checking.nothing_judged([no_gpu, good], ["interpreter", "launcher"])
+    assert "runner is required, but was skipped: it was not asked" in checking.nothing_judged([good], ["runner"])
+    gone = check("interpreter", "skipped", "the definitions here no longer give this kernel", "nothing")
+    assert "--plugins" in checking.nothing_judged([gone])
+    assert checking.summary([no_gpu, good, gone]) == "1 memory only, 2 skipped"
 
 
 def test_a_bundle_that_the_definitions_no_longer_make_is_not_interpreted(monkeypatch, circ_pad):

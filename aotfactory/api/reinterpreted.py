@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `interpreter` check of a bundle on disk: its own launch, arguments, types and PTX are judged.
+
+The interpreter runs Triton source, which a bundle does not hold. So its definitions are compiled again, and where they
+give a variant's very PTX, their source runs with the bundle's grid and extra arguments. What the interpreter cannot
+show (block, shared memory, kernel name, parameters, types) must be what the definitions give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from aotfactory.compiler import compile as compiling
+from aotfactory.compiler.bundle import Bundle, Variant
+from aotfactory.core import arch
+from aotfactory.core.check import Check
+from aotfactory.core.errors import AotError
+from aotfactory.executors.effort import Effort
+from aotfactory.executors.interpreter import check as interpreter
+from aotfactory.plugins.catalog import Catalog
+
+INTERPRETED = ("grid_x", "grid_y", "grid_z")
+"""Launch parameters that the interpreter runs with; the others have to agree."""
+
+
+def check(made: Bundle, catalog: Catalog, effort: Effort, progress: Callable[[str], None]) -> list[Check]:
+    """One check for each variant of a bundle."""
+    if reason := made.skipped.get("interpreter"):
+        return [_of(v, "skipped", f"skipped when the bundle was built, because {reason}") for v in made.variants]
+    try:
+        archs = tuple(dict.fromkeys(a for v in made.variants for a in arch.parse_archs(v.arch)))
+        isa = max(arch.PtxIsa.parse(v.ptx_isa) for v in made.variants)
+        options = compiling.Options(archs=archs, isa=isa, all_dtypes=True)
+        results = compiling.compile_network(made.network, options, lambda text: None)
+    except AotError as error:
+        detail = f"the definitions here do not make this bundle: {error.message}"
+        return [_of(v, "skipped", detail) for v in made.variants]
+    now = {result.id: result for result in results}
+    found, runs = [], []
+    for variant in made.variants:
+        result = now.get(variant.id)
+        if result is None or result.variant is None or result.variant.text != variant.text:
+            found.append(_of(variant, "skipped", "the definitions here no longer give this kernel"))
+        elif difference := _difference(variant, result.variant):
+            found.append(_of(variant, "failed", f"the bundle has {difference} for the same PTX"))
+        else:
+            runs.append(replace(result, variant=variant))
+    return found + interpreter.check(made.network, runs, catalog.sources, effort, progress)
+
+
+def _difference(variant: Variant, now: Variant) -> str | None:
+    """How a variant differs from what its definitions give, where running it would not show that."""
+    for name in (
+        "call",
+        "plugin",
+        "arch",
+        "dtypes",
+        "formats",
+        "tactic",
+        "kernel",
+        "parameters",
+        "ptx_isa",
+        "ptx_target",
+    ):
+        mine, theirs = getattr(variant, name), getattr(now, name)
+        if mine != theirs:
+            return f"{name} {mine}, its definitions give {theirs}"
+    if set(variant.launch) != set(now.launch):
+        return f"launch parameters {', '.join(variant.launch) or 'none'}, its definitions give {', '.join(now.launch)}"
+    for name, expr in now.launch.items():
+        if name not in INTERPRETED and variant.launch[name] != expr:
+            return f"{name} = {variant.launch[name]}, its definitions give {expr}"
+    return None
+
+
+def _of(variant: Variant, status: str, detail: str) -> Check:
+    return Check(name="interpreter", subject=variant.id, status=status, detail=detail, compared="nothing")  # type: ignore[arg-type]

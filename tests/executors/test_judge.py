@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The judge in both directions: right kernels of awkward kinds pass, wrong ones fail at shapes that mean something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from building import MODULES
+
+from aotfactory.api.build import BuildResult, build_bundle
+from aotfactory.compiler.options import Options
+from aotfactory.core.arch import parse_archs
+from aotfactory.core.check import Check
+from aotfactory.core.errors import DefinitionError, MissingError
+from aotfactory.core.recipe import Input, Recipe
+from aotfactory.targets.request import TargetOptions
+
+JUDGE = MODULES / "judge"
+
+
+def build(out: Path, module: str, target: str, **options: object) -> BuildResult:
+    shapes = {k: options.pop(k) for k in ("shape", "min_shape", "opt_shape", "max_shape", "dtype") if k in options}
+    return build_bundle(
+        target,
+        request=TargetOptions(**shapes),  # type: ignore[arg-type]
+        options=Options(archs=parse_archs("sm_90")),
+        out=out,
+        plugins=[str(JUDGE / f"{module}.py")],
+        listed=False,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def judged(built: BuildResult) -> list[Check]:
+    return [c for c in built.checks if c.name == "interpreter"]
+
+
+def test_a_lost_modulo_is_found_although_min_is_one(tmp_path: Path) -> None:
+    shapes = {point: {"x": (n, 16, 14, 14)} for point, n in (("min_shape", 1), ("opt_shape", 8), ("max_shape", 32))}
+    built = build(tmp_path, "nomod", "bias_relu", **shapes)
+    assert {(c.status, "out-of-range read" in c.detail) for c in judged(built)} == {("failed", True)}
+    assert built.path is None
+
+
+@pytest.mark.parametrize(("rows", "found"), [(64, "61440 of 65536"), (2000, "1920000 of 2048000")])
+def test_a_block_shorter_than_the_row_is_found(rows: int, found: str, tmp_path: Path) -> None:
+    """At its own length, which must not be cut down to the block's; of a large grid by what its programs write."""
+    (check,) = judged(build(tmp_path, "kinds", "short", shape={"x": (rows, 1024)}))
+    assert (check.status, f"{found} elements of y were not written" in check.detail) == ("failed", True), check.detail
+    (check,) = judged(build(tmp_path, "kinds", "rows", shape={"x": (rows, 1024)}))
+    assert (check.status, check.compared, check.sampled) == ("passed", "reference", rows > 256), check.detail
+    assert f"{min(rows, 64) * 2 if rows > 256 else rows * 2:,} " in check.detail
+    found = check.to_json()
+    assert found["programs"]["of"] == 2 * rows
+    assert [c["shapes"] for c in found["cases"]] == [{"x": [rows, 1024]}] * 2
+
+
+@pytest.mark.parametrize("shape", [{}, {"shape": {"ids": (8,), "table": (4096, 48)}}, {"shape": {"ids": (100,)}}])
+def test_indices_are_below_the_tables_rows(shape: dict[str, object], tmp_path: Path) -> None:
+    (check,) = judged(build(tmp_path, "kinds", "table", **shape))
+    assert (check.status, check.compared) == ("passed", "reference"), check.detail
+    assert "ids made up: from 0 to below the smallest dimension" in check.detail
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_sums_of_narrow_types_are_sums_of_numbers(dtype: str, tmp_path: Path) -> None:
+    (check,) = judged(build(tmp_path, "kinds", "sums", dtype={None: dtype}))
+    assert (check.status, check.compared) == ("passed", "reference"), check.detail
+
+
+@pytest.mark.parametrize("target", ["best", "total", "single", "counting", "bits", "ema", "tally", "noise"])
+def test_the_interpreters_own_faults_are_not_the_kernels(target: str, tmp_path: Path) -> None:
+    (check,) = judged(build(tmp_path, "battery", target))
+    assert (check.status, check.compared) == ("passed", "reference"), check.detail
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "said"),
+    [
+        ("generic", "passed", "against the reference"),
+        ("specific", "passed", "against the reference"),
+        ("clock", "skipped", "inline_asm not supported in interpreter mode"),
+        ("assembly", "skipped", "inline_asm not supported in interpreter mode"),
+    ],
+)
+def test_libdevice_is_computed_and_ptx_skipped(target: str, status: str, said: str, tmp_path: Path) -> None:
+    built = build(tmp_path, "arcsine", target)
+    (check,) = judged(built)
+    assert (check.status, said in check.detail) == (status, True), check.detail
+    assert built.path is not None
+
+
+def test_with_the_time_spent_the_rest_is_said_not_to_have_run(tmp_path: Path) -> None:
+    (check,) = judged(build(tmp_path, "kinds", "rows", check_time=1e-6))
+    assert (check.status, check.compared) == ("skipped", "nothing")
+    assert check.detail == "not run: the 1e-06 s of --check-time were spent"
+
+
+def test_a_skipped_check_is_on_the_record(tmp_path: Path) -> None:
+    from aotfactory.api import reinterpreted
+    from aotfactory.compiler import bundle
+    from aotfactory.executors.effort import Effort
+    from aotfactory.plugins.catalog import Catalog
+
+    built = build(tmp_path, "kinds", "short", shape={"x": (3, 100)}, skip={"interpreter": "its rows are short"})
+    assert built.path is not None
+    made = bundle.read(built.path)
+    assert made.skipped == {"interpreter": "its rows are short"}
+    for found in (judged(built), reinterpreted.check(made, Catalog(), Effort(), print)):
+        assert {(c.status, "because its rows are short" in c.detail) for c in found} == {("skipped", True)}
+
+
+def test_causes_in_the_environment_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/proc/x")
+    with pytest.raises(MissingError, match=r"(?s)cannot write to its cache /proc/x.*set TRITON_CACHE_DIR"):
+        build(tmp_path, "kinds", "rows")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    with pytest.raises(MissingError, match=r"(?s)TRITON_INTERPRET=1 is set.*unset TRITON_INTERPRET"):
+        build(tmp_path, "kinds", "rows")
+
+
+COMMON = {"name": "r", "plugin": "a::b", "summary": "", "reference": lambda x: x}
+X = Input(name="x", shape=(2, 3), dims=("N", "D"))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Input(name="x", shape=(2, 3), dims=("N",)), "input 'x' has 1 dims for a shape of 2"),
+        (lambda: Input(name="x", shape=(2,), dtypes=("float",)), "unknown data type 'float'"),
+        (lambda: Input(name="x", shape=(2,), limits=(3, 1)), "not a smallest and a largest value"),
+        (lambda: Input(name="x", shape=(2,), limits=(0, 1), choices=(1,)), "several of limits, choices and data"),
+        (
+            lambda: Recipe(**COMMON, inputs=(X,), dtypes=("fp32",), tolerance={"float32": None}),
+            "names data type 'float32'",
+        ),
+        (
+            lambda: Recipe(**COMMON, inputs=(X,), dtypes=("fp32",), odd_shapes=((3, 5),)),
+            "each case is a tuple of shapes",
+        ),
+        (lambda: Recipe(**COMMON, inputs=(X,), dtypes=("fp32",), shrink=("M",)), "dimension 'M', which no input has"),
+        (lambda: Recipe(**COMMON, inputs=(X,), dtypes=()), "it has no data types"),
+    ],
+)
+def test_recipes_are_checked_where_they_are_made(make: object, said: str) -> None:
+    with pytest.raises(DefinitionError, match=rf"(?s)test_judge.py:\d+: .*{said}"):
+        make()  # type: ignore[operator]
