@@ -41,7 +41,7 @@ from bench_cases import BENCHES, PROFILES, SHAPES, Bench, Work
 from bench_render import RIVALS, line, render
 from gpu_check import gpu
 
-from aotfactory.api import build
+from aotfactory.api import making
 from aotfactory.api.tune import rank
 from aotfactory.compiler import bundle, ptx
 from aotfactory.compiler.compile import Options, compile_network
@@ -214,7 +214,7 @@ def compile_bundle(key: Key, path: Path, architecture: str) -> None:
     if wrong := [f"{c.name} of {r.id}: {c.detail}" for r in results for c in r.checks if c.status == "failed"]:
         raise RuntimeError("; ".join(wrong))
     variants = tuple(r.variant for r in results if r.variant is not None)
-    bundle.write(bundle.Bundle(network=made, variants=variants, versions=build.versions()), path)
+    bundle.write(bundle.Bundle(network=made, variants=variants, versions=making.versions()), path)
 
 
 def work_of(key: Key) -> Work:

@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aotfactory.api import build
+from aotfactory.api import build, making
 from aotfactory.api.validate import validate
 from aotfactory.compiler.compile import Options
 from aotfactory.core import arch
@@ -42,7 +42,10 @@ LARGEST = 2**18
 """Elements of an input: enough for many blocks of every tactic, and quick under compute-sanitizer."""
 
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
-SHAPES = ("static", "dynamic", "full")
+SHAPES = ("static", "dynamic", "full", "long")
+LONG = 50257
+"""Elements of a row in long shapes: a vocabulary, and no multiple of a vector."""
+
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,7 @@ def main() -> int:
         for name in names
         for dtype in catalog.recipes[name].dtypes
         for shapes in kinds
+        if shapes != "long" or catalog.recipes[name].inputs[0].dims[-1:] in (("D",), ("K",))
     ]
     rows = check_all(cases, options.jobs, started + options.minutes * 60)
     result = {
@@ -147,6 +151,9 @@ def profile(recipe: Recipe, shapes: str) -> tuple[dict[str, tuple[int, ...]], ..
     """The smallest, usual and largest shape of each input: see above."""
     extents = full_extents(recipe) if shapes == "full" else small_extents(recipe)
     low, opt, high = {}, {}, {}
+    if shapes == "long":
+        at = {i.name: tuple({"D": LONG, "K": LONG, "S": 3, "Q": 3}.get(d, 1) for d in i.dims) for i in recipe.inputs}
+        return at, at, at
     for item in recipe.inputs:
         names = item.dims or ("",) * len(item.shape)
         opt[item.name] = tuple(extents.get(d, n) for d, n in zip(names, item.shape, strict=True))
@@ -218,7 +225,7 @@ def gpu() -> dict[str, str]:
 def machine() -> dict[str, str]:
     tensorrt = tensorrt_api.load()
     kind = f"{tensorrt.version} ({tensorrt.kind})"
-    versions = build.versions()
+    versions = making.versions()
     return {**gpu(), "python": sys.version.split()[0], **versions, "tensorrt": kind}
 
 
