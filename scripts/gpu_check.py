@@ -47,7 +47,6 @@ LONG = 50257
 """Elements of a row in long shapes: a vocabulary, and no multiple of a vector."""
 
 
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
     """One bundle: a recipe at a data type, with shapes of one of SHAPES."""

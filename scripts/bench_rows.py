@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of any length: every tactic of the norms and softmax against PyTorch, torch.compile, Liger and QuACK, on a GPU.
+
+    scripts/bench_rows.py --bundles DIR --compile sm_90      where Triton and aotfactory's kernels are; takes no GPU
+    scripts/bench_rows.py --bundles DIR                      on the GPU: takes torch and the launcher
+    scripts/bench_rows.py --render                           the table from docs/results/rows.json
+
+Tactics that `autotune` does not offer are compiled too, where they are estimated to be NEAR: so the offer is checked. Each tactic's outputs are
+compared with PyTorch's in float64, and by the launcher's own guards. Times are medians of replayed CUDA graphs over
+as many sets of tensors as do not fit in L2. Rivals that are not installed are left out: Liger (liger-kernel) and QuACK
+(quack-kernels). One that is wrong or fails says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import math
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "rows.json"
+NEAR = 1.3
+"""Times the least estimate, up to which tactics are measured beside those that are offered."""
+
+RIVALS = ("eager", "compile", "liger", "quack")
+SOFTMAX = (
+    (2048, 50257), (2048, 50256), (4096, 32000), (512, 128256), (16, 131072), (1, 151936), (1, 4096), (16, 4096),
+    (64, 4096), (64, 16384), (64, 32768), (64, 131072), (2048, 32001), (1, 32768), (65536, 129), (16384, 4097),
+    (8192, 8192), (65536, 1001), (512, 128257), (1, 262144), (132, 262144), (16, 16384), (64, 1024), (65536, 128),
+    (8, 50257), (65536, 257),
+)  # fmt: skip
+NORM = (
+    (2048, 32768), (64, 131072), (16, 4096), (4096, 8192), (1, 4096), (64, 4096), (2048, 32001), (2048, 50257),
+    (1024, 65536), (64, 16384), (1, 131072), (16, 32768), (65536, 513), (16384, 4097), (8192, 8192), (64, 1024),
+    (65536, 128), (1, 32768), (16, 8192),
+)  # fmt: skip
+SHAPES = {"softmax": SOFTMAX, "rms_norm": NORM, "layer_norm": NORM}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundles", type=Path, help="where the compiled bundles are")
+    parser.add_argument(
+        "--compile",
+        metavar="ARCH",
+        default="",
+        help="only make them, for this architecture",
+    )
+    parser.add_argument("--kernels", default=",".join(SHAPES))
+    parser.add_argument("--dtype", default="fp16", choices=("fp32", "fp16", "bf16"))
+    parser.add_argument("--rivals", default=",".join(RIVALS))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--render",
+        action="store_true",
+        help="only write the table beside --out, which ends in .md",
+    )
+    options = parser.parse_args()
+    if not options.render and options.bundles is None:
+        parser.error("--bundles is missing")
+    if options.compile:
+        with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
+            made = [(k, options.dtype, options.bundles, options.compile) for k in keys(options)]
+            pool.starmap(compile_bundle, made, chunksize=1)
+        return 0
+    if not options.render:
+        measure(options)
+    result = json.loads(options.out.read_text())
+    options.out.with_suffix(".md").write_text(markdown(result))
+    return 0
+
+
+def keys(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
+    wanted = options.kernels.split(",")
+    for k in range(max(map(len, SHAPES.values()))):
+        yield from ((kernel, *SHAPES[kernel][k]) for kernel in wanted if k < len(SHAPES[kernel]))
+
+
+def path_of(key: tuple[str, int, int], dtype: str, bundles: Path) -> Path:
+    return bundles / f"{key[0]}-{key[1]}x{key[2]}-{dtype}.aot"
+
+
+def compile_bundle(key: tuple[str, int, int], dtype: str, bundles: Path, architecture: str) -> None:
+    """A bundle of all tactics that a thread has registers for; beside it, which are offered, and all estimates."""
+    from aotfactory.kernels import _row_tactics as row_tactics
+
+    from aotfactory.api.making import versions
+    from aotfactory.compiler import bundle
+    from aotfactory.compiler.compile import Options, compile_network
+    from aotfactory.core import arch
+    from aotfactory.core.network import NetworkInput, Profile
+    from aotfactory.plugins.aot_kernel import no_clusters
+    from aotfactory.plugins.catalog import Catalog
+    from aotfactory.targets import network_builder
+
+    kernel, rows, cols = key
+    recipe = Catalog().find(kernel)
+    assert recipe is not None
+    shapes = {i.name: (rows, cols) if i.name == "x" else (cols,) for i in recipe.inputs}
+    inputs = [
+        NetworkInput(
+            name=n,
+            dtype=dtype,
+            profile=Profile.static(s),
+            dims=tuple(f"{n}{k}" for k in range(len(s))),
+        )
+        for n, s in shapes.items()
+    ]
+    made = network_builder.chain(
+        name=kernel, target=kernel, plugin_id=recipe.plugin, inputs=inputs, attributes=recipe.attributes,
+        outputs=recipe.outputs,
+    )  # fmt: skip
+    offers: list[list[int]] = []
+    estimates: dict[int, float] = {}
+    offered = row_tactics.tactics
+
+    def everything(x: Any, work: int, **rest: Any) -> list[int]:
+        offers.append(offered(x, work, **rest))
+        of = row_tactics.rows_of(x, work)
+        alike: dict[tuple[Any, ...], int] = {}
+        for n in row_tactics.TACTICS:
+            if math.isfinite(time := row_tactics.estimate(of, n)):
+                estimates[n] = time
+                alike.setdefault(tuple(row_tactics.arguments(of, n).values()), n)
+        near = [n for n in alike.values() if estimates[n] <= NEAR * min(estimates.values())]
+        if no_clusters():
+            near = [n for n in near if not isinstance(row_tactics.TACTICS[n], row_tactics.Cluster)]
+        return sorted({*near, *offers[-1]})
+
+    row_tactics.tactics = everything
+    try:
+        results = compile_network(made, Options(archs=arch.parse_archs(architecture)), lambda name: None)
+    finally:
+        row_tactics.tactics = offered
+    if wrong := [f"{c.name} of {r.id}: {c.detail}" for r in results for c in r.checks if c.status == "failed"]:
+        raise RuntimeError("; ".join(wrong))
+    variants = tuple(r.variant for r in results if r.variant is not None)
+    path = path_of(key, dtype, bundles)
+    bundle.write(bundle.Bundle(network=made, variants=variants, versions=versions()), path)
+    path.with_suffix(".json").write_text(json.dumps({"offered": offers[-1], "estimates": estimates}))
+    print(path.name, len(variants), offers[-1], flush=True)
+
+
+def measure(options: argparse.Namespace) -> None:
+    import row_rivals
+
+    row_rivals.warm_all([*keys(options)], options.dtype, options.rivals.split(","), options.jobs)
+    result: dict[str, Any] = {"date": datetime.date.today().isoformat(), "rows": []}
+    result |= {"machine": row_rivals.machine(), "compiled_by": {}}
+    for key in keys(options):
+        path = path_of(key, options.dtype, options.bundles)
+        if not path.with_suffix(".json").exists():
+            print(f"{path} is not compiled", flush=True)
+            continue
+        row: dict[str, Any] = {
+            "kernel": key[0],
+            "rows": key[1],
+            "cols": key[2],
+            "dtype": options.dtype,
+        }
+        manifest = json.loads((path / "manifest.json").read_text())
+        result["compiled_by"] = manifest["versions"]
+        variants = manifest["variants"]
+        registers = {v["tactic"]: [v["registers"], v["spills"], v.get("cluster", [1])[0]] for v in variants}
+        row |= json.loads(path.with_suffix(".json").read_text())
+        try:
+            row |= {"registers": registers, **row_rivals.ours(path, key, options.dtype)}
+            beside = path.with_name(path.name.replace(".aot", "-cluster.aot"))
+            if beside.exists():  # compiled elsewhere, where Triton is newer
+                more = json.loads((beside / "manifest.json").read_text())
+                registers |= {v["tactic"]: [v["registers"], v["spills"], v["cluster"][0]] for v in more["variants"]}
+                row["clusters_by"] = more["versions"]["triton"]
+                row["offered"] = json.loads(beside.with_suffix(".json").read_text())["offered"]
+                found = row_rivals.ours(beside, key, options.dtype)
+                for name in ("us", "wrong"):
+                    row[name] |= found[name]
+            row["rivals"] = row_rivals.times(key, options.dtype, options.rivals.split(","))
+        except Exception as error:
+            row["error"] = f"{type(error).__name__}: {error}"[:400]
+        result["rows"].append(row)
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+        print(line(row), flush=True)
+
+
+def best(row: Mapping[str, Any]) -> tuple[int, float]:
+    """The tactic that a build would take, of those offered; and its time."""
+    tactic = min(row["offered"], key=lambda n: row["us"].get(str(n), row["us"].get(n, math.inf)))
+    return tactic, row["us"].get(str(tactic), row["us"].get(tactic, math.inf))
+
+
+def line(row: Mapping[str, Any]) -> str:
+    what = f"{row['kernel']} {row['rows']}x{row['cols']}"
+    if "error" in row:
+        return f"{what}: {row['error']}"
+    tactic, us = best(row)
+    least = min(row["us"].values())
+    others = " ".join(f"{n} {t / us:.2f}" if isinstance(t, float) else f"{n} -" for n, t in row["rivals"].items())
+    wrong = f" WRONG {row['wrong']}" if row["wrong"] else ""
+    return f"{what}: t{tactic} {us:.2f} us, of copy {row['copy_us'] / us:.2f}, of all {us / least:.2f}, {others}{wrong}"
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    good = [r for r in result["rows"] if "error" not in r]
+    names = [n for n in RIVALS if any(isinstance(r["rivals"].get(n), float) for r in good)]
+    title = {
+        "eager": "PyTorch",
+        "compile": "torch.compile",
+        "liger": "Liger",
+        "quack": "QuACK",
+    }
+    where = ", ".join(f"{n} {v}" for n, v in result["machine"].items() if n != "gpu")
+    columns = [
+        "kernel",
+        "rows x length",
+        "type",
+        "tactic",
+        "blocks",
+        "regs",
+        "spills",
+        "µs",
+        "of copy",
+    ]
+    columns += [*(title[n] for n in names), "missed"]
+    lines = [
+        f"# Rows of any length on an {result['machine']['gpu']}, {result['date']}",
+        "",
+        f"By `scripts/bench_rows.py`: {where}; ours compiled with Triton {result['compiled_by'].get('triton')}.",
+        "Of copy: the time of a device copy of as many bytes, divided by ours. Under a rival: its time divided by",
+        "ours; below 1 it is faster. Missed: our time divided by that of the fastest tactic there is, offered or not.",
+        "",
+        f"| {' | '.join(columns)} |",
+        "|---|---|---|" + "---:|" * (len(columns) - 3),
+    ]
+    for row in good:
+        tactic, us = best(row)
+        registers, spills, blocks = row["registers"].get(str(tactic)) or row["registers"][tactic]
+        cells = [
+            row["kernel"],
+            f"{row['rows']} x {row['cols']}",
+            row["dtype"],
+            tactic,
+            blocks,
+            registers,
+            spills,
+        ]
+        cells += [f"{us:.2f}", f"{row['copy_us'] / us:.2f}"]
+        for n in names:
+            t = row["rivals"].get(n)
+            cells.append(f"{t / us:.2f}" if isinstance(t, float) else "-")
+        cells.append(f"{us / min(row['us'].values()):.2f}")
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    lines += ["", *summary(good, names, title), ""]
+    if failed := [line(r) for r in result["rows"] if "error" in r]:
+        lines += ["Failed: " + "; ".join(failed), ""]
+    return "\n".join(lines)
+
+
+def summary(good: list[Mapping[str, Any]], names: list[str], title: Mapping[str, str]) -> list[str]:
+    found = []
+    for n in names:
+        ratios = [r["rivals"][n] / best(r)[1] for r in good if isinstance(r["rivals"].get(n), float)]
+        behind = sum(x < 1 / 1.03 for x in ratios)
+        found.append(
+            f"* {title[n]}: {len(ratios)} shapes, ours ahead at {sum(x > 1 for x in ratios)}, slower by more than 3 % "
+            f"at {behind}, by more than 10 % at {sum(x < 1 / 1.1 for x in ratios)}; the least ratio {min(ratios):.2f}."
+        )
+    ahead = sum(all(t > best(r)[1] for t in r["rivals"].values() if isinstance(t, float)) for r in good)
+    found.append(f"* Ahead of all of them at {ahead} of {len(good)}.")
+    offered = sum(best(r)[1] <= 1.02 * min(r["us"].values()) for r in good)
+    most = max(len(r["offered"]) for r in good)
+    found.append(
+        f"* The offered tactics, at most {most}, hold the fastest or one within 2 % at {offered} of {len(good)}."
+    )
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
