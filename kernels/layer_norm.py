@@ -3,9 +3,9 @@
 """Layer normalisation over the last dimension, with weight and bias.
 
 A program holds whole rows in registers, several where they are short, so memory is read once and written once; the
-variance is that of the differences from the mean, never a difference of sums. Rows of more than REACH elements are read
-twice, the second time mostly from L2: first every lane keeps a running mean and sum of squared differences (Welford),
-then the outputs are made. Where a row's length is a multiple of a 16-byte vector all accesses are of 16 bytes; for
+variance is that of the differences from the mean, never a difference of sums. Longer rows are held by a cluster of
+blocks, or read twice, the second time mostly from L2: first every lane keeps a running mean and sum of squared
+differences (Welford), then the outputs are made. All accesses of rows are by 16-byte vectors, wherever rows begin; for
 dynamic lengths the kernel looks when it runs.
 
 Arithmetic is in fp32. Against float64 an output is off by rounding to its type and, before that, by some 1e-6 of a unit

@@ -2,9 +2,9 @@
 # ruff: noqa: UP006, UP035  (annotations as TensorRT's documentation writes them)
 """Quantisation of each row (token) by its largest magnitude, to int8 or fp8 (e4m3), with the scales as a second output.
 
-A program holds whole rows in registers, several where they are short, so memory is read once and written once. Rows of
-more than REACH elements are read twice, the second time mostly from L2. Where a row's length is a multiple of 16 all
-accesses are vectors; for dynamic lengths the kernel looks when it runs.
+A program holds whole rows in registers, several where they are short, so memory is read once and written once. Longer
+rows are held by a cluster of blocks together, or read twice, the second time mostly from L2. All accesses of rows are
+by vectors, wherever rows begin; for dynamic lengths the kernel looks when it runs.
 
 The result is defined bit by bit, in fp32. With m the row's largest magnitude, at least 2^-100, and `most` 127 or 448:
     scale = m / most        y = round(clamp(x * (most / m), -most, most)), to nearest, ties to even.

@@ -2,9 +2,9 @@
 # ruff: noqa: UP006, UP035  (annotations as TensorRT's documentation writes them)
 """RMS normalisation over the last dimension; and the same of a sum, with the sum kept in the residual's buffer.
 
-A program holds whole rows in registers, several where they are short, so memory is read once and written once. Rows of
-more than REACH elements are read twice, in blocks, the second time mostly from L2. Where a row's length is a multiple
-of a 16-byte vector all accesses are of 16 bytes; for dynamic lengths the kernel looks when it runs.
+A program holds whole rows in registers, several where they are short, so memory is read once and written once. Longer
+rows are held by a cluster of blocks together, or read twice, in blocks, the second time mostly from L2. All accesses of
+rows are by 16-byte vectors, wherever rows begin; for dynamic lengths the kernel looks when it runs.
 
 Sums are in fp32, so against float64 an output is off by rounding to its type and, before that, by some 1e-6 relative.
 """

@@ -2,9 +2,9 @@
 # ruff: noqa: UP006, UP035  (annotations as TensorRT's documentation writes them)
 """Softmax over the last dimension; and the same with an additive mask that rows share.
 
-A program holds whole rows in registers, several where they are short, so memory is read once and written once. Rows of
-more than REACH elements are read twice, the second time mostly from L2: a running maximum and sum of each lane, then
-the outputs. Where a row's length is a multiple of a 16-byte vector all accesses are of 16 bytes; for dynamic lengths
+A program holds whole rows in registers, several where they are short, so memory is read once and written once. Longer
+rows are held by a cluster of blocks together, or read twice, the second time mostly from L2: a running maximum and sum
+of each lane, then the outputs. All accesses of rows are by 16-byte vectors, wherever rows begin; for dynamic lengths
 the kernel looks when it runs.
 
 Arithmetic is in fp32. Against float64 an output y is off by rounding to its type and, before that, by about

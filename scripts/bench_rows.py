@@ -6,10 +6,11 @@
     scripts/bench_rows.py --bundles DIR                      on the GPU: takes torch and the launcher
     scripts/bench_rows.py --render                           the table from docs/results/rows.json
 
-Tactics that `autotune` does not offer are compiled too, where they are estimated to be NEAR: so the offer is checked. Each tactic's outputs are
-compared with PyTorch's in float64, and by the launcher's own guards. Times are medians of replayed CUDA graphs over
-as many sets of tensors as do not fit in L2. Rivals that are not installed are left out: Liger (liger-kernel) and QuACK
-(quack-kernels). One that is wrong or fails says so.
+Tactics that `autotune` does not offer are compiled too, where they are estimated to be NEAR: so the offer is checked.
+Each tactic's outputs are compared with PyTorch's in float64. Times are medians of replayed CUDA graphs over as many
+sets of tensors as do not fit in L2. Rivals that are not installed are left out: Liger (liger-kernel) and QuACK
+(quack-kernels). One that is wrong or fails says so. Beside NAME.aot there may be NAME-cluster.aot, of tactics in
+clusters that a newer Triton compiled elsewhere.
 """
 
 from __future__ import annotations

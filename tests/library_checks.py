@@ -111,7 +111,8 @@ def interpret(network: Any, inputs: Mapping[str, np.ndarray]) -> dict[int, dict[
             else:
                 buffers[call.inputs[alias]].writable = True
                 outputs[output] = buffers[call.inputs[alias]], tensor.dtype, shape
-        grid = tuple(kernel.launch[f"grid_{axis}"].evaluate(symbols) for axis in "xyz")
+        x, y, z = (kernel.launch[f"grid_{axis}"].evaluate(symbols) for axis in "xyz")
+        grid = x // sources[-1].num_ctas, y, z  # a launch counts blocks; a cluster runs one program
         extra = [e.evaluate(symbols) for e in kernel.extra_args]
         assert all(-(2**31) <= e < 2**31 for e in extra)
         pointers = [buffer for buffer, _, _ in outputs.values()]
