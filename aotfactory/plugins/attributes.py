@@ -37,11 +37,11 @@ def attribute_values(plugin: Plugin, given: Mapping[str, Any], *, where: str | N
 
 def type_name(kind: Any) -> str:
     """``int32[]`` for an array attribute, ``int`` for a plain one."""
-    element = _element_type(kind)
+    element = element_type(kind)
     return kind.__name__ if element is None else f"{element.name}[]"
 
 
-def _element_type(kind: Any) -> np.dtype[Any] | None:
+def element_type(kind: Any) -> np.dtype[Any] | None:
     """The element type of an array attribute (annotated `npt.NDArray[np.int32]`); None for a plain one."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is np.ndarray:  # what NDArray[...] is up to NumPy 2.4: ndarray[shape, dtype[element]]
@@ -54,7 +54,7 @@ def _element_type(kind: Any) -> np.dtype[Any] | None:
 
 def _convert(plugin: Plugin, name: str, kind: Any, value: Any, where: str | None) -> Any:
     try:
-        dtype = _element_type(kind)
+        dtype = element_type(kind)
         return _array(dtype, value) if dtype is not None else _scalar(kind, value)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         example = "1,1,1,1" if type_name(kind).endswith("[]") else EXAMPLES[kind]
