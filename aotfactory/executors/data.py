@@ -73,6 +73,8 @@ def make_inputs(
         rng = np.random.default_rng([zlib.crc32(name.encode()), zlib.crc32(kind.encode())])
         any_value = recipe is not None and recipe.extremes
         reason = (spec.ordinary if spec else "") or (recipe.ordinary if recipe else "")
+        if not reason and f"sorted_{name}" in shapes:
+            reason = f"sorted_{name} holds it sorted, and NaN has no order"
         restricted = spec is not None and (
             spec.data is not None or bool(spec.choices) or spec.limits not in (None, "any")
         )
