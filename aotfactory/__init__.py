@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from aotfactory.core.recipe import Input as Input
     from aotfactory.core.recipe import Recipe as Recipe
     from aotfactory.core.recipe import Tolerance as Tolerance
+    from aotfactory.plugins.aot_cuda import aot_cuda as aot_cuda
     from aotfactory.plugins.aot_kernel import AotKernel as AotKernel
     from aotfactory.plugins.aot_kernel import aot_kernel as aot_kernel
     from aotfactory.plugins.autotuned import tactics_of as tactics_of
@@ -59,6 +60,7 @@ _HOMES = {
     **dict.fromkeys(("AotKernel", "aot_kernel"), "plugins.aot_kernel"),
     **dict.fromkeys(("bake", "build", "compile", "run", "tune", "validate"), "api.verbs"),
     **dict.fromkeys(("constant", "upper_bound"), "plugins.symbolic_ints"),
+    "aot_cuda": "plugins.aot_cuda",
     "tactics_of": "plugins.autotuned",
 }
 """Public names, and the modules they come from."""

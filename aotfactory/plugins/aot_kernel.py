@@ -104,7 +104,8 @@ def _compile(
     options = {n: v for n, v in values.items() if n in fields and v is not None}
     trees = bind(kernel, {n: v for n, v in values.items() if n in kernel.arg_names or n not in fields})
     arguments = [leaf for tree in trees.values() for leaf in leaves(tree)]
-    pointers = _pointers(kernel, arguments, tensors, unused)
+    taken = {a.name: a.value for a in arguments if a.is_pointer}
+    pointers = tensors.pointers(kernel.__name__, taken, unused, {a.name for a in arguments}, "aot_kernel")
     extra = {a.name: a for a in arguments if a.is_extra}
     count = len(tensors.inputs)
     order = [*list(pointers)[:count], *extra, *list(pointers)[count:]]
@@ -147,35 +148,6 @@ def _compile(
     launch.shared_mem = metadata.shared
     name = ConfigName.of(metadata.name, config.number) if config.number else metadata.name
     return name, compiled.asm["ptx"], launch, trtp.SymIntExprs.from_tuple([a.value for a in extra.values()])
-
-
-def _pointers(kernel: Any, arguments: list[Argument], tensors: CallTensors, unused: Sequence[Any]) -> dict[str, Any]:
-    """The tensor of each pointer parameter, inputs before outputs: the kernel's, or one that it does not look at.
-
-    Raises:
-        DefinitionError: A tensor is not of this call, or one of the call is not given to the kernel.
-    """
-    taken = {a.name: a.value for a in arguments if a.is_pointer}
-    if foreign := [n for n, tensor in taken.items() if tensor not in tensors]:
-        raise DefinitionError(
-            f"{kernel.__name__}: {', '.join(foreign)} is a tensor that is not of this call",
-            hint="give the inputs of the aot_impl and the items of outputs themselves",
-        )
-    found: dict[str, Any] = {}
-    for i, (label, tensor) in enumerate((*tensors.inputs, *tensors.outputs)):
-        name = next((n for n, own in taken.items() if own is tensor), None)
-        aliased = i - len(tensors.inputs) in tensors.aliases
-        if name is None and not aliased and not any(tensor is item for item in unused):
-            hint = "TensorRT passes a pointer for every input and output: give the kernel a parameter for it, if unused"
-            if i < len(tensors.inputs):
-                hint += f"; if its shape alone matters: aot_kernel(..., unused=[{label.removeprefix('input ')}])"
-            raise DefinitionError(f"{kernel.__name__} is not given {label}", hint=hint)
-        if name is None:
-            name = f"unused_{i}"
-            while any(a.name == name for a in arguments):
-                name += "_"
-        found[name] = tensor
-    return found
 
 
 def _extents(grid: Grid, values: Mapping[str, Any], trees: Mapping[str, Tree]) -> list[Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -29,6 +30,40 @@ class CallTensors:
 
     def __contains__(self, tensor: Any) -> bool:
         return any(tensor is own for _, own in (*self.inputs, *self.outputs))
+
+    def pointers(
+        self, kernel: str, taken: Mapping[str, Any], unused: Sequence[Any], names: Collection[str], helper: str
+    ) -> dict[str, Any]:
+        """The tensor of each pointer that TensorRT passes, inputs before outputs: one that the kernel takes, or not.
+
+        Args:
+            taken: The kernel's own pointers.
+            unused: Inputs that it may do without, as it may without aliased outputs.
+            names: Names that are not free.
+
+        Raises:
+            DefinitionError: A tensor is not of this call, or one of the call is not given to the kernel.
+        """
+        if foreign := [n for n, tensor in taken.items() if tensor not in self]:
+            raise DefinitionError(
+                f"{kernel}: {', '.join(foreign)} is a tensor that is not of this call",
+                hint="give the inputs of the aot_impl and the items of outputs themselves",
+            )
+        found: dict[str, Any] = {}
+        for i, (label, tensor) in enumerate((*self.inputs, *self.outputs)):
+            name = next((n for n, own in taken.items() if own is tensor), None)
+            aliased = i - len(self.inputs) in self.aliases
+            if name is None and not aliased and not any(tensor is item for item in unused):
+                hint = "TensorRT passes a pointer for every input and output: give the kernel a parameter for it"
+                if i < len(self.inputs):
+                    hint += f"; if its shape alone matters: {helper}(..., unused=[{label.removeprefix('input ')}])"
+                raise DefinitionError(f"{kernel} is not given {label}", hint=hint)
+            if name is None:
+                name = f"unused_{i}"
+                while name in names:
+                    name += "_"
+            found[name] = tensor
+        return found
 
 
 def tensors_of_call(function: str) -> CallTensors:
