@@ -72,8 +72,12 @@ def tolerances(network: Network, find_recipe: FindRecipe) -> dict[str, Tolerance
 
 
 def tolerance(network: Network, recipe: Recipe, call: Call) -> Tolerance:
-    """How far a call's outputs may be from the reference: as its first input's type has it."""
-    return recipe.tolerance.get(network.tensor(call.inputs[0]).dtype, Tolerance())
+    """How far a call's outputs may be from the reference: as the network's data type has it.
+
+    That is the type of the first input that has no types of its own in the recipe, as indices have.
+    """
+    typed = [name for item, name in zip(recipe.inputs, call.inputs, strict=False) if not item.dtypes]
+    return recipe.tolerance.get(network.tensor((typed or call.inputs)[0]).dtype, Tolerance())
 
 
 def mismatch(network: Network, recipe: Recipe, call: Call, out: Array, expected: Array) -> str | None:

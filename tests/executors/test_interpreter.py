@@ -55,6 +55,13 @@ def test_every_type_and_tactic_runs_against_the_reference() -> None:
     assert set(found.values()) == {("passed", said.format(26)), ("passed", said.format(16))}
 
 
+def test_definitions_are_what_they_are_when_compiled(tmp_path: Path) -> None:
+    """An index as first input has no part in the tolerance; `tl.cast` by another name; the mode is not to be seen."""
+    inputs = tensor("ids", "N=7", "int64"), tensor("table", "R=5 W=16")
+    outcome = detail(tmp_path, MODULES / "takes_rows.py", {}, *inputs)
+    assert compared(outcome), outcome
+
+
 def test_variants_that_differ_in_architecture_alone_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[dict[str, object]] = []
 

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 from typing import Any
 
+import triton
 from triton.runtime import interpreter
 from triton.runtime.jit import JITFunction
 
@@ -27,3 +29,9 @@ class _Interpreted(interpreter.InterpretedFunction):  # type: ignore[misc]
 def pass_for_compiled() -> None:
     """Let `triton.jit` make such kernels, from now on."""
     interpreter.InterpretedFunction = _Interpreted
+
+
+def hide_mode() -> None:
+    """Keep the mode in Triton alone: packages that find it in the environment leave autotuners out, for instance."""
+    triton.knobs.runtime.interpret = True
+    os.environ.pop("TRITON_INTERPRET", None)

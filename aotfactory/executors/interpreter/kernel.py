@@ -57,6 +57,7 @@ def _language(fn: Any) -> Iterator[None]:
             if languages and languages not in scopes:
                 scopes[languages] = originals[0](function)
                 tl.tensor.__index__ = lambda self: int(self.handle.data.item())
+            _patch_names(variables)
         return None
 
     interpreter._patch_lang = patch
@@ -69,6 +70,14 @@ def _language(fn: Any) -> Iterator[None]:
         for scope in reversed(scopes.values()):
             if scope is not None:  # Triton 3.5 leaves the language patched
                 scope.restore()
+
+
+def _patch_names(variables: dict[str, Any]) -> None:
+    """Patch functions of the language that a module knows by names of its own, as after ``my_cast = tl.cast``."""
+    for name, value in list(variables.items()):
+        if inspect.isfunction(value) and tl.core.is_builtin(value):
+            homes = (home for home in (tl, tl.math) if callable(getattr(home, value.__name__, None)))
+            variables[name] = next((getattr(home, value.__name__) for home in homes), value)
 
 
 @contextmanager

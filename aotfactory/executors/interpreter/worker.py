@@ -30,7 +30,7 @@ from aotfactory.core.network_json import network_from_json
 from aotfactory.executors import cases
 from aotfactory.executors.effort import SPENT
 from aotfactory.executors.interpreter import libdevice
-from aotfactory.executors.interpreter.disguise import pass_for_compiled
+from aotfactory.executors.interpreter.disguise import hide_mode, pass_for_compiled
 from aotfactory.executors.interpreter.kernel import OutOfTime
 from aotfactory.executors.interpreter.trial import LARGEST, CannotRun, Judge, Situation
 from aotfactory.plugins import device
@@ -79,6 +79,7 @@ def main() -> None:
     stream, sys.stdout = sys.stdout, sys.stderr  # what definitions print must not get between
     libdevice.install_everywhere()
     pass_for_compiled()
+    hide_mode()
     device.assume(parse_archs(request["arch"])[0].capability)
     network = network_from_json(request["network"])
     catalog = Catalog(request["sources"])
