@@ -81,7 +81,7 @@ def report(tmp_path, status="passed", checks=()):
 
 
 def test_result(fake, tmp_path):
-    options = fake(report(tmp_path), files={"y": np.array([1, 2, 3], np.int16)})
+    options = fake(report(tmp_path), files={"y": np.array([1, 2, 3], np.uint16)})
     result = run_runner(tmp_path / "x.plan", options=options, shapes={"x": (1, 2), "s": ()})
     assert result.outputs["y"].dtype.name == "bfloat16"
     assert result.messages == "last words\n"
@@ -90,7 +90,7 @@ def test_result(fake, tmp_path):
 
 
 def test_options_reach_the_runner(fake, tmp_path):
-    options = fake(report(tmp_path), files={"y": np.zeros(3, np.int16)})
+    options = fake(report(tmp_path), files={"y": np.zeros(3, np.uint16)})
     options = RunnerOptions(
         program=options.program, lean=True, library=Path("l.so"), host_code=True, tight=True, timing=Timing(graph=True)
     )
@@ -101,7 +101,7 @@ def test_options_reach_the_runner(fake, tmp_path):
 
 def test_failed_check(fake, tmp_path):
     checks = [{"name": "guard", "subject": "y", "status": "failed", "detail": "8 bytes behind it changed"}]
-    options = fake(report(tmp_path, "failed", checks), code=1, files={"y": np.zeros(3, np.int16)})
+    options = fake(report(tmp_path, "failed", checks), code=1, files={"y": np.zeros(3, np.uint16)})
     with pytest.raises(CheckError, match="guard of y: 8 bytes behind"):
         run_runner(tmp_path / "x.plan", options=options)
     assert run_runner(tmp_path / "x.plan", options=options, check=False).failures

@@ -25,8 +25,7 @@ Bundle load_bundle(const FileReader& read) {
             found = bundle.ptx.emplace(variant.ptx, read(variant.ptx, limits::ptx_bytes)).first;
             total += found->second.size();
             if (total > limits::total_ptx_bytes) {
-                throw Error(Exit::definition,
-                            "more than " + std::to_string(limits::total_ptx_bytes) + " bytes of PTX");
+                throw Error(Exit::definition, "more than " + std::to_string(limits::total_ptx_bytes) + " bytes of PTX");
             }
             if (found->second.find('\0') != std::string::npos) {  // the driver takes a zero-terminated text
                 throw Error(Exit::definition, variant.ptx + ": holds a zero byte, so it is no PTX");

@@ -43,7 +43,7 @@ std::vector<TensorShape> evaluate_shapes(const Manifest& manifest, const std::ve
 Launch evaluate_launch(const Variant& variant, const std::vector<std::int64_t>& symbols) {
     // CUDA's limits for every compute capability since 3.0; shared memory's depends on the device, which checks it
     static constexpr std::array<std::int64_t, launch_fields> most = {
-        limits::grid_x,  limits::grid_y,  limits::grid_z,    limits::block_x,
+        limits::grid_x,  limits::grid_y,  limits::grid_z,      limits::block_x,
         limits::block_y, limits::block_z, limits::shared_bytes};
     std::array<unsigned, launch_fields> values{};
     for (std::size_t i = 0; i < launch_fields; ++i) {

@@ -40,8 +40,8 @@ void Parser::read_symbols(const JsonNode& node) {
             return letter == '_' || (letter < 0x80 && std::isalnum(letter) != 0);
         });
         if (name.empty() || name.size() > limits::symbol_characters || !identifier) {
-            bounds.fail("a symbol's name is an ASCII identifier of at most " + std::to_string(limits::symbol_characters) +
-                        " characters");
+            bounds.fail("a symbol's name is an ASCII identifier of at most " +
+                        std::to_string(limits::symbol_characters) + " characters");
         }
         Symbol symbol{name, bounds.at("min").integer(0, limits::extent), bounds.at("opt").integer(0, limits::extent),
                       bounds.at("max").integer(0, limits::extent)};

@@ -17,8 +17,7 @@ bool plain_file_name(const std::string& name) {
     const auto plain = [](unsigned char c) {
         return c < 0x80 && (std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.');
     };
-    return name.size() <= limits::ptx_name_bytes && name.front() != '.' &&
-           std::all_of(name.begin(), name.end(), plain);
+    return name.size() <= limits::ptx_name_bytes && name.front() != '.' && std::all_of(name.begin(), name.end(), plain);
 }
 
 bool ptx_identifier(const std::string& name) {

@@ -116,7 +116,8 @@ NpyHeader parse_npy_header(std::string_view start, const std::string& where) {
 }
 
 NpyFile::NpyFile(const std::string& path) : file_(path, Exit::usage) {
-    std::string start(static_cast<std::size_t>(std::min<std::uint64_t>(file_.size(), limits::npy_header_bytes + 12)), '\0');
+    std::string start(static_cast<std::size_t>(std::min<std::uint64_t>(file_.size(), limits::npy_header_bytes + 12)),
+                      '\0');
     file_.read(0, start.size(), start.data());
     header_ = parse_npy_header(start, path);
 }
