@@ -84,6 +84,31 @@ HINTS = (
     (r"'\S*(DataType|TensorFormat)' has no attribute", f"{_COMBINATION}; types and formats are TensorRT's names"),
     (r"illegal dependent lengths|both '\|' and '\*'|attribute name must be string", _COMBINATION),
     (r"autotune of .*(IndexError|AssertionError)|one data type for each", _COMBINATION),
+    # Launch code.
+    (
+        r"'TensorDesc' object has no attribute 'strides?'",
+        "tensors are contiguous: a stride is the product of the extents after it, x.shape_expr[1] for rows of a matrix",
+    ),
+    (
+        r"'TensorDesc' object has no attribute|not TensorDesc",
+        "a TensorDesc has no data: x.shape_expr[0], x.shape_expr.numel(), x.ndim, x.dtype; register makes outputs",
+    ),
+    (
+        r"aot_impl of .*: KeyError: \d+$",
+        "the table lacks this tactic: offer in autotune what the table has; without an autotune the tactic is 0",
+    ),
+    (
+        r"'(ShapeExpr|SymIntExpr|SymInt32)' object (has no attribute 'bit_length'|cannot be interpreted as an integer)",
+        "aotfactory.constant(d) is the number, where d is static; aotfactory.upper_bound(d) the profile's largest",
+    ),
+    (
+        r"'(ShapeExprs|Shape)' object has no attribute|'ShapeExpr' object is not (iterable|subscriptable)",
+        "x.shape_expr is the list of dimensions; take one: x.shape_expr[0]",
+    ),
+    (
+        r"'(Autotuner|Heuristics|LibEntry|CachedAutotuner|LibTuner)' object has no attribute",
+        "triton.compile takes what @triton.jit made: give it KERNEL.fn; aot_kernel takes the kernel as it is",
+    ),
     # Arithmetic on dimensions.
     (r"Float symbolic expressions", "extra arguments are int32; compile a float in, as tl.constexpr"),
     (r"unsupported operand type\(s\) for %", f"{_OPERATORS}; write a % b as a - a // b * b"),
@@ -101,11 +126,6 @@ HINTS = (
     ),
     (r"Both arguments cannot be 'int's", "these are plain numbers: compute with Python's own -(-a // b), max and min"),
     (r"Error: .*(ShapeExpr|SymIntExpr|SymInt32)", _NUMBER),
-    # Launch code.
-    (
-        r"'(Autotuner|Heuristics|LibEntry|CachedAutotuner|LibTuner)' object has no attribute",
-        "triton.compile takes what @triton.jit made: give it KERNEL.fn; aot_kernel takes the kernel as it is",
-    ),
     # Modules.
     (r"calls sys\.exit", 'put what a script does under `if __name__ == "__main__":`'),
     (r"attempted relative import", "give the module by its dotted name: --plugins package.module"),

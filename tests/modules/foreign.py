@@ -2,7 +2,8 @@
 # ruff: noqa: UP006, UP035  (annotations as TensorRT's documentation writes them)
 """Kernels as public code has them: typed scalars, autotuned, in place through one pointer, any names."""
 
-from typing import Any, Callable, List, Tuple
+import os
+from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 import triton
@@ -85,9 +86,14 @@ class LibraryEntry:
         self.params = fn.params
 
 
+def autotune(**options: Any) -> Any:
+    """As some libraries have it."""
+    return (lambda fn: fn) if os.environ.get("TRITON_INTERPRET") == "1" else triton.autotune(**options)
+
+
 @LibraryEntry
 @triton.heuristics({"EVEN": lambda args: args["x"].shape[1] % 16 == 0 and args["x"].stride(1) == 1})
-@triton.autotune(
+@autotune(
     configs=[
         triton.Config({"BLOCK": 32}),
         triton.Config({"BLOCK": 16384}, num_warps=8),
@@ -197,6 +203,37 @@ def names_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int) 
         y=outputs[0],
         grid=trtp.cdiv(rows * cols, 64),
     )
+
+
+PASTED: Dict[str, Callable] = {
+    "launch": lambda x, y: product_kernel[(1,)](x, y, 1, 2, 48, BLOCK=64),
+    "tuned launch": lambda x, y: tuned_kernel.fn.fn[(1,)](x, y, 48, EVEN=True),
+    "stride": lambda x, y: aot_kernel(product_kernel, x=x, y=y, a=x.stride(0), b=0, n=1, BLOCK=64, grid=1),
+    "size": lambda x, y: aot_kernel(product_kernel, x=x, y=y, a=x.size(0), b=0, n=1, BLOCK=64, grid=1),
+    "tactic": lambda x, y: aot_kernel(product_kernel, x=x, y=y, a={1: 5}[2], b=0, n=1, BLOCK=64, grid=1),
+    "bits": lambda x, y: 1 << (x.shape_expr[1] - 1).bit_length(),
+    "range": lambda x, y: list(range(x.shape_expr[1])),
+    "power": lambda x, y: triton.next_power_of_2(x.shape_expr[0]),
+    "constant": lambda x, y: constant(x.shape_expr[0]),
+    "torch": lambda x, y: aot_kernel(product_kernel, x=Torch(), y=y, a=1, b=0, n=1, BLOCK=64, grid=1),
+    "inner": lambda x, y: triton.compile(triton.compiler.ASTSource(fn=tuned_kernel.fn.fn, signature={})),
+    "grid": lambda x, y: aot_kernel(product_kernel, x=x, y=y, a=1, b=0, n=1, BLOCK=64, grid=(1, 1, 1, 1)),
+}
+
+
+class Torch:
+    def data_ptr(self) -> int:
+        return 0
+
+
+@trtp.register("foreign::pasted")
+def pasted_desc(x: trtp.TensorDesc, which: str) -> trtp.TensorDesc:
+    return x.like()
+
+
+@trtp.aot_impl("foreign::pasted")
+def pasted_aot(x: trtp.TensorDesc, which: str, outputs: Tuple[trtp.TensorDesc], tactic: int) -> AotKernel:
+    return PASTED[which](x, outputs[0])
 
 
 def _recipe(name: str, reference: Callable, **more: Any) -> Recipe:

@@ -136,3 +136,28 @@ def test_parameters_may_have_any_name() -> None:
     metadata = built.result.compilations[0].metadata
     assert (metadata["num_warps"], metadata["num_stages"]) == (2, 2)
     assert built.checks["interpreter"].detail.startswith("against the reference")
+
+
+PASTED = {
+    "launch": ("a kernel is launched here", "return aot_kernel(kernel, x_ptr=x, ..., grid=grid)"),
+    "tuned launch": ("a kernel is launched here", "return aot_kernel(kernel, x_ptr=x, ..., grid=grid)"),
+    "stride": ("has no attribute 'stride'", "tensors are contiguous"),
+    "size": ("has no attribute 'size'", "x.shape_expr[0], x.shape_expr.numel()"),
+    "tactic": ("KeyError: 2", "offer in autotune what the table has"),
+    "bits": ("has no attribute 'bit_length'", "aotfactory.constant(d)"),
+    "range": ("cannot be interpreted as an integer", "aotfactory.constant(d)"),
+    "power": (r"N-1 \(0 to 8\) is not constant", "aotfactory.upper_bound(dimension)"),
+    "constant": (r"N \(1 to 9\) is not constant", "aotfactory.upper_bound(dimension)"),
+    "torch": ("x is a Torch with data of its own", "give an input of the aot_impl"),
+    "inner": ("object has no attribute '__name__'", "give it KERNEL.fn"),
+    "grid": ("the grid has 4 extents", "(x, y, z)"),
+}
+
+
+@pytest.mark.parametrize("which", PASTED)
+def test_launch_code_that_is_pasted_gets_an_answer(which: str) -> None:
+    message, hint = PASTED[which]
+    with pytest.raises(DefinitionError, match=message) as caught:
+        made("pasted", tensor("x", DYNAMIC), attributes={"which": which}, interpret=False)
+    assert hint in (caught.value.hint or "")
+    assert "foreign.py:" in str(caught.value)
