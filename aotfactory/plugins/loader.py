@@ -186,14 +186,14 @@ def _importing(path: Path | None) -> Iterator[None]:
     handled = _tried(path) if path else set()
     missing = [n for n in OPTIONAL if n not in handled and n not in sys.modules and _origin(n) is None]
     finder = _Placeholders(missing)
-    sys.meta_path.insert(0, finder)
-    try:
-        with device.answering():
+    with device.answering():
+        sys.meta_path.insert(0, finder)  # before what waits for torch
+        try:
             yield
-    finally:
-        sys.meta_path.remove(finder)
-        for name in [n for n in sys.modules if n.partition(".")[0] in missing]:
-            del sys.modules[name]
+        finally:
+            sys.meta_path.remove(finder)
+            for name in [n for n in sys.modules if n.partition(".")[0] in missing]:
+                del sys.modules[name]
 
 
 def _tried(path: Path) -> set[str]:

@@ -99,7 +99,7 @@ HINTS = (
     ),
     (
         r"'(ShapeExpr|SymIntExpr|SymInt32)' object (has no attribute 'bit_length'|cannot be interpreted as an integer)",
-        "aotfactory.constant(d) is the number, where d is static; aotfactory.upper_bound(d) the profile's largest",
+        "a dimension is an expression, not a number; aotfactory.constant(d) is one, aotfactory.upper_bound(d) the most",
     ),
     (
         r"'(ShapeExprs|Shape)' object has no attribute|'ShapeExpr' object is not (iterable|subscriptable)",
