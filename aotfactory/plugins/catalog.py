@@ -53,6 +53,7 @@ class Catalog:
                         raise DefinitionError(
                             f"two recipes are called {recipe.name!r}", where=source, hint="give each its own name"
                         )
+                    _require_own_name(recipe, source)
                     self.recipes[recipe.name] = recipe
 
     def find(self, name: str) -> Recipe | None:
@@ -96,6 +97,24 @@ class Catalog:
             return ()
         self._modules.add(module.__name__)
         return _recipes(module)
+
+
+def _require_own_name(recipe: Recipe, source: str) -> None:
+    """Refuse a recipe that hides one of aotfactory's own, unless it is that one."""
+    shipped_as = f"aotfactory.kernels.{recipe.name}"
+    path = Path(loader.split(source)[0])
+    if recipe.name not in shipped() or source.startswith(shipped_as):
+        return
+    own = Path(str(resources.files("aotfactory.kernels") / f"{recipe.name}.py"))
+    if path.suffix != ".py" or (own.exists() and path.exists() and own.samefile(path)):
+        return
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    line = next((n for n, text in enumerate(lines, 1) if re.search(rf"name\s*=\s*[\"']{recipe.name}[\"']", text)), 1)
+    raise DefinitionError(
+        f"recipe {recipe.name!r} hides aotfactory's own of that name",
+        where=f"{path}:{line}",
+        hint=f"give it another name; aotfactory build {recipe.plugin} builds it by its plugin's id",
+    )
 
 
 def _recipes(module: types.ModuleType) -> tuple[Recipe, ...]:

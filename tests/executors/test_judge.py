@@ -146,3 +146,15 @@ X = Input(name="x", shape=(2, 3), dims=("N", "D"))
 def test_recipes_are_checked_where_they_are_made(make: object, said: str) -> None:
     with pytest.raises(DefinitionError, match=rf"(?s)test_judge.py:\d+: .*{said}"):
         make()  # type: ignore[operator]
+
+
+def test_a_recipe_that_hides_a_shipped_one_is_refused(tmp_path: Path) -> None:
+    from aotfactory.plugins.catalog import Catalog
+
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from aotfactory import Input, Recipe\nRECIPE = Recipe(\n    name='softmax', plugin='a::b', summary='', "
+        "inputs=(Input(name='x', shape=(2,)),),\n    dtypes=('fp32',), reference=lambda x: x)\n"
+    )
+    with pytest.raises(DefinitionError, match=r"mine\.py:3: recipe 'softmax' hides aotfactory's own"):
+        Catalog([str(path)])
