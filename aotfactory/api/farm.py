@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -47,7 +47,7 @@ class Made:
     Attributes:
         status: ``failed``: a check did; ``error``: it could not be built; ``cached``: nothing had changed.
         seconds: For an engine that was built.
-        report: As `build --format json` prints it; None where there is none.
+        report: As `build --format json` prints it; only its ``bundle`` once the engine is on disk.
         error: Message, where and hint of what went wrong.
     """
 
@@ -108,6 +108,7 @@ def run_farm(
     jobs: int,
     keep_going: bool = False,
     bake: Bake | None = None,
+    ray: bool = False,
     report: Callable[[Made, int], None] = lambda made, left: None,
 ) -> FarmResult:
     """Make engines.
@@ -116,12 +117,17 @@ def run_farm(
         jobs: How many at once.
         keep_going: Make the others after one went wrong, too.
         bake: Makes the plan of each bundle, one at a time; None: bundles are what is made.
+        ray: Build on a Ray cluster (see `farm_ray`), which needs a cache.
         report: Told of each engine when it is done, and how many must still be built.
     """
     started = time.monotonic()
-    run = _Run(out, cache, jobs, keep_going, bake, report)
-    run.all(engines)
-    run.ledger.write()
+    if ray and cache is None:
+        raise UsageError("--executor ray needs the cache: what nodes built comes home through it", hint="allow one")
+    run = _Run(out, cache, jobs, keep_going, bake, ray, report)
+    try:
+        run.all(engines)
+    finally:
+        run.ledger.write()
     if cache:
         cache.trim()
     made = [run.made.get(e.name) or Made(engine=e, status="not begun") for e in engines]
@@ -138,10 +144,11 @@ class _Run:
         jobs: int,
         keep_going: bool,
         bake: Bake | None,
+        ray: bool,
         report: Callable[[Made, int], None],
     ) -> None:
         self.out, self.cache, self.jobs, self.keep_going = out, cache, jobs, keep_going
-        self.bake, self.report, self.ledger = bake, report, _Ledger(out)
+        self.bake, self.ray, self.report, self.ledger = bake, ray, report, _Ledger(out)
         self.made: dict[str, Made] = {}
         self.left = 0
         self.stopped = False
@@ -149,7 +156,7 @@ class _Run:
     def all(self, engines: Sequence[Engine]) -> None:
         alike: dict[str, list[Engine]] = defaultdict(list)
         for engine in engines:
-            alike[_key(engine) if self.cache else engine.name].append(engine)
+            alike[key_of(engine) if self.cache else engine.name].append(engine)
         missing = [group for group in alike.values() if self.cache is None or not _cached(group[0], self.cache)]
         building = {group[0].name for group in missing}
         self.left = len(missing)
@@ -161,11 +168,7 @@ class _Run:
 
     def _build(self, groups: Sequence[Sequence[Engine]]) -> None:
         """Build the first engine of each group in a process of its own; the others are then in the cache."""
-        _load()
-        share = max(1, self.jobs // len(groups))
-        tasks = [partial(_attempt, group[0], self.out, self.cache, share, "built") for group in groups]
-        each = workers.completed(tasks, self.jobs, isolated=True, keep_going=True, stop=lambda: self.stopped)
-        for index, outcome in each:
+        for index, outcome in self._outcomes([group[0] for group in groups]):
             first, others = groups[index][0], groups[index][1:]
             made = outcome.value or Made(engine=first, status="error", error=_as_aot(outcome.error))
             self.left -= 1
@@ -176,10 +179,30 @@ class _Run:
                 for other in others:
                     self._done(replace(made, engine=other))
 
+    def _outcomes(self, engines: Sequence[Engine]) -> Iterator[tuple[int, workers.Outcome[Made]]]:
+        """Each engine's index and what became of it, as they are done."""
+        share = max(1, self.jobs // len(engines))
+        if self.ray and self.cache:
+            from aotfactory.api import farm_ray
+
+            for index, outcome in farm_ray.builds(engines, self.cache, 1, lambda: self.stopped):
+                made = outcome.value and farm_ray.home(outcome.value, self.out, self.cache)
+                yield index, workers.Outcome(made, outcome.error)
+            return
+        _load()
+        tasks = [partial(attempt, engine, self.out, self.cache, share, "built") for engine in engines]
+        yield from workers.completed(tasks, self.jobs, isolated=True, keep_going=True, stop=lambda: self.stopped)
+
     def _reuse(self, group: Sequence[Engine]) -> None:
+        """Take engines from the cache; one whose checks ran out of time is not in it, and is built again."""
         for engine in group:
-            if not self.stopped:
-                self._done(_attempt(engine, self.out, self.cache, 1, "cached"))
+            if self.stopped:
+                return
+            if self.cache and _cached(engine, self.cache):
+                self._done(attempt(engine, self.out, self.cache, 1, "cached"))
+            else:
+                for _, outcome in self._outcomes([engine]):
+                    self._done(outcome.value or Made(engine=engine, status="error", error=_as_aot(outcome.error)))
 
     def _done(self, made: Made) -> None:
         if self.bake and made.status in ("built", "cached"):
@@ -187,13 +210,15 @@ class _Run:
                 self.bake(self.out / f"{made.engine.name}.aot", made.engine)
             except AotError as error:
                 made = replace(made, status="error", error=error)
-        self.made[made.engine.name] = made
         self.ledger.add(made)
         self.report(made, self.left)
+        # The whole report is on disk: ten thousand of them are not to be held as well.
+        kept = made.report and {"bundle": made.report["bundle"]}
+        self.made[made.engine.name] = replace(made, report=kept)
         self.stopped = self.stopped or (made.error is not None and not self.keep_going)
 
 
-def _attempt(engine: Engine, out: Path, cache: Cache | None, jobs: int, status: Literal["built", "cached"]) -> Made:
+def attempt(engine: Engine, out: Path, cache: Cache | None, jobs: int, status: Literal["built", "cached"]) -> Made:
     """Build one engine, in this process; `status` is what it is to be called if all goes well."""
     started = time.monotonic()
     try:
@@ -255,12 +280,12 @@ def _options(engine: Engine) -> Options:
     return Options(archs=(engine.arch,), isa=engine.isa, all_dtypes=engine.all_dtypes, tactic=engine.tactic)
 
 
-def _key(engine: Engine) -> str:
+def key_of(engine: Engine) -> str:
     return finished.key_for(engine.target, engine.request, _options(engine), engine.plugins, True)
 
 
 def _cached(engine: Engine, cache: Cache) -> bool:
-    return finished.is_there(cache, _key(engine))
+    return finished.is_there(cache, key_of(engine))
 
 
 def _load() -> None:

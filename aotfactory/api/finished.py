@@ -6,6 +6,9 @@ The key covers what was asked for; what the definitions read is in the entry, an
 
 from __future__ import annotations
 
+import functools
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -105,6 +108,12 @@ def _shipped(target: str) -> bool:
 
 def _installed() -> list[str]:
     """Recipes of other packages, among which a target may be."""
+    return _entry_points(tuple(os.stat(folder).st_mtime_ns for folder in sys.path if os.path.isdir(folder)))
+
+
+@functools.cache
+def _entry_points(installed: tuple[int, ...]) -> list[str]:
+    """They are read again only when something was installed meanwhile, which changes a folder on the path."""
     from importlib import metadata
 
     return sorted(f"{e.name}={e.value}" for e in metadata.entry_points(group="aotfactory.recipes"))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from aotfactory.api.farm_file import Engine
 
 
+class Executor(str, enum.Enum):
+    """Where engines are built."""
+
+    local = "local"
+    ray = "ray"
+
+
 def farm(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="Usually farm.toml.", show_default=False)],
     only: Annotated[
@@ -30,6 +38,9 @@ def farm(
     engine: Annotated[
         EngineKind, typer.Option(help="TensorRT plans, kernel bundles, or the most this machine can.")
     ] = EngineKind.auto,
+    executor: Annotated[
+        Executor, typer.Option(help="Where engines are built: on this machine, or on a Ray cluster ($RAY_ADDRESS).")
+    ] = Executor.local,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Instead of the file's own out.")] = None,
     jobs: Jobs = None,
     no_cache: NoCache = False,
@@ -52,6 +63,10 @@ def farm(
         cached = farming.plan(engines, cache)
         _print_plan(engines, cached, farming.estimate(directory, engines, cached, workers), format)
         return
+    if executor is Executor.ray:
+        from aotfactory.api import farm_ray
+
+        farm_ray.connect()
     progress = _Progress(len(engines))
     with contextlib.redirect_stdout(sys.stderr), progress:
         result = farming.run_farm(
@@ -61,6 +76,7 @@ def farm(
             jobs=workers,
             keep_going=keep_going,
             bake=_bake(engine, engines),
+            ray=executor is Executor.ray,
             report=progress.report,
         )
     if format is Format.json:

@@ -140,7 +140,7 @@ def test_a_plan_that_fails_is_an_error(farm: Farm) -> None:
 
 
 def test_a_process_that_dies_is_an_error_of_its_engine(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(farming, "_attempt", lambda *given: os._exit(3))
+    monkeypatch.setattr(farming, "attempt", lambda *given: os._exit(3))
     assert farm.run(only=(NAMES[0],)) == {NAMES[0]: "error"}
 
 

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The builds of a farm on a Ray cluster, and through it on Slurm or Kubernetes.
+
+Every node has the same aotfactory and sees the same files at the same places. What comes home from a node is the entry
+of its cache, from which the engine is then written here: by the same code, and so of the same bytes, as a local build.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from aotfactory.api import farm, finished
+from aotfactory.api.farm import Made
+from aotfactory.api.farm_file import Engine
+from aotfactory.core.cache import Cache, open_cache
+from aotfactory.core.errors import CheckError, MissingError
+from aotfactory.core.workers import Outcome
+
+RETRIES = 3
+"""How often a build is begun anew after its worker or node was lost."""
+
+
+def connect() -> None:
+    """Connect to the cluster of ``RAY_ADDRESS``, or start one on this machine.
+
+    Raises:
+        MissingError: Ray is not installed, or there is no such cluster.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingError("Ray is not installed", hint='pip install "aotfactory[ray]"') from error
+    if ray.is_initialized():
+        return
+    try:
+        ray.init(log_to_driver=True, configure_logging=False, include_dashboard=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise MissingError(
+            f"no Ray cluster: {error}", hint="set RAY_ADDRESS, or start one: ray start --head"
+        ) from error
+
+
+def builds(
+    engines: Sequence[Engine], cache: Cache, cores: int, stop: Callable[[], bool]
+) -> Iterator[tuple[int, Outcome[Made]]]:
+    """Each engine's index, and what became of it; what was built is in `cache` then.
+
+    Args:
+        cores: CPUs that each build asks of its node, and uses.
+    """
+    import ray
+
+    # A process for each build: plugins of one name must not meet, as they would in a worker that is used again.
+    build = ray.remote(num_cpus=cores, max_calls=1, max_retries=RETRIES)(_build)
+    waiting = {build.remote(e, farm.key_of(e), os.getcwd(), cores): i for i, e in enumerate(engines)}
+    try:
+        while waiting and not stop():
+            (done,), _ = ray.wait(list(waiting), num_returns=1)
+            index = waiting.pop(done)
+            try:
+                made, entry = ray.get(done)
+            except ray.exceptions.RayError as error:
+                text = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+                yield index, Outcome(error=CheckError(f"it was lost {RETRIES + 1} times: {text}"))
+                continue
+            if entry is not None:
+                cache.put(finished.KIND, farm.key_of(engines[index]), entry)
+            yield index, Outcome(made)
+    finally:
+        for reference in waiting:
+            ray.cancel(reference, force=True)
+
+
+def _build(engine: Engine, key: str, directory: str, cores: int) -> tuple[Made, bytes | None]:
+    """Build an engine on the node that this runs on; with the entry of its cache if all went well."""
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        problem = MissingError(f"a node of the cluster has no {directory}", hint="give all nodes the same files")
+        return Made(engine=engine, status="error", error=problem.with_traceback(error.__traceback__)), None
+    if farm.key_of(engine) != key:
+        message = "a node of the cluster has another aotfactory, Triton, TensorRT or Python"
+        return Made(engine=engine, status="error", error=MissingError(message, hint="install the same on all")), None
+    with tempfile.TemporaryDirectory(prefix="aotfactory-ray-") as folder:
+        cache = open_cache() or Cache(Path(folder, "cache"))
+        made = farm.attempt(engine, Path(folder, "engines"), cache, cores, "built")
+        return made, cache.get(finished.KIND, key)
+
+
+def home(made: Made, out: Path, cache: Cache) -> Made:
+    """Write an engine that a node built, from the entry that came home."""
+    if made.status != "built":
+        return made
+    written: Any = farm.attempt(made.engine, out, cache, 1, "cached")
+    return Made(engine=made.engine, status="built", seconds=made.seconds, report=written.report)

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast the factory is, and whether it holds: each part prints one JSON object, with the machine and the date.
+
+    python scripts/bench_factory.py library --archs sm_80,sm_90 --recipes circ_pad,softmax
+    python scripts/bench_factory.py scale --engines 10,100,1000,10000
+    python scripts/bench_factory.py crowd
+    python scripts/bench_factory.py kills --times 100
+
+`library`: cold with one process and with two, against a plain loop over triton.compile of the same kernels, warm, and
+with one kernel touched; without the interpreter check. CPU seconds include those of child processes; seconds on the
+clock mean little where others use the machine. `scale`: engines that share ten builds and differ in their plan, which
+is simulated. `crowd`: 16 processes, one cache, one directory. `kills`: kill -9 of a farm at random moments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from small_definitions import SOURCE  # noqa: E402
+
+from aotfactory.api import report_formats  # noqa: E402
+from aotfactory.api.farm import run_farm  # noqa: E402
+from aotfactory.api.farm_file import Engine, FarmFile  # noqa: E402
+from aotfactory.api.report import gather  # noqa: E402
+from aotfactory.core.cache import Cache  # noqa: E402
+from aotfactory.plugins.catalog import shipped  # noqa: E402
+
+SEVEN = "sm_75,sm_80,sm_86,sm_89,sm_90,sm_100,sm_120"
+
+BUILD = """
+import sys
+from pathlib import Path
+from aotfactory.api.build import build_bundle
+from aotfactory.compiler.options import Options
+from aotfactory.core.arch import parse_archs
+from aotfactory.core.cache import Cache
+from aotfactory.targets.request import TargetOptions
+cache, out, kernels, archs, jobs, *recipes = sys.argv[1:]
+for recipe in recipes:
+    build_bundle(recipe, request=TargetOptions(), options=Options(archs=parse_archs(archs)), out=Path(out), plain=True,
+                 plugins=[f"{kernels}/{recipe}.py"], interpret=False, cache=Cache(Path(cache)), jobs=int(jobs))
+"""
+
+PLAIN = """
+import os, sys, triton
+inside = 0.0
+def timed(compile):
+    def wrapper(*args, **options):
+        global inside
+        before = sum(os.times()[:4])
+        result = compile(*args, **options)
+        inside += sum(os.times()[:4]) - before
+        return result
+    return wrapper
+triton.compile = timed(triton.compile)
+from aotfactory.compiler import ptxas
+from aotfactory.compiler.compile import _wanted
+from aotfactory.compiler.cross_compile import compiling_for
+from aotfactory.compiler.options import Options
+from aotfactory.core.arch import default_isa, parse_archs
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets.network_builder import plugin_call
+from aotfactory.targets.request import TargetOptions
+from aotfactory.targets.resolve import resolve
+kernels, archs, *recipes = sys.argv[1:]
+count = 0
+for recipe in recipes:
+    network = resolve(recipe, Catalog([f"{kernels}/{recipe}.py"]), TargetOptions())
+    for call in network.calls:
+        for arch in parse_archs(archs):
+            plugin = plugin_call(network, call)
+            isa = min(default_isa(arch), ptxas.compiler_isa(arch)).number
+            with compiling_for(arch.capability, isa):
+                for combination, tactic in list(_wanted(plugin, call, Options(archs=(arch,)))):
+                    plugin.kernel(combination, tactic)
+                    count += 1
+print(count, inside)
+"""
+
+
+def measured(program: str, *arguments: object, **variables: str) -> tuple[float, float, str]:
+    """Run a program in a process of its own: seconds on the clock, CPU seconds, what it printed."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT), **variables}, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.monotonic() - started, cpu, done.stdout
+
+
+def library(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    recipes = options.recipes.split(",") if options.recipes else shipped()
+    kernels = Path(shutil.copytree(ROOT / "kernels", folder / "kernels"))
+    found: dict[str, Any] = {"recipes": len(recipes), "archs": options.archs}
+
+    def build(name: str, jobs: int, cache: str) -> None:
+        triton = {"TRITON_CACHE_DIR": str(folder / f"triton-{name}")}
+        clock, cpu, _ = measured(
+            BUILD, folder / cache, folder / f"out-{name}", kernels, options.archs, jobs, *recipes, **triton
+        )
+        found[name] = {"seconds": round(clock, 2), "cpu_seconds": round(cpu, 2)}
+
+    build("cold_1", 1, "cache-1")
+    build("cold_2", 2, "cache-2")
+    build("warm", 1, "cache-1")
+    cold, again = files(folder / "out-cold_1"), files(folder / "out-cold_2")
+    found["same_bytes"] = cold == again == files(folder / "out-warm")
+    before = Counter(entry.kind for entry in Cache(folder / "cache-1").entries())
+    text = (kernels / f"{recipes[0]}.py").read_text()
+    (kernels / f"{recipes[0]}.py").write_text(text.replace("tl.program_id(0)", "tl.program_id(0) + 0", 1))
+    build("touched", 1, "cache-1")
+    after = Counter(entry.kind for entry in Cache(folder / "cache-1").entries())
+    found["touched"]["new_variants"] = (after - before)["variant"]
+    found["variants"] = before["variant"]
+    _, _, printed = measured(PLAIN, kernels, options.archs, *recipes, TRITON_CACHE_DIR=str(folder / "triton-plain"))
+    found["plain"] = {"kernels": int(printed.split()[0]), "cpu_seconds": round(float(printed.split()[1]), 2)}
+    found["two_jobs_against_one"] = round(found["cold_1"]["seconds"] / found["cold_2"]["seconds"], 2)
+    found["cpu_against_plain"] = round(found["cold_1"]["cpu_seconds"] / found["plain"]["cpu_seconds"], 2)
+    found["warm_of_cold"] = round(found["warm"]["cpu_seconds"] / found["cold_1"]["cpu_seconds"], 3)
+    return found
+
+
+def files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of the bundles in a directory."""
+    bundles = sorted(folder.glob("*.aot/*"))
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in bundles}
+
+
+def small_farm(folder: Path, engines: int) -> Path:
+    """A farm.toml of this many engines, of ten builds, that differ in their plans' workspace."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "small.py").write_text(SOURCE.replace("NS::", "bench::"))
+    shapes = [f'"{n}x64"' for n in range(1, 11)]
+    options = [f"{{ workspace = {n} }}" for n in range(engines // 10)]
+    (folder / "farm.toml").write_text(
+        '[[engine]]\ntarget = "bench::copy"\nplugins = ["small.py"]\nattr = { scale = 1 }\narch = "sm_80"\n'
+        f"shape = [{', '.join(shapes)}]\ntensorrt = [{', '.join(options)}]\n"
+    )
+    return folder / "farm.toml"
+
+
+def scale(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    def simulated(bundle: Path, engine: Engine) -> None:
+        bundle.with_suffix(".plan").write_bytes(json.dumps(dict(engine.tensorrt)).encode())
+
+    found: dict[str, Any] = {}
+    for count in map(int, options.engines.split(",")):
+        here = folder / str(count)
+        farm = FarmFile(small_farm(here, count))
+        seconds = []
+        for _ in range(2):
+            started = time.monotonic()
+            result = run_farm(farm.engines, out=farm.out, cache=Cache(here / "cache"), jobs=2, bake=simulated)
+            seconds.append(round(time.monotonic() - started, 2))
+        started = time.monotonic()
+        page = report_formats.html(gather(farm.out))
+        found[str(count)] = {
+            "cold_seconds": seconds[0],
+            "warm_seconds": seconds[1],
+            "warm": dict(result.counts),
+            "report_seconds": round(time.monotonic() - started, 2),
+            "report_megabytes": round(len(page) / 1e6, 2),
+            "index_megabytes": round((farm.out / "index.json").stat().st_size / 1e6, 2),
+            "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        }
+    return found
+
+
+def crowd(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """16 processes: eight of one target, eight of targets of their own."""
+    small_farm(folder, 10)
+    environment = {**os.environ, "AOTFACTORY_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    command = [
+        sys.executable,
+        "-m",
+        "aotfactory",
+        "compile",
+        "bench::copy",
+        "--plugins",
+        "small.py",
+        "--attr",
+        "scale=1",
+    ]
+    command += ["--arch", "sm_80,sm_90"]
+    quiet = {"cwd": folder, "env": environment, "stdout": subprocess.DEVNULL}
+    own = [["--shape", f"{n}x64", "--name", f"own_{n}"] for n in range(1, 9)]
+    started = [
+        subprocess.Popen([*command, *more], **quiet) for more in [["--shape", "5x64", "--name", "same"]] * 8 + own
+    ]
+    codes = [process.wait() for process in started]
+    together = files(folder / "engines")
+    shutil.rmtree(folder / "engines")
+    for more in [["--shape", "5x64", "--name", "same"], *own]:
+        subprocess.run(
+            [*command, *more, "--no-cache"], cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True
+        )
+    whole, damaged = Cache(folder / "cache").verify()
+    alone = files(folder / "engines")
+    return {
+        "codes": sorted(set(codes)),
+        "identical": together == alone,
+        "files": len(alone),
+        "entries": whole,
+        "damaged": len(damaged),
+    }
+
+
+def kills(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    farm, rng = small_farm(folder, 50), random.Random(options.seed)
+    environment = {**os.environ, "AOTFACTORY_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "aotfactory", "farm", farm.name, "--engine", "bundle"]
+    quiet = {"cwd": folder, "env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    damaged = killed = 0
+    for _ in range(options.times):
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            process.wait(rng.uniform(0.2, options.longest))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        process.wait()
+        damaged += len(Cache(folder / "cache").verify()[1])
+        for path in folder.glob("engines/*.aot/manifest.json"):
+            variants = json.loads(path.read_text())["variants"]
+            named = ((path.parent / v["ptx"], v["sha256"]) for v in variants)
+            damaged += sum(hashlib.sha256(ptx.read_bytes()).hexdigest() != digest for ptx, digest in named)
+        for path in folder.glob("engines/*.json"):
+            json.loads(path.read_text())
+        if rng.random() < 0.3:  # begin anew, or there would soon be nothing left to interrupt
+            shutil.rmtree(folder / rng.choice(["engines", "cache"]), ignore_errors=True)
+    done = subprocess.run(command, **quiet)
+    resumed = files(folder / "engines")
+    shutil.rmtree(folder / "engines")
+    subprocess.run([*command, "--no-cache"], cwd=folder, env=environment, capture_output=True, check=True)
+    whole = resumed == files(folder / "engines")
+    return {
+        "runs": options.times,
+        "killed": killed,
+        "damaged": damaged,
+        "last_code": done.returncode,
+        "identical": whole,
+    }
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
+    "library": library,
+    "scale": scale,
+    "crowd": crowd,
+    "kills": kills,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--archs", default=SEVEN)
+    parser.add_argument("--recipes", default="", help="names, with commas; default: all that ship")
+    parser.add_argument("--engines", default="10,100,1000,10000")
+    parser.add_argument("--times", type=int, default=100)
+    parser.add_argument("--longest", type=float, default=4.0, help="seconds after which a farm is killed at the latest")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="aotfactory-bench-") as folder:
+        found = PARTS[options.part](options, Path(folder))
+    machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}"
+    print(json.dumps({"part": options.part, "date": time.strftime("%Y-%m-%d"), "machine": machine, **found}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
