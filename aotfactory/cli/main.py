@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 
 from aotfactory.cli import bake as cli_bake
 from aotfactory.cli import build as cli_build
-from aotfactory.cli import cache, doctor, farm, new, report, terminal, tune, validate
+from aotfactory.cli import cache, doctor, farm, graft, new, report, terminal, tune, validate
 from aotfactory.cli import run as cli_run
 from aotfactory.cli.options import FormatOption, Plugins
 from aotfactory.cli.terminal import Format, print_json, say, show, working
@@ -124,6 +124,7 @@ app.command(short_help="Compare a bundle or plan with its reference.")(validate.
 app.command(short_help="Time a bundle's tactics, or a plan, on the GPU.")(cli_run.bench)
 app.command(short_help="Rank a target's tactics on the GPU here.")(tune.tune)
 app.command(short_help="Say what this machine has and lacks, and what to do about it.")(doctor.doctor)
+app.command(short_help="Replace what plugins do better in an ONNX model.")(graft.graft)
 app.command(short_help="Build every engine of a farm.toml.")(farm.farm)
 app.command(short_help="Begin a plugin of your own: a kernel file, its recipe and a test.")(new.new)
 app.command(short_help="A page about the engines of a directory.")(report.report)

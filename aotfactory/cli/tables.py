@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aotfactory.api.bake import Baked
     from aotfactory.api.build import BuildResult
     from aotfactory.api.doctor import Finding
+    from aotfactory.api.graft import Graft
     from aotfactory.api.tune import Ranking
     from aotfactory.core.check import Check
     from aotfactory.core.recipe import Recipe
@@ -336,3 +337,14 @@ def print_timing(console: Console, timing: Mapping[str, Any]) -> None:
             numbers = [f"{times[point]:.2f}" for point in ("median", "p5", "p95")]
             table.add_row(label, *numbers, f"{timing[f'{key}gb_per_s']:.0f}")
     console.print(table)
+
+
+def print_grafts(console: Console, found: Sequence[Graft], out: Path | None) -> None:
+    """One line for every match, and what was written."""
+    for match in found:
+        mark = "[green]replaced[/]" if match.replaced else "[yellow]left alone[/]"
+        _say(console, f"{mark} {escape(', '.join(match.outputs))}: {match.rule}, by {match.plugin}")
+        _say(console, f"  [dim]{len(match.nodes)} nodes ({escape(', '.join(match.nodes))}): {escape(match.detail)}[/]")
+    if not found:
+        _say(console, "nothing that a rule looks for is in the model")
+    _say(console, f"wrote [bold]{escape(str(out))}[/]" if out else "nothing was written (--dry-run)")
