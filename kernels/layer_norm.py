@@ -268,13 +268,13 @@ RECIPE = Recipe(
     dtypes=("fp32", "fp16", "bf16"),
     attributes={"eps": 1e-5},
     reference=layer_norm_reference,
-    # Absolute: the mean's rounding, 6e-8 |x|, times up to 1 / sqrt(eps) where the elements are nearly alike. Relative:
+    # No extremes in the data: where weight and bias are near the largest numbers and cancel, fp32's rounding is all that
+    # is left, which no tolerance relative to the result covers (seen on a GPU). Absolute: the mean's rounding, 6e-8 |x|, times up to 1 / sqrt(eps) where the elements are nearly alike. Relative:
     # fp32's arithmetic; for the others also half a unit in the last place (2^-11, 2^-8).
     tolerance={
         "fp32": Tolerance(atol=1e-4, rtol=1e-5),
         "fp16": Tolerance(atol=1e-4, rtol=6e-4),
         "bf16": Tolerance(atol=1e-4, rtol=4e-3),
     },
-    extremes=True,
     odd_shapes=tuple(((*s, d), (d,), (d,)) for s, d in (((1, 1), 1), ((3, 5), 61), ((37,), 64), ((2,), 40001))),
 )

@@ -56,7 +56,6 @@ def _whole_row(
         end = tl.load(x_ptr + end_at, mask=outside, other=0).to(tl.float32)
         if ADD:
             end += tl.load(residual_ptr + end_at, mask=outside, other=0).to(tl.float32)
-            tl.store(residual_ptr + end_at, end.to(residual_ptr.dtype.element_ty), mask=outside)
         squares += tl.sum(end * end, -1)
     if CLUSTER:
         squares = tl.sum(squares, 0) + first * 0.0
@@ -68,7 +67,11 @@ def _whole_row(
         if ADD:
             z += _row_tiles.again(residual, never).to(tl.float32)
     if ADD:
+        # Of a tile smaller than the program, several threads hold each element: all have read it before it changes.
+        tl.debug_barrier()
         tl.store(residual_ptr + at, z.to(residual_ptr.dtype.element_ty), mask=inside)
+        if ODD:
+            tl.store(residual_ptr + end_at, end.to(residual_ptr.dtype.element_ty), mask=outside)
     tl.store(y_ptr + at, (z * scale * weight.to(tl.float32)).to(y_ptr.dtype.element_ty), mask=inside)
     if ODD:
         tl.store(y_ptr + end_at, (end * scale * end_weight).to(y_ptr.dtype.element_ty), mask=outside)
@@ -107,6 +110,7 @@ def _long_row(
     if ODD:
         mine = outside & (place * 0 + part == PARTS - 1)
         if ADD:
+            tl.debug_barrier()  # as in _whole_row
             tl.store(residual_ptr + start + place, end.to(residual_ptr.dtype.element_ty), mask=mine)
         end_weight = tl.load(weight_ptr + place, mask=mine, other=0).to(tl.float32)
         tl.store(y_ptr + start + place, (end * scale * end_weight).to(y_ptr.dtype.element_ty), mask=mine)
