@@ -268,8 +268,9 @@ RECIPE = Recipe(
     dtypes=("fp32", "fp16", "bf16"),
     attributes={"eps": 1e-5},
     reference=layer_norm_reference,
-    # No extremes in the data: where weight and bias are near the largest numbers and cancel, fp32's rounding is all that
-    # is left, which no tolerance relative to the result covers (seen on a GPU). Absolute: the mean's rounding, 6e-8 |x|, times up to 1 / sqrt(eps) where the elements are nearly alike. Relative:
+    # No extremes in the data: where weight and bias are near the largest numbers and cancel, fp32's rounding is all
+    # that is left, which no tolerance relative to the result covers (seen on a GPU).
+    # Absolute: the mean's rounding, 6e-8 |x|, times up to 1 / sqrt(eps) where the elements are nearly alike. Relative:
     # fp32's arithmetic; for the others also half a unit in the last place (2^-11, 2^-8).
     tolerance={
         "fp32": Tolerance(atol=1e-4, rtol=1e-5),
