@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from aotfactory.compiler import calling_convention, launch_bounds, ptx, ptxas, reuse
+from aotfactory.compiler import calling_convention, launch_bounds, needed_isa, ptx, ptxas, reuse
 from aotfactory.compiler.bundle import Variant
 from aotfactory.compiler.calling_convention import TENSOR_ALIGNMENT, FittedKernel
 from aotfactory.compiler.cross_compile import Compilation, compiling_for
@@ -122,6 +122,9 @@ def _tasks(
             isa = options.isa or default_isa(arch, driver_version())
             if isa < arch.oldest_isa:
                 raise UsageError(f"PTX ISA {isa} does not know {arch.target}", hint=f"--ptx-isa {arch.oldest_isa}")
+            # What no driver and no user limits, the kernel may.
+            known = options.isa is not None or driver_version() is not None
+            isas = isa, isa if known else max(isa, ptxas.compiler_isa(arch))
             plugin = plugin_call(network, call)
             # Autotune may choose by the architecture.
             with compiling_for(arch.capability, arch.oldest_isa.number), left_out() as without:
@@ -130,7 +133,7 @@ def _tasks(
                 name = variant_id(call, arch, plugin.combination, tactic)
                 yield name, functools.partial(_left_out, name, call, plugin.combination, tactic, reason)
             for combination, tactic in wanted:
-                task = functools.partial(_variant_of, network, plugin, call, arch, isa, combination, tactic, cache)
+                task = functools.partial(_variant_of, network, plugin, call, arch, isas, combination, tactic, cache)
                 yield variant_id(call, arch, combination, tactic), task
 
 
@@ -139,24 +142,33 @@ def _variant_of(
     plugin: PluginCall,
     call: Call,
     arch: Arch,
-    isa: PtxIsa,
+    isas: tuple[PtxIsa, PtxIsa],
     combination: Combination,
     tactic: int,
     cache: Cache | None,
 ) -> tuple[CompiledVariant, tuple[set[str], set[str]]]:
-    newest = min(isa, ptxas.compiler_isa(arch)).number
+    isa, most = isas
     name = variant_id(call, arch, combination, tactic)
-    try:
-        with dependencies.recording(), triton_in(cache), compiling_for(arch.capability, newest) as compilations:
-            kernel = plugin.kernel(combination, tactic)
-    except ConfigRefused as refusal:
-        return _left_out(name, call, combination, tactic, refusal.message)
+    while True:
+        newest = min(isa, ptxas.compiler_isa(arch)).number
+        try:
+            with dependencies.recording(), triton_in(cache), compiling_for(arch.capability, newest) as compilations:
+                kernel = plugin.kernel(combination, tactic)
+            break
+        except ConfigRefused as refusal:
+            return _left_out(name, call, combination, tactic, refusal.message)
+        except DefinitionError as error:
+            least = needed_isa.needed(error)
+            if least is None or not isa < least <= most:
+                raise needed_isa.shortened(error, isa) from error
+            isa = least
     candidate = _Candidate(
         id=name,
         call=call,
         plugin=plugin,
         arch=arch,
         isa=isa,
+        default_isa=isas[0],
         combination=combination,
         tactic=tactic,
         kernel=kernel,
@@ -252,6 +264,7 @@ class _Candidate:
     plugin: PluginCall
     arch: Arch
     isa: PtxIsa
+    default_isa: PtxIsa
     combination: Combination
     tactic: int
     kernel: ReturnedKernel
@@ -283,7 +296,7 @@ class _Candidate:
             "combination": [self.combination.dtypes, self.combination.formats],
             "tactic": self.tactic,
             "arch": [self.arch.name, self.arch.capability],
-            "isa": self.isa,
+            "isa": [self.isa, self.default_isa],
             "kernel": [kernel.name, kernel.ptx, [[n, e.to_json()] for n, e in kernel.launch.items()]],
             "extra_args": [e.to_json() for e in kernel.extra_args],
             "compilation": own and [own.signature, own.divisible, metadata],
@@ -310,7 +323,7 @@ def _check(candidate: _Candidate, network: Network) -> reuse.Checked:
         fitted, report = _assemble(fitted, candidate.arch)
         variant = _variant(candidate, fitted)
         removed = f", removed {', '.join(fitted.removed)}" if fitted.removed else ""
-        found = [outcome("abi", "passed", _signature(variant) + removed)]
+        found = [outcome("abi", "passed", _signature(variant) + removed + _raised(candidate))]
         if isinstance(report, CheckError):
             found.append(outcome("ptxas", "failed", report.message))
         else:
@@ -426,6 +439,13 @@ def _divisible(compilation: Compilation | None, call: Call) -> dict[int, int]:
     promised = _divisible_parameters(compilation) if compilation else []
     kinds = [k for k in compilation.signature.values() if k != "constexpr"] if compilation else []
     return {index - len(call.inputs): divisor for index, divisor in promised if not kinds[index].startswith("*")}
+
+
+def _raised(candidate: _Candidate) -> str:
+    """Told where a kernel needs a newer ISA than is written by default, and with it a newer driver."""
+    if candidate.isa == candidate.default_isa:
+        return ""
+    return f", for PTX ISA {candidate.isa} instead of {candidate.default_isa}: the least that the kernel compiles with"
 
 
 def _signature(variant: Variant) -> str:

@@ -7,8 +7,9 @@ these three hooks are set for the duration, so no definition has to know about i
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +46,7 @@ def compiling_for(capability: int, ptx_isa: int) -> Iterator[list[Compilation]]:
         The kernels compiled so far, in order; it grows as they are compiled.
     """
     compiled: list[Compilation] = []
-    parse_options = CUDABackend.parse_options
+    parse_options, make_cubin = CUDABackend.parse_options, CUDABackend.make_cubin
     previous_listener = knobs.compilation.listener
 
     def with_defaults(self: Any, options: dict[str, Any]) -> Any:
@@ -61,14 +62,18 @@ def compiling_for(capability: int, ptx_isa: int) -> Iterator[list[Compilation]]:
         if previous_listener is not None:
             previous_listener(src=src, metadata=metadata, metadata_group=metadata_group, **rest)
 
-    CUDABackend.parse_options = with_defaults
+    def quietly(*args: Any) -> Any:
+        with redirect_stdout(io.StringIO()):  # where ptxas fails, Triton prints the whole kernel
+            return make_cubin(*args)
+
+    CUDABackend.parse_options, CUDABackend.make_cubin = with_defaults, quietly
     try:
         with device.answering(capability), knobs.compilation.scope():
             knobs.compilation.listener = listen
             knobs.compilation.disable_line_info = True  # it names the source directory
             yield compiled
     finally:
-        CUDABackend.parse_options = parse_options
+        CUDABackend.parse_options, CUDABackend.make_cubin = parse_options, make_cubin
         knobs.compilation.listener = previous_listener
 
 

@@ -136,6 +136,10 @@ def _compile(
         if config.number:
             raise ConfigRefused(f"{config} is refused by Triton: {str(cause).splitlines()[-1]}") from error
         raise cause from None
+    except RuntimeError as error:  # a pass of the compiler failed
+        if config.number:
+            raise ConfigRefused(f"{config} is refused by Triton: {str(error).splitlines()[-1]}") from error
+        raise
     metadata = compiled.metadata
     if config.number and metadata.shared > SHARED_LIMIT:
         raise ConfigRefused(

@@ -9,7 +9,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel, constant, tactics_of, trtp, upper_bound
+from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel, constant, tactics_of, trt, trtp, upper_bound
 
 
 @triton.jit
@@ -203,6 +203,23 @@ def names_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int) 
         y=outputs[0],
         grid=trtp.cdiv(rows * cols, 64),
     )
+
+
+@triton.jit
+def narrow_kernel(x, y, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(y + i, tl.load(x + i, mask=i < n).to(tl.float8e4nv), mask=i < n)
+
+
+@trtp.register("foreign::narrow")
+def narrow_desc(x: trtp.TensorDesc) -> trtp.TensorDesc:
+    return trtp.from_shape_expr(x.shape_expr, dtype=trt.fp8)
+
+
+@trtp.aot_impl("foreign::narrow")
+def narrow_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int) -> AotKernel:
+    n = x.shape_expr.numel()
+    return aot_kernel(narrow_kernel, x=x, y=outputs[0], n=n, BLOCK=128, grid=trtp.cdiv(n, 128))
 
 
 PASTED: Dict[str, Callable] = {

@@ -12,6 +12,7 @@ from building import MODULES, Built, build, load, network, tensor
 from triton.backends.compiler import BaseBackend
 from triton.runtime import jit
 
+from aotfactory.compiler import compile
 from aotfactory.core.errors import DefinitionError
 from aotfactory.plugins import kernel_arguments
 from aotfactory.plugins.autotuned import tactics_of
@@ -161,3 +162,21 @@ def test_launch_code_that_is_pasted_gets_an_answer(which: str) -> None:
         made("pasted", tensor("x", DYNAMIC), attributes={"which": which}, interpret=False)
     assert hint in (caught.value.hint or "")
     assert "foreign.py:" in str(caught.value)
+
+
+def test_the_least_isa_that_a_kernel_compiles_with_is_taken_and_told(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where neither the driver nor the user limits it; else the refusal names the remedy, in a line."""
+    monkeypatch.setattr(compile, "driver_version", lambda: None)
+    built = made("narrow", tensor("x", "4 64"), archs="sm_89", interpret=False)
+    assert (built.variant.ptx_isa, built.failed) == ("8.1", {})
+    assert "for PTX ISA 8.1 instead of 8.0" in built.checks["abi"].detail
+    for limit in ("user", "driver"):
+        if limit == "driver":
+            monkeypatch.setattr(compile, "driver_version", lambda: 12000)
+        with pytest.raises(DefinitionError, match=r"requires PTX ISA \.version 8\.1") as caught:
+            made("narrow", tensor("x", "4 64"), archs="sm_89", isa="8.0" if limit == "user" else None, interpret=False)
+        assert "--ptx-isa 8.1" in (caught.value.hint or "")
+        assert len(str(caught.value).splitlines()) == 2
+    assert "ptxas" not in "".join(capfd.readouterr())
