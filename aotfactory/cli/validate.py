@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +24,11 @@ def validate(
     require: Annotated[
         str, typer.Option(metavar="NAME,NAME", help="Executors that must have judged it, or exit code 3 says why not.")
     ] = "",
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE.onnx", help="Judge each node on what it gets in the whole model.")
+    ] = None,
+    save_inputs: Annotated[Path | None, typer.Option(metavar="DIR", help="With --model: its inputs as .npy.")] = None,
+    save_outputs: Annotated[Path | None, typer.Option(metavar="DIR", help="With --model: its outputs.")] = None,
     check_time: CheckTime = CHECK_TIME,
     jobs: Jobs = None,
     trtexec: TrtexecOption = None,
@@ -42,7 +48,25 @@ def validate(
     with working() as progress:
         from aotfactory.core.check import failed, nothing_judged, summary
 
-        if is_plan(path):
+        if model is None and (save_inputs or save_outputs):
+            raise UsageError("--save-inputs and --save-outputs go with --model", hint="give --model FILE.onnx")
+        if model is not None:
+            from aotfactory.api import validate_model as whole
+
+            if is_plan(path):
+                raise UsageError("--model is for bundles", hint="validate the bundle that the plan was built from")
+            tools.require_none()
+            checks = whole.validate_model(
+                path,
+                model,
+                plugins=plugins,
+                executors=wanted or whole.EXECUTORS,
+                save_inputs=save_inputs,
+                save_outputs=save_outputs,
+                progress=progress,
+                effort=Effort(seconds=check_time, processes=jobs),
+            )
+        elif is_plan(path):
             checks = plans.validate(path, plugins, wanted, tools, progress)
         else:
             from aotfactory.api import validate as validating

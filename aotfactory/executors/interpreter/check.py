@@ -15,9 +15,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+
+import numpy as np
 
 from aotfactory.compiler.compile import CompiledVariant
 from aotfactory.core.check import Case, Check
@@ -26,6 +28,7 @@ from aotfactory.core.network import Network
 from aotfactory.core.network_json import network_to_json
 from aotfactory.core.processes import end_with
 from aotfactory.executors.effort import DEFAULT_EFFORT, Effort
+from aotfactory.executors.inputs import Array
 
 TIME_LIMIT = 1800.0
 """Seconds on the clock, on a machine however busy."""
@@ -37,6 +40,7 @@ def check(
     sources: Sequence[str],
     effort: Effort = DEFAULT_EFFORT,
     progress: Callable[[str], None] = lambda text: None,
+    given: Mapping[str, Array] | None = None,
 ) -> list[Check]:
     """Run every variant that Triton compiled; those that differ in the architecture or the node alone are run once.
 
@@ -44,6 +48,7 @@ def check(
         results: What was compiled.
         sources: Modules of definitions and recipes, as `plugins.load` takes them.
         progress: Told how many runs of how many are done.
+        given: Data of all of the network's inputs, in place of what is made for the purpose.
 
     Raises:
         CheckError: The interpreter's process did not answer.
@@ -56,9 +61,10 @@ def check(
                 Check(name="interpreter", subject=result.id, status="skipped", detail=reason, compared="nothing")
             )
         else:
-            alike.setdefault((network.likeness(result.call), *_what_runs(result)), []).append(result)
+            whose = result.call.name if given else network.likeness(result.call)
+            alike.setdefault((whose, *_what_runs(result)), []).append(result)
     if alike:
-        outcomes = _run(network, [_job(group[0]) for group in alike.values()], sources, effort, progress)
+        outcomes = _run(network, [_job(group[0]) for group in alike.values()], sources, effort, progress, given)
         for group, outcome in zip(alike.values(), outcomes, strict=True):
             cases = tuple(Case.from_json(case) for case in outcome.pop("cases", ()))
             found += [Check(name="interpreter", subject=result.id, cases=cases, **outcome) for result in group]
@@ -107,12 +113,30 @@ def _run(
     sources: Sequence[str],
     effort: Effort,
     progress: Callable[[str], None],
+    given: Mapping[str, Array] | None = None,
+) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory(prefix="aotfactory-") as folder:
+        files = {}
+        for i, (name, array) in enumerate((given or {}).items()):
+            files[name] = f"{folder}/{i}.npz"
+            np.savez(files[name], bytes=np.frombuffer(array.tobytes(), np.uint8), shape=np.array(array.shape, np.int64))
+        return _in_process(network, jobs, sources, effort, progress, files)
+
+
+def _in_process(
+    network: Network,
+    jobs: list[dict[str, Any]],
+    sources: Sequence[str],
+    effort: Effort,
+    progress: Callable[[str], None],
+    given: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     request = {
         "network": {"name": network.name, "target": network.target, **network_to_json(network)},
         "sources": list(sources),
         "arch": jobs[0]["arch"],
         "variants": jobs,
+        "given": given,
         "seconds": effort.seconds,
         "processes": effort.processes or len(os.sched_getaffinity(0)),
     }

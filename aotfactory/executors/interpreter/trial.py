@@ -52,16 +52,18 @@ class Situation:
     Attributes:
         profile: Whether the shapes lie in the network's profile: then the variant's own expressions are evaluated, as
             TensorRT does. Elsewhere the definitions are asked for those of a static network.
+        arrays: The inputs' data; None: it is made.
     """
 
     label: str
     shapes: Mapping[str, Shape]
     kind: Kind
     profile: bool = True
+    arrays: Mapping[str, Array] | None = None
 
     def __str__(self) -> str:
         shapes = ", ".join(f"{n} {'x'.join(map(str, s)) or 'scalar'}" for n, s in self.shapes.items())
-        return f"{shapes}, {self.kind} data"
+        return f"{shapes}, {'the given' if self.arrays else self.kind} data"
 
 
 @dataclass
@@ -185,7 +187,12 @@ class Judge:
                     f"the interpreter; name dimensions that may shrink in the recipe: Recipe(shrink=...)"
                 )
             extents += shape
-        data = make_inputs(network, self.catalog.for_plugin, situation.shapes, types, situation.kind, tuple(extents))
+        if situation.arrays is not None:
+            data = Data(arrays=dict(situation.arrays))
+        else:
+            data = make_inputs(
+                network, self.catalog.for_plugin, situation.shapes, types, situation.kind, tuple(extents)
+            )
         return _Prepared(network=network, symbols=symbols, data=data, expected=dict(data.arrays))
 
     def _recipe(self, prepared: _Prepared, call: Call) -> Recipe | None:

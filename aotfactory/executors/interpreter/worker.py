@@ -22,6 +22,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from aotfactory.core import dtypes
 from aotfactory.core.arch import parse_archs
 from aotfactory.core.check import Case
 from aotfactory.core.errors import AotError, CheckError
@@ -86,7 +89,8 @@ def main() -> None:
     global _shared
     jobs = request["variants"]
     _shared = _Shared(Judge(network, catalog), jobs, request["seconds"])
-    tasks = list(plan(network, catalog, len(jobs)))
+    given = given_situation(network, request["given"]) if request.get("given") else None
+    tasks = list(plan(network, catalog, len(jobs), given))
     answers: list[list[Answer]] = [[] for _ in jobs]
     with device.answering():
         for done, answer in enumerate(_answers(tasks, min(request["processes"], len(tasks))), start=1):
@@ -99,9 +103,23 @@ def main() -> None:
     print(json.dumps({"outcomes": outcomes}), file=stream, flush=True)
 
 
-def plan(network: Network, catalog: Catalog, jobs: int) -> Iterator[Task]:
-    """All tasks, those that teach most first; one situation after the other, for variants share what it takes."""
-    for place, situation in enumerate(situations(network, catalog)):
+def given_situation(network: Network, files: Mapping[str, str]) -> Situation:
+    """The inputs that are in files, each as raw bytes of the tensor's type beside its shape."""
+    arrays = {}
+    for name, path in files.items():
+        element = dtypes.find(network.tensor(name).dtype).array
+        with np.load(path) as stored:
+            arrays[name] = np.frombuffer(stored["bytes"].tobytes(), element).reshape(stored["shape"])
+    return Situation(label="given", shapes={n: a.shape for n, a in arrays.items()}, kind="random", arrays=arrays)
+
+
+def plan(network: Network, catalog: Catalog, jobs: int, given: Situation | None = None) -> Iterator[Task]:
+    """All tasks, those that teach most first; one situation after the other, for variants share what it takes.
+
+    Args:
+        given: The only situation, if there is one.
+    """
+    for place, situation in enumerate([given] if given else situations(network, catalog)):
         for job in range(jobs):
             yield Task(place * jobs + job, job, situation)
 
