@@ -272,7 +272,7 @@ def print_checks(console: Console, checks: list[Check], skipped: Mapping[str, st
     """Checks of an artifact, each with what was compared, and their sum."""
     for check in checks:
         mark = _mark([check]) if check.status == "passed" else MARKS[check.status]
-        console.print(f"{check.name} {escape(check.subject)}: {mark}", highlight=False)
+        console.print(f"{escape(check.name)} {escape(check.subject)}: {mark}", highlight=False)
         console.print(f"  [dim]{escape(check.detail)}[/]", highlight=False)
     _say(console, f"kernels: {summary(checks) or 'none judged'}")
     _print_skipped(console, skipped)

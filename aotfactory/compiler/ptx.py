@@ -15,14 +15,14 @@ from aotfactory.core.arch import PtxIsa, PtxTarget
 from aotfactory.core.errors import DefinitionError
 
 NAME = r"[A-Za-z_$%][\w$]*"
-_INT = r"(?:0[xX][0-9a-fA-F]+|\d+)U?"
+_INT = r"(?:0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,21}|[1-9][0-9]{0,19})U?"
 _COMMENT = re.compile(r'"[^"\n]*"|//[^\n]*|/\*.*?\*/|/\*', re.DOTALL)
 _LINE_INFO = re.compile(
     r"\.loc\s+\d+\s+\d+\s+\d+(?:\s*,\s*function_name\s+[\w$%]+(?:\s*\+\s*\d+)?\s*,\s*inlined_at\s+\d+\s+\d+\s+\d+)?"
     r'|\.file\s+\d+\s+"[^"\n]*"(?:\s*,\s*\d+\s*,\s*\d+)?|\.section\s+"?\.(?:nv_)?debug_\w*"?\s*\{[^{}]*\}'
 )
 _TARGET_DEBUG = re.compile(r"^(\s*\.target\b[^\n]*?),\s*debug\b", re.MULTILINE)
-VERSION = re.compile(r"^\s*\.version\s+(\d+\.\d)\b", re.MULTILINE)
+VERSION = re.compile(r"^\s*\.version\s+([0-9]{1,3}\.[0-9])\b", re.MULTILINE)
 TARGET = re.compile(r"^\s*\.target\s+(\w+)", re.MULTILINE)
 _ADDRESS_SIZE = re.compile(r"^\s*\.address_size\s+(\d+)", re.MULTILINE)
 _ENTRY = re.compile(
@@ -202,7 +202,8 @@ def _closing_brace(text: str, position: int, name: str) -> int:
 
 
 def _int(text: str) -> int:
-    return int(text.strip().rstrip("U"), 0)
+    digits = text.strip().rstrip("U")
+    return int(digits, 16 if digits[:2] in ("0x", "0X") else 8 if digits[0] == "0" else 10)
 
 
 def uses(text: str, name: str) -> int:

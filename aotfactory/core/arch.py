@@ -25,7 +25,7 @@ class PtxIsa(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> PtxIsa:
         """Reads ``"8.0"``. Raises UsageError for anything else."""
-        found = re.fullmatch(r"(\d+)\.(\d)", text.strip())
+        found = re.fullmatch(r"([0-9]{1,3})\.([0-9])", text.strip())
         if not found:
             raise UsageError(f"{text!r} is not a PTX ISA version", hint="write it as MAJOR.MINOR, for example 8.0")
         return cls(int(found[1]), int(found[2]))
@@ -88,7 +88,7 @@ class PtxTarget(NamedTuple):
     @classmethod
     def parse(cls, name: str) -> PtxTarget:
         """Raises DefinitionError when ``name`` is not of the form ``sm_<number>[a|f]``."""
-        found = re.fullmatch(r"sm_(\d+)([af]?)", name)
+        found = re.fullmatch(r"sm_([0-9]{1,4})([af]?)", name)
         if not found:
             raise DefinitionError(f"{name!r} is not a PTX target", hint="a target looks like sm_80 or sm_90a")
         return cls(int(found[1]), found[2])

@@ -12,15 +12,20 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from aotfactory.core.errors import AotError, CheckError
+from aotfactory.core.processes import Ended, ending_orderly
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 Result = TypeVar("Result")
+
+GRACE = 2.0
+"""Seconds that a process has to clean up before it is killed."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -106,11 +111,22 @@ def completed(
                 yield min(failed), failed[min(failed)]
                 return
     finally:
-        for connection, (_, process) in running.items():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process, signal.SIGKILL)
-            os.waitpid(process, 0)
+        _end([process for _, process in running.values()])
+        for connection in running:
             connection.close()
+
+
+def _end(processes: Sequence[int]) -> None:
+    """End these processes and what they started; they get a moment to remove their temporary files."""
+    left = set(processes)
+    for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, float("inf"))):
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process, number)
+        end = time.monotonic() + patience
+        while left and time.monotonic() < end:
+            left -= {process for process in left if os.waitpid(process, os.WNOHANG)[0]}
+            time.sleep(0.01 if left else 0)
 
 
 def _attempt(task: Callable[[], Result]) -> Outcome[Result]:
@@ -152,8 +168,11 @@ def _work(task: Callable[[], Any], sending: Connection, others: list[Connection]
                 connection.close()
             import pickle
 
-            sending.send_bytes(pickle.dumps(_attempt(task)))
+            with ending_orderly():
+                sending.send_bytes(pickle.dumps(_attempt(task)))
             code = 0
+    except Ended as error:
+        code = error.exit_code
     except BaseException:
         import traceback
 

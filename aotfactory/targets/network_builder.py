@@ -9,6 +9,7 @@ from typing import Any
 
 from aotfactory.core.errors import DefinitionError, UsageError
 from aotfactory.core.expressions import Constant, Expr, Symbol
+from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Call, Network, NetworkInput, Range, Shape, Tensor
 from aotfactory.plugins import definitions
 from aotfactory.plugins.attributes import attribute_values
@@ -84,6 +85,8 @@ class NetworkBuilder:
                     f"dimension {axis} of {item.name} has min {extent[0]}, opt {extent[1]}, max {extent[2]}",
                     hint="a profile needs 0 <= min <= opt <= max in every dimension",
                 )
+            if extent[2] > LIMITS["extent"]:
+                raise UsageError(f"{where} is {extent[2]}, more than {LIMITS['extent']} (limit extent)")
             known, first = self._seen.setdefault(name, (extent, where))
             if known != extent:
                 raise UsageError(

@@ -7,6 +7,7 @@ float32 (float64 tensors too), texts with a zero byte at the end, tensors flat; 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ import onnx
 from onnx import AttributeProto, TensorProto, numpy_helper
 
 from aotfactory.core.errors import UsageError
+from aotfactory.core.limits import LIMITS
+from aotfactory.targets.onnx_file import element_name
 
 INT32 = range(-(2**31), 2**31)
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -64,7 +67,9 @@ def _text(value: bytes, declared: Any, label: str, where: str) -> str | bytes:
 
 
 def _tensor(tensor: TensorProto, label: str, where: str) -> np.ndarray[Any, Any]:
-    kind = TensorProto.DataType.Name(tensor.data_type)
+    kind = element_name(tensor.data_type)
+    if any(extent < 0 for extent in tensor.dims) or math.prod(tensor.dims) > LIMITS["attribute_items"]:
+        raise UsageError(f"{label} has the shape {list(tensor.dims)[:9]}", where=where, hint="(limit attribute_items)")
     if tensor.data_location == TensorProto.EXTERNAL:
         raise UsageError(f"{label} is a tensor with external data", where=where, hint="keep it in the model's file")
     try:

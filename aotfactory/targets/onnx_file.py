@@ -9,8 +9,11 @@ from pathlib import Path
 
 import onnx
 import onnx.inliner
+from onnx import TensorProto
 
 from aotfactory.core.errors import UsageError
+from aotfactory.core.files import read_file
+from aotfactory.core.limits import LIMITS
 
 
 def read_model(
@@ -29,13 +32,17 @@ def read_model(
         UsageError: It cannot be read, or is no model.
     """
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.ModelProto.FromString(read_file(path, limit=LIMITS["onnx_bytes"]))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint=hint) from error
     except Exception as error:
         raise UsageError(f"{path} is not an ONNX model: {error}") from error
     if not model.HasField("graph"):
         raise UsageError(f"{path} is not an ONNX model: it has no graph")
+    try:
+        _require_bounded(model, path)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not an ONNX model: a name in it is not UTF-8") from error
     if model.functions:
         nodes = [*all_nodes(model.graph.node), *(n for f in model.functions for n in all_nodes(f.node))]
         kept = {(n.domain, n.op_type) for n in nodes if plugin_id(n) in plugins}
@@ -46,6 +53,50 @@ def read_model(
             raise UsageError(f"{path}: its functions cannot be inlined: {error}", hint="is the model valid?") from error
     _sort(model.graph, path)
     return model
+
+
+def _require_bounded(model: onnx.ModelProto, path: Path) -> None:
+    """Count the nodes that a model has with its functions inlined: 30 levels that call twice are a billion.
+
+    Raises:
+        UsageError: They are too many, or a function calls itself.
+        UnicodeDecodeError: A text is not UTF-8, as every text in protobuf must be.
+    """
+    functions = {(f.domain, f.name): f for f in model.functions}
+    sizes: dict[tuple[str, str], int | None] = {}
+
+    def size(nodes: Sequence[onnx.NodeProto], depth: int) -> int:
+        total = 0
+        for node in all_nodes(nodes):
+            for text in (node.name, *node.input, *node.output, *(a.name for a in node.attribute)):
+                str(text)  # which decodes it
+            total += inlined((node.domain, node.op_type), depth)
+            if total > LIMITS["onnx_nodes"]:
+                limit = f"{LIMITS['onnx_nodes']} nodes (limit onnx_nodes)"
+                raise UsageError(f"{path} has more than {limit}", hint="its functions are inlined: are they meant so?")
+        return total
+
+    def inlined(key: tuple[str, str], depth: int) -> int:
+        if key not in functions:
+            return 1
+        if key not in sizes:
+            sizes[key] = None
+            if depth > LIMITS["json_depth"]:
+                raise UsageError(f"{path}: functions that call functions more than {depth} deep")
+            sizes[key] = size(functions[key].node, depth + 1)
+        found = sizes[key]
+        if found is None:
+            raise UsageError(f"{path}: the function {'::'.join(key)} calls itself", hint="is the model valid?")
+        return found
+
+    size(model.graph.node, 0)
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
+        str(value.name)
+
+
+def element_name(element: int) -> str:
+    """ONNX's name of an element type; for one that it does not have, the number."""
+    return str(TensorProto.DataType.Name(element)) if element in TensorProto.DataType.values() else f"type {element}"
 
 
 def plugin_id(node: onnx.NodeProto) -> str | None:

@@ -15,19 +15,28 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
-from onnx import TensorProto
 
 from aotfactory.core import proofs
 from aotfactory.core.dimensions import unsolved
 from aotfactory.core.errors import UsageError
 from aotfactory.core.expressions import Expr, Symbol
+from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Network, NetworkInput, Profile, Range, Tensor
 from aotfactory.core.proofs import Interval
 from aotfactory.plugins import definitions, registry
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets import onnx_attributes
 from aotfactory.targets.network_builder import NetworkBuilder
-from aotfactory.targets.onnx_file import all_nodes, outputs, plugin_id, read_model, reads, subgraphs, title
+from aotfactory.targets.onnx_file import (
+    all_nodes,
+    element_name,
+    outputs,
+    plugin_id,
+    read_model,
+    reads,
+    subgraphs,
+    title,
+)
 from aotfactory.targets.onnx_shapes import ELEMENTS, Shapes
 from aotfactory.targets.request import TargetOptions, check_names, profile_of
 
@@ -161,6 +170,10 @@ class _Reader:
         """Returns the number of the other nodes, by operator."""
         labels: set[str] = set()
         beside: Counter[str] = Counter()
+        count = sum(plugin_id(node) in self.plugins for node in self.model.graph.node)
+        if count > LIMITS["calls"]:
+            limit = f"more than {LIMITS['calls']} (limit calls)"
+            raise UsageError(f"{self.path} has {count} plugin nodes, {limit}", hint="split the model")
         for index, node in enumerate(self.model.graph.node):
             self._refuse_plugins_inside(node)
             found = plugin_id(node)
@@ -305,6 +318,7 @@ def symbol(name: str, axis: int, dim: int | str) -> str:
 
 def _dtype(element: int, where: str) -> str:
     if element not in ELEMENTS:
-        name = TensorProto.DataType.Name(element)
-        raise UsageError(f"{where} is {name} in the model", hint=f"plugins take {', '.join(ELEMENTS.values())}")
+        raise UsageError(
+            f"{where} is {element_name(element)} in the model", hint=f"plugins take {', '.join(ELEMENTS.values())}"
+        )
     return ELEMENTS[element]

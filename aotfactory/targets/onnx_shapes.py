@@ -18,7 +18,7 @@ from aotfactory.core.errors import DefinitionError, UsageError
 from aotfactory.core.expressions import Constant, Expr, parse
 from aotfactory.core.network import Tensor
 from aotfactory.targets.network_builder import NetworkBuilder
-from aotfactory.targets.onnx_file import reads, title
+from aotfactory.targets.onnx_file import element_name, reads, title
 from aotfactory.targets.onnx_symbolic import complete
 
 ELEMENTS = {
@@ -273,4 +273,4 @@ def _count(tensor: TensorProto) -> int:
 
 
 def _name(element: int) -> str:
-    return str(TensorProto.DataType.Name(element))
+    return element_name(element)

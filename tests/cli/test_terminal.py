@@ -33,7 +33,7 @@ def test_what_a_terminal_would_act_on_is_escaped(text: str, capsys: pytest.Captu
     assert printable(text) == HOSTILE[text]
     terminal.say(text)
     terminal.show(lambda console: console.print(text, markup=False, highlight=False))
-    terminal.show(lambda console: tables.print_checks(console, [Check(name=text, subject=text, status="failed")]))
+    terminal.show(lambda console: tables.print_checks(console, [Check(name=text, subject=text, status="failed")], {}))
     out, err = capsys.readouterr()
     assert err == HOSTILE[text] + "\n"
     assert printable(out) == out  # Rich drops some itself
@@ -48,8 +48,10 @@ def test_what_people_read_stays() -> None:
 @pytest.mark.parametrize("text", ["[bold]x[/bold]", "[/]", "[red", "[link=http://x]y[/link]", "[/bold] [@click]"])
 def test_markup_of_others_is_text(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     check = Check(name=text, subject=text, status="passed", detail=text)
-    terminal.show(lambda console: tables.print_checks(console, [check]))
-    assert capsys.readouterr().out == f"{text} {text}: ok\n  {text}\n"
+    terminal.show(lambda console: tables.print_checks(console, [check], {}))
+    out = capsys.readouterr().out
+    assert f"{text} {text}: ok" in out
+    assert f"\n  {text}\n" in out
 
 
 def test_a_locale_without_the_characters() -> None:
