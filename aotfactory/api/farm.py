@@ -22,6 +22,7 @@ from aotfactory.api import build, engine_index, finished
 from aotfactory.api.farm_file import Engine, FarmFile
 from aotfactory.compiler.options import Options
 from aotfactory.core import workers
+from aotfactory.core.arch import Arch
 from aotfactory.core.cache import Cache
 from aotfactory.core.errors import AotError, CheckError, UsageError
 from aotfactory.core.files import read_file, replace_file
@@ -189,7 +190,7 @@ class _Run:
                 made = outcome.value and farm_ray.home(outcome.value, self.out, self.cache)
                 yield index, workers.Outcome(made, outcome.error)
             return
-        _load()
+        _load(engine.arch for engine in engines)
         tasks = [partial(attempt, engine, self.out, self.cache, share, "built") for engine in engines]
         yield from workers.completed(tasks, self.jobs, isolated=True, keep_going=True, stop=lambda: self.stopped)
 
@@ -288,13 +289,14 @@ def _cached(engine: Engine, cache: Cache) -> bool:
     return finished.is_there(cache, key_of(engine))
 
 
-def _load() -> None:
+def _load(archs: Iterable[Arch]) -> None:
     """Load what every build needs, before processes are forked from this one."""
-    from triton.runtime import cache as triton_cache
-
     from aotfactory.api import making  # noqa: F401
+    from aotfactory.compiler import ptxas
+    from aotfactory.compiler.triton_cache import prepare
 
-    triton_cache.triton_key()  # a hash of all of Triton, that it makes once in each process
+    prepare({arch.capability for arch in archs})
+    ptxas.identity()
 
 
 class _Ledger:

@@ -18,7 +18,7 @@ from aotfactory.compiler.calling_convention import TENSOR_ALIGNMENT, FittedKerne
 from aotfactory.compiler.cross_compile import Compilation, compiling_for
 from aotfactory.compiler.options import Options as Options
 from aotfactory.compiler.ptxas import PtxasReport
-from aotfactory.compiler.triton_cache import triton_in
+from aotfactory.compiler.triton_cache import prepare, triton_in
 from aotfactory.core import dependencies, dtypes, proofs, workers
 from aotfactory.core.arch import Arch, PtxIsa, default_isa
 from aotfactory.core.cache import Cache
@@ -83,6 +83,9 @@ def compile_network(
     distinct = [calls[0] for calls in alike.values()]
     named = list(_tasks(network, distinct, options, cache))
     tasks = [task for _, task in named]
+    if min(jobs, len(tasks)) > 1:
+        prepare(arch.capability for arch in options.archs)
+        ptxas.identity()
     results: dict[int, CompiledVariant] = {}
     for index, outcome in workers.completed(tasks, min(jobs, len(tasks)), starting=lambda i: progress(named[i][0])):
         results[index], (files, variables) = outcome.result()

@@ -11,17 +11,27 @@ import base64
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.compiler.compiler import make_backend
+from triton.runtime import cache as runtime_cache
 from triton.runtime.cache import CacheManager, FileCacheManager
 
 from aotfactory.core.cache import Cache, key_of
 
 KIND = "triton"
+
+
+def prepare(capabilities: Iterable[int]) -> None:
+    """Do what Triton does once in each process, a hash of all of itself above all: before processes are forked."""
+    getattr(runtime_cache, "triton_key", lambda: None)()  # not all versions have it there, and none needs it called
+    for capability in capabilities:
+        make_backend(GPUTarget("cuda", capability, 32)).hash()
 
 
 @contextmanager
