@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from aotfactory.plugins.aot_kernel import AotKernel as AotKernel
     from aotfactory.plugins.aot_kernel import aot_kernel as aot_kernel
     from aotfactory.plugins.autotuned import tactics_of as tactics_of
+    from aotfactory.plugins.one_call import plugin as plugin
     from aotfactory.plugins.symbolic_ints import constant as constant
     from aotfactory.plugins.symbolic_ints import upper_bound as upper_bound
 
@@ -61,6 +62,7 @@ _HOMES = {
     **dict.fromkeys(("bake", "build", "compile", "run", "tune", "validate"), "api.verbs"),
     **dict.fromkeys(("constant", "upper_bound"), "plugins.symbolic_ints"),
     "aot_cuda": "plugins.aot_cuda",
+    "plugin": "plugins.one_call",
     "tactics_of": "plugins.autotuned",
 }
 """Public names, and the modules they come from."""

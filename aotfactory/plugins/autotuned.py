@@ -69,6 +69,11 @@ def tactics_of(kernel: Any) -> list[int]:
     return list(range(1, 1 + max([len(_configs(layer)) for layer in layers], default=1)))
 
 
+def is_tuned(kernel: Any) -> bool:
+    """Whether a kernel has an autotuner's configs."""
+    return any(_configs(layer) for layer in unwrap(kernel)[0])
+
+
 @contextmanager
 def preferring(config: int | None) -> Iterator[None]:
     """Let an `aot_kernel` that names no config take this one, so that a second run of it makes the same choice."""

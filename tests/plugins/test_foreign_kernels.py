@@ -60,7 +60,10 @@ VALUES = (0, 1, 2, -1, 2**31 - 1, 2**31, -(2**31) - 1, 2**63, True, False, 0.5, 
 def test_types_are_those_of_tritons_own_launch(value: Any) -> None:
     (parameter, *_), name = kernel_arguments.parameters_of(typed), "a"
     tree = kernel_arguments._tree(typed, parameter, name, value)
-    theirs, _ = jit.native_specialize_impl(BaseBackend, value, False, True, True)
+    if hasattr(jit, "native_specialize_impl"):
+        theirs, _ = jit.native_specialize_impl(BaseBackend, value, False, True, True)
+    else:  # Triton 3.5
+        theirs, _ = jit.create_specialize_impl(lambda *_, **__: "")(value)
     assert isinstance(tree, kernel_arguments.Argument)
     assert (tree.type or "constexpr") == theirs
 
