@@ -6,6 +6,7 @@ from __future__ import annotations
 import graphlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx.inliner
@@ -39,10 +40,9 @@ def read_model(
         raise UsageError(f"{path} is not an ONNX model: {error}") from error
     if not model.HasField("graph"):
         raise UsageError(f"{path} is not an ONNX model: it has no graph")
-    try:
-        _require_bounded(model, path)
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not an ONNX model: a name in it is not UTF-8") from error
+    _require_bounded(model, path)
+    if bad := next(_not_utf8(model), None):
+        raise UsageError(f"{path} is not an ONNX model: {bad!r:.80} in it is not UTF-8")
     if model.functions:
         nodes = [*all_nodes(model.graph.node), *(n for f in model.functions for n in all_nodes(f.node))]
         kept = {(n.domain, n.op_type) for n in nodes if plugin_id(n) in plugins}
@@ -60,7 +60,6 @@ def _require_bounded(model: onnx.ModelProto, path: Path) -> None:
 
     Raises:
         UsageError: They are too many, or a function calls itself.
-        UnicodeDecodeError: A text is not UTF-8, as every text in protobuf must be.
     """
     functions = {(f.domain, f.name): f for f in model.functions}
     sizes: dict[tuple[str, str], int | None] = {}
@@ -68,8 +67,6 @@ def _require_bounded(model: onnx.ModelProto, path: Path) -> None:
     def size(nodes: Sequence[onnx.NodeProto], depth: int) -> int:
         total = 0
         for node in all_nodes(nodes):
-            for text in (node.name, *node.input, *node.output, *(a.name for a in node.attribute)):
-                str(text)  # which decodes it
             total += inlined((node.domain, node.op_type), depth)
             if total > LIMITS["onnx_nodes"]:
                 limit = f"{LIMITS['onnx_nodes']} nodes (limit onnx_nodes)"
@@ -90,8 +87,17 @@ def _require_bounded(model: onnx.ModelProto, path: Path) -> None:
         return found
 
     size(model.graph.node, 0)
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
-        str(value.name)
+
+
+def _not_utf8(message: Any) -> Iterator[bytes]:
+    """Texts that are none: protobuf hands them out as bytes, or fails where they are used."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for inner in [value] if hasattr(value, "ListFields") else value:
+                yield from _not_utf8(inner)
+        elif field.type == field.TYPE_STRING:
+            texts = [value] if isinstance(value, str | bytes) else value
+            yield from (text for text in texts if isinstance(text, bytes))
 
 
 def element_name(element: int) -> str:

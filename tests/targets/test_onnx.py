@@ -276,7 +276,7 @@ class TestProblems:
 
     def test_a_directory(self, tmp_path: Path) -> None:
         (tmp_path / "dir.onnx").mkdir()
-        with pytest.raises(UsageError, match=r"cannot read .*: Is a directory"):
+        with pytest.raises(UsageError, match=r"cannot read .*: is not a regular file"):
             resolve(str(tmp_path / "dir.onnx"), Catalog(), TargetOptions())
 
 
