@@ -151,7 +151,7 @@ def add_checks(path: Path, checks: Iterable[Check]) -> None:
     kept = {(check["name"], check["subject"]): check for check in record["checks"]}
     for check in checks:
         if check.status != "skipped" or (check.name, check.subject) not in kept:
-            kept[check.name, check.subject] = asdict(check)
+            kept[check.name, check.subject] = check.to_json()
     if list(kept.values()) != record["checks"]:
         record["checks"] = list(kept.values())
         _replace(record_path(path), _text(record, path))

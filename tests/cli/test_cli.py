@@ -280,7 +280,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "two shapes": (["build", "circ_pad", "--shape", "1", "--shape", "2"], "--shape is given twice without a name"),
     "two shapes of x": (["build", "circ_pad", "--shape", "x=1", "--shape", "x=2"], "--shape is given twice for x"),
     "half a profile": (["build", "circ_pad", "--min-shape", "1x3"], "needs --max-shape too"),
-    "dtype": (["build", "circ_pad", "--dtype", "fp7"], "circ_pad cannot be fp7\n  hint: use one of fp32"),
+    "dtype": (["build", "circ_pad", "--dtype", "fp7"], "unknown data type 'fp7'\n  hint: use one of fp32"),
     "attribute without value": (["build", "circ_pad", "--attr", "pads"], "--attr 'pads' has no value"),
     "attribute twice": (["build", "circ_pad", "--attr", "a=1", "--attr", "a=2"], "--attr a is given twice"),
     "attribute of another type": (

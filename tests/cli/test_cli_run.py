@@ -81,7 +81,7 @@ def test_validate_prints_every_check(bundle):
         (["run", "nowhere.aot"], "nowhere.aot is not a bundle"),
         (["bench", "nowhere.aot"], "nowhere.aot is not a bundle"),
         (["run", "BUNDLE", "--input", "x.npy"], "does not say which input"),
-        (["run", "BUNDLE", "--shape", "1,2"], "'1,2' is not a shape"),
+        (["run", "BUNDLE", "--shape", "1;2"], "'1;2' is not a shape"),
         (["validate", "nowhere.aot"], "nowhere.aot is not a bundle"),
         (["validate", "BUNDLE", "--executor", "abacus"], "abacus"),
         (["bench", "BUNDLE", "--iterations", "0"], "iterations"),

@@ -51,7 +51,7 @@ def main() -> int:
 
     def described(name: str, array: np.ndarray) -> dict[str, object]:
         file = directory / f"{name}.npy"
-        np.save(file, array)
+        np.save(file, np.asarray(array, order="C"))
         names = {"float32": "fp32"}
         return {
             "name": name,

@@ -572,7 +572,7 @@ def test_record_that_cannot_be_read(tmp_path):
     plan = tmp_path / "x.plan"
     plan.write_bytes(b"plan")
     provenance.record_path(plan).mkdir()
-    with pytest.raises(UsageError, match=r"cannot read .*x\.plan\.json: Is a directory"):
+    with pytest.raises(UsageError, match=r"cannot read .*x\.plan\.json: is not a regular file"):
         provenance.problems(plan)
 
 
