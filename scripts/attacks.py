@@ -130,7 +130,7 @@ def table(rows: list[tuple[Attack, str]]) -> str:
         "",
         f"Made by `python scripts/attacks.py --write`: {len(rows)} attacks and faults, all of them tried in CI, which",
         "fails on a traceback, a hang, an escape, more than 200 MB, or a process or temporary file that is left.",
-        "[SECURITY.md](../SECURITY.md) has the threat model and the limits.",
+        "SECURITY.md at the top of the repository has the threat model and the limits.",
         "",
         "| attack or fault | outcome |",
         "|---|---|",
