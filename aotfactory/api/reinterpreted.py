@@ -36,10 +36,12 @@ def check(
     if reason := made.skipped.get("interpreter"):
         return [_of(v, "skipped", f"skipped when the bundle was built, because {reason}") for v in made.variants]
     try:
-        archs = tuple(dict.fromkeys(a for v in made.variants for a in arch.parse_archs(v.arch)))
-        isa = max(arch.PtxIsa.parse(v.ptx_isa) for v in made.variants)
-        options = compiling.Options(archs=archs, isa=isa, all_dtypes=True)
-        results = compiling.compile_network(made.network, options, lambda text: None)
+        results = []
+        for name in dict.fromkeys(v.arch for v in made.variants):
+            # Each architecture with its own ISA: newer ones need a newer one.
+            isa = max(arch.PtxIsa.parse(v.ptx_isa) for v in made.variants if v.arch == name)
+            options = compiling.Options(archs=tuple(arch.parse_archs(name)), isa=isa, all_dtypes=True)
+            results += compiling.compile_network(made.network, options, lambda text: None)
     except AotError as error:
         detail = f"the definitions here do not make this bundle: {error.message}"
         return [_of(v, "skipped", detail) for v in made.variants]
