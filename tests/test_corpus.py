@@ -24,7 +24,7 @@ CORPUS = Path(__file__).parent / "corpus"
 sys.path.append(str(CORPUS))
 
 from corpus_table import TABLE, WRAPPERS, distribution, table  # noqa: E402
-from outcomes import ATTRIBUTES, FAULTS, LARGE, REFUSED, STATIC, WRONG, Wrong  # noqa: E402
+from outcomes import ATTRIBUTES, LARGE, REFUSED, STATIC, WRONG, Wrong  # noqa: E402
 
 SECONDS = 5.0
 """Of the interpreter's time for each build: the shapes and data that teach most."""
@@ -32,11 +32,7 @@ SECONDS = 5.0
 RIGHT = [name for name in WRAPPERS if name not in REFUSED]
 
 
-MOVING = [
-    pytest.param(name, marks=pytest.mark.xfail(reason=FAULTS[name])) if name in FAULTS else name
-    for name in RIGHT
-    if name not in STATIC
-]
+MOVING = [name for name in RIGHT if name not in STATIC]
 
 
 def require(wrapper: str) -> None:
@@ -142,7 +138,7 @@ def test_what_cannot_be_a_plugin_is_refused_with_the_reason(wrapper: str, tmp_pa
 
 @pytest.mark.parametrize(
     "wrong",
-    [wrong for wrong in WRONG if wrong.wrapper not in FAULTS],
+    WRONG,
     ids=lambda wrong: f"{wrong.wrapper}: {wrong.mistake}",
 )
 def test_a_wrong_wrapper_fails(wrong: Wrong, tmp_path: Path) -> None:

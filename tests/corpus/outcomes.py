@@ -34,15 +34,6 @@ STATIC = {
 }
 """Wrappers without dynamic dimensions, and why."""
 
-FAULTS = {
-    "gems_argmax": "Triton's interpreter gives a helper a type as it is, where the compiler wraps it",
-    "gems_nll_loss": "Triton's interpreter takes `and` and `not` of tensors as Python does",
-    "gems_reflection_pad": "Triton's interpreter makes integers of a mask that `&` joins",
-    "gems_row_norm": "Triton's interpreter takes `and` of tensors as Python does",
-    "gems_var_mean": "Triton's interpreter takes `and` of tensors as Python does",
-}
-"""Wrappers that are built, and whose comparison awaits a repair of ours around Triton's interpreter."""
-
 ATTRIBUTES: dict[str, dict[str, float]] = {"liger_cross_entropy": {"softcap": 30.0}}
 """Other attributes that the dynamic build is given."""
 

@@ -62,6 +62,13 @@ def test_definitions_are_what_they_are_when_compiled(tmp_path: Path) -> None:
     assert compared(outcome), outcome
 
 
+def test_words_between_tensors_mean_what_the_compiler_takes_them_for(tmp_path: Path) -> None:
+    outcome = detail(tmp_path, MODULES / "joined_masks.py", {})
+    assert compared(outcome), outcome
+    status, said = detail(tmp_path, MODULES / "joined_masks.py", {"row < rows and not": "row <= rows and not"})
+    assert (status, "out-of-range read" in said) == ("failed", True)
+
+
 def test_variants_that_differ_in_architecture_alone_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[dict[str, object]] = []
 

@@ -142,15 +142,23 @@ def watching(buffers: Sequence[Buffer]) -> Iterator[None]:
     def itemsize(pointers: Any) -> int:
         return max(1, int(pointers.get_element_ty().primitive_bitwidth) // 8)
 
+    def truth(mask: Any) -> Any:
+        """A mask of truth values: `&` of two of different shapes gives integers in Triton's interpreter."""
+        plain = mask.data.dtype == bool
+        return mask if plain else interpreter.TensorHandle(mask.data.astype(bool), mask.dtype)
+
     def load(self: Any, ptrs: Any, mask: Any, *rest: Any, **named: Any) -> Any:
+        mask = truth(mask)
         watch.access("read", ptrs.data, mask.data, itemsize(ptrs))
         return originals["create_masked_load"](self, ptrs, mask, *rest, **named)
 
     def store(self: Any, ptrs: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
+        mask = truth(mask)
         watch.access("write", ptrs.data, mask.data, itemsize(ptrs))
         return originals["create_masked_store"](self, ptrs, value, mask, *rest, **named)
 
     def update(self: Any, op: Any, ptr: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        mask = truth(mask)
         for what in ("read", "write"):
             watch.access(what, ptr.data, mask.data, itemsize(ptr), atomic=True)
         return originals["create_atomic_rmw"](self, op, ptr, value, mask, *rest)

@@ -32,7 +32,7 @@ from aotfactory.core.network import Network
 from aotfactory.core.network_json import network_from_json
 from aotfactory.executors import cases
 from aotfactory.executors.effort import SPENT
-from aotfactory.executors.interpreter import libdevice
+from aotfactory.executors.interpreter import libdevice, operators
 from aotfactory.executors.interpreter.disguise import hide_mode, pass_for_compiled
 from aotfactory.executors.interpreter.kernel import OutOfTime
 from aotfactory.executors.interpreter.trial import LARGEST, CannotRun, Judge, Situation
@@ -81,6 +81,7 @@ def main() -> None:
     request = json.load(sys.stdin)
     stream, sys.stdout = sys.stdout, sys.stderr  # what definitions print must not get between
     libdevice.install_everywhere()
+    operators.install()
     pass_for_compiled()
     hide_mode()
     device.assume(parse_archs(request["arch"])[0].capability)
