@@ -140,7 +140,7 @@ def test_import_is_light() -> None:
 
 
 def test_nothing_imports_torch_when_it_is_imported() -> None:
-    """Only inside a function may torch be imported: it is no dependency."""
+    """Only `aotfactory.torch`, and functions, may import torch: it is no dependency."""
 
     def imports(node: ast.AST) -> set[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -152,6 +152,7 @@ def test_nothing_imports_torch_when_it_is_imported() -> None:
         return set().union(*map(imports, ast.iter_child_nodes(node)))
 
     sources = [*(ROOT / "aotfactory").rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]
+    sources = [path for path in sources if (ROOT / "aotfactory" / "torch") not in path.parents]
     found = {path: imports(ast.parse(path.read_text("utf-8"))) for path in sources}
     assert "ctypes" in found[ROOT / "aotfactory" / "plugins" / "tensorrt_api.py"]
     assert [str(path) for path, names in found.items() if any(name.split(".")[0] == "torch" for name in names)] == []
