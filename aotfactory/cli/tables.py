@@ -52,9 +52,9 @@ def print_build(console: Console, report: BuildResult) -> None:
         _say(console, f"[dim]{name} skipped: {escape(detail)}[/]")
     if report.path:
         passed = ", ".join(n for n in NAMES if any(c.name == n and c.status == "passed" for c in report.checks))
-        _say(console, f"checks passed: {passed}")
         _print_judged(console, report.checks)
         _print_skipped(console, report.bundle.skipped)
+        _say(console, f"checks passed: {passed}")
         _say(console, f"wrote [bold]{escape(str(report.path))}[/]")
     else:
         _say(console, "[bold red]nothing was written[/]: a check failed")

@@ -435,7 +435,12 @@ def test_interrupted_by_a_signal(tmp_path: Path) -> None:
     assert process.stderr.readline() == "computing\n"
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
-    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+    assert (process.returncode, err) == (130, "interrupted\n")
+    assert json.loads(out) == {
+        "schema": "aotfactory.error/1",
+        "exit_code": 130,
+        "error": {"message": "interrupted", "where": None, "hint": None},
+    }
 
 
 class TestCompletion:
