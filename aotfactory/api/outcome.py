@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
 from aotfactory.core.check import Check, Compared
-from aotfactory.core.errors import AotError, MissingError, UsageError
+from aotfactory.core.errors import AotError, MissingError
 from aotfactory.core.network import Network
 from aotfactory.executors.cases import LARGEST
+from aotfactory.executors.registry import BY_NAME
 from aotfactory.plugins.catalog import Catalog
-
-EXECUTORS = {"trtexec": "execution", "runner": "memory accesses"}
-"""And what each of them still checks where there is no reference."""
 
 
 class Outcome:
@@ -30,7 +28,7 @@ class Outcome:
 
     @property
     def running(self) -> list[str]:
-        return [name for name in self.open if name in EXECUTORS]
+        return [name for name in self.open if name in BY_NAME]
 
     @property
     def checks(self) -> list[Check]:
@@ -38,7 +36,7 @@ class Outcome:
 
     def settle(self, name: str, status: Literal["passed", "failed", "skipped"], detail: str) -> None:
         compared: Compared | None = None
-        if name in EXECUTORS:
+        if name in BY_NAME:
             ran = "reference" if "against the reference" in detail or status == "failed" else "memory"
             compared = "nothing" if status == "skipped" else ran  # type: ignore[assignment]
         self.found[name] = Check(name=name, subject=self.subject, status=status, detail=detail, compared=compared)
@@ -68,17 +66,6 @@ def passed(labels: Iterable[str], only: str) -> str:
     """
     against = f"{only} only: the plugins have no recipe" if only else "against the reference"
     return f"{against}, at {', '.join(dict.fromkeys(labels))}"
-
-
-def require_executors(wanted: Sequence[str], offered: Sequence[str], artifact: str) -> None:
-    """Refuse an executor that is not for this kind of artifact.
-
-    Raises:
-        UsageError: With those that are.
-    """
-    for name in wanted:
-        if name not in offered:
-            raise UsageError(f"executor {name} does not run a {artifact}", hint=f"use {' or '.join(offered)}")
 
 
 def catalog_for(network: Network, plugins: Iterable[str]) -> Catalog:

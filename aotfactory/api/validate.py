@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from aotfactory.api import reinterpreted
-from aotfactory.api.outcome import NO_GPU, TOO_LARGE, catalog_for, passed, require_executors
+from aotfactory.api.outcome import NO_GPU, TOO_LARGE, catalog_for, passed
 from aotfactory.compiler import bundle
 from aotfactory.compiler.bundle import Bundle
 from aotfactory.core import check as checks
@@ -18,9 +18,10 @@ from aotfactory.executors import reference
 from aotfactory.executors.cases import trials
 from aotfactory.executors.effort import DEFAULT_EFFORT, Effort
 from aotfactory.executors.native.launcher import build_launcher, run_launcher
+from aotfactory.executors.registry import choose, names_for
 from aotfactory.plugins.catalog import Catalog
 
-EXECUTORS = ("interpreter", "launcher")
+EXECUTORS = names_for("bundle")
 
 
 def validate(
@@ -42,7 +43,7 @@ def validate(
         UsageError: There is no bundle, or an executor is not for bundles.
         DefinitionError: The bundle is damaged.
     """
-    require_executors(executors, EXECUTORS, "bundle")
+    executors = choose(executors, "bundle")
     made = bundle.read(path)
     if not made.network.calls or not made.variants:
         raise DefinitionError("the bundle has no kernels", where=str(path), hint="compile it again")

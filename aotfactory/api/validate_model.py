@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from aotfactory.api import reinterpreted
-from aotfactory.api.outcome import NO_GPU, catalog_for, require_executors
+from aotfactory.api.outcome import NO_GPU, catalog_for
 from aotfactory.compiler import bundle
 from aotfactory.compiler.bundle import Bundle
 from aotfactory.core import cuda, dtypes
@@ -20,13 +20,14 @@ from aotfactory.executors import onnx_reference, reference
 from aotfactory.executors.effort import DEFAULT_EFFORT, Effort
 from aotfactory.executors.inputs import Array, make_input
 from aotfactory.executors.native.launcher import run_launcher
+from aotfactory.executors.registry import choose, names_for
 from aotfactory.plan import onnx_export
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.onnx_model import model_inputs
 from aotfactory.targets.onnx_shapes import ELEMENTS
 from aotfactory.targets.request import TargetOptions
 
-EXECUTORS = ("interpreter", "launcher")
+EXECUTORS = names_for("bundle")
 
 
 def validate_model(
@@ -54,7 +55,7 @@ def validate_model(
         UsageError: The model is not the bundle's, or an input's shape is open.
         CheckError: The model cannot be computed on the CPU.
     """
-    require_executors(executors, EXECUTORS, "bundle")
+    executors = choose(executors, "bundle")
     made = bundle.read(path)
     catalog = catalog_for(made.network, plugins)
     progress("the model on the CPU")

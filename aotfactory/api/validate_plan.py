@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from aotfactory.api.outcome import EXECUTORS, NO_GPU, TOO_LARGE, Outcome, catalog_for, passed, require_executors
+from aotfactory.api.outcome import NO_GPU, TOO_LARGE, Outcome, catalog_for, passed
 from aotfactory.core import check as checks
 from aotfactory.core import cuda
 from aotfactory.core.check import Check
@@ -18,6 +18,7 @@ from aotfactory.executors import reference
 from aotfactory.executors.cases import Trial, trials
 from aotfactory.executors.inputs import Array
 from aotfactory.executors.native.runner import RunnerOptions, build_runner
+from aotfactory.executors.registry import BY_NAME, choose, names_for
 from aotfactory.executors.trtexec.command import TrtexecOptions, cut_outputs, find_trtexec
 from aotfactory.plan import record as provenance
 from aotfactory.plan.plan_file import PlanFile
@@ -33,7 +34,7 @@ def validate_plan(
     path: Path,
     *,
     plugins: Iterable[str] = (),
-    executors: Sequence[str] = tuple(EXECUTORS),
+    executors: Sequence[str] = names_for("plan"),
     trtexec: TrtexecOptions | None = None,
     runner: RunnerOptions | None = None,
     progress: Progress = lambda text: None,
@@ -42,14 +43,14 @@ def validate_plan(
 
     Args:
         plugins: Modules with recipes, as for ``--plugins``.
-        executors: Which of `EXECUTORS` to use; one that this machine lacks gives a skipped check with the reason.
+        executors: Which to use, by default all; one that this machine lacks gives a skipped check with the reason.
 
     Raises:
         CheckError: Plan, record and bundle disagree.
         UsageError: There is no plan or record, or it cannot be written, or an executor is not for plans.
         DefinitionError: The record is damaged.
     """
-    require_executors(executors, tuple(EXECUTORS), "plan")
+    executors = choose(executors, "plan")
     plan = PlanFile.read(path)
     # One inference is enough to see what comes out.
     trtexec = replace(trtexec or TrtexecOptions(), iterations=1, duration=0, warmup=0)
@@ -109,7 +110,7 @@ def _against_references(
         compared = compared and bool(trial.expected)
     for name in outcome.running:
         if labels:
-            detail = passed(labels, "" if compared else EXECUTORS[name])
+            detail = passed(labels, "" if compared else BY_NAME[name].alone)
             if name == "trtexec" and (cut := cut_outputs(network)):
                 detail += f"; without {', '.join(cut)}: trtexec writes no output whole whose shape depends on data"
             outcome.settle(name, "passed", detail)

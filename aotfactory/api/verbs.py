@@ -16,10 +16,8 @@ from typing import Any, Literal
 from aotfactory.api.bake import Baked, plan_for, require_bake
 from aotfactory.api.bake import bake as bake_bundle
 from aotfactory.api.build import BuildResult, build_bundle
-from aotfactory.api.outcome import EXECUTORS as PLAN_EXECUTORS
 from aotfactory.api.tune import Ranking
 from aotfactory.api.tune import tune as tune_target
-from aotfactory.api.validate import EXECUTORS
 from aotfactory.api.validate import validate as validate_bundle
 from aotfactory.api.validate_plan import validate_plan
 from aotfactory.compiler.bundle import require_bundle
@@ -205,9 +203,9 @@ def validate(
     """
     path = Path(path)
     if path.suffix == ".plan":
-        checks = validate_plan(path, plugins=plugins, executors=executors or tuple(PLAN_EXECUTORS), progress=progress)
+        checks = validate_plan(path, plugins=plugins, executors=executors, progress=progress)
     else:
-        checks = validate_bundle(path, plugins=plugins, executors=executors or EXECUTORS, progress=progress)
+        checks = validate_bundle(path, plugins=plugins, executors=executors, progress=progress)
     return ValidationResult(path=path, checks=tuple(checks))
 
 

@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 
 
 def validate(path: Path, plugins: list[str], executors: Sequence[str], tools: Tools, progress: Any) -> list[Check]:
-    from aotfactory.api.outcome import EXECUTORS
     from aotfactory.api.validate_plan import validate_plan
 
     return validate_plan(
         path,
         plugins=plugins,
-        executors=executors or tuple(EXECUTORS),
+        executors=executors,
         trtexec=tools.for_trtexec(),
         runner=tools.for_runner(),
         progress=progress,
@@ -40,12 +39,12 @@ def run(
     format: Format,
 ) -> bool:
     """Run and print; whether every check passed."""
-    from aotfactory.api.outcome import require_executors
+    from aotfactory.executors.registry import choose
     from aotfactory.executors.trtexec.command import cut_outputs
     from aotfactory.executors.trtexec.report import trtexec_report
     from aotfactory.plan.plan_file import PlanFile
 
-    require_executors([executor], ("runner", "trtexec"), "plan")
+    choose([executor], "plan")
     plan = PlanFile.read(path)
     given = shapes_by_name(path, plan.inputs, shapes)
     if executor == "runner":

@@ -61,12 +61,12 @@ def run(
         by = executor.value if executor else "runner"
         right = plans.run(path, by, tools, inputs=inputs, shapes=shape, output_dir=output_dir, seed=seed, format=format)
         raise typer.Exit(0 if right else 1)
-    from aotfactory.api.outcome import require_executors
     from aotfactory.compiler.bundle import require_bundle
     from aotfactory.executors.native.launcher import run_launcher
 
     tools.require_none()
-    require_executors([executor.value] if executor else [], ("launcher",), "bundle")
+    if executor is not None and executor is not Executor.launcher:
+        raise UsageError(f"executor {executor.value} does not run a bundle on the GPU", hint="use launcher")
     require_bundle(path)
     result = run_launcher(
         path,

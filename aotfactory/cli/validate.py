@@ -60,7 +60,7 @@ def validate(
                 path,
                 model,
                 plugins=plugins,
-                executors=wanted or whole.EXECUTORS,
+                executors=wanted,
                 save_inputs=save_inputs,
                 save_outputs=save_outputs,
                 progress=progress,
@@ -73,9 +73,8 @@ def validate(
             from aotfactory.compiler.bundle import read
 
             tools.require_none()
-            executors = wanted or validating.EXECUTORS
             effort = Effort(seconds=check_time, processes=jobs)
-            checks = validating.validate(path, plugins=plugins, executors=executors, progress=progress, effort=effort)
+            checks = validating.validate(path, plugins=plugins, executors=wanted, progress=progress, effort=effort)
             skipped = dict(read(path).skipped)
     lacking = nothing_judged(checks, required)
     if format is Format.json:

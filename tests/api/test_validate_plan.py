@@ -55,7 +55,7 @@ def run(made: Programs, *executors: str, **options) -> dict[str, Check]:
     """The checks by name."""
     found = validate_plan.validate_plan(
         made.plan,
-        executors=executors or tuple(outcome.EXECUTORS),
+        executors=executors,
         trtexec=TrtexecOptions(program=made.trtexec),
         runner=RunnerOptions(program=made.runner, **options),
     )
