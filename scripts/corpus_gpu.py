@@ -14,12 +14,15 @@ of tensors as do not fit the L2 cache. With --dry-run the second does all that n
 from __future__ import annotations
 
 import argparse
+import collections
 import datetime
 import json
+import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +34,7 @@ from aotfactory.compiler.compile import Options
 from aotfactory.core.arch import parse_archs
 from aotfactory.core.errors import AotError
 from aotfactory.core.network import Network
-from aotfactory.executors.cases import trials
+from aotfactory.executors.data import make_inputs
 from aotfactory.executors.native.launcher import run_launcher
 from aotfactory.executors.native.program import Timing
 from aotfactory.plugins import definitions, loader
@@ -41,6 +44,7 @@ from aotfactory.targets.request import TargetOptions
 
 CORPUS = Path(__file__).resolve().parent.parent / "tests" / "corpus"
 sys.path.append(str(CORPUS))
+import tensorrt.plugin._tensor as _tensor  # noqa: E402  (after aotfactory, which decides on it)
 from corpus_sizes import SIZES  # noqa: E402
 from corpus_table import WRAPPERS, distribution  # noqa: E402
 from outcomes import REFUSED  # noqa: E402
@@ -52,6 +56,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundles", type=Path, required=True, help="where the bundles are, or go")
     parser.add_argument("--compile", metavar="ARCH", default="", help="only fill --bundles, for this architecture")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="bundles to compile at a time")
     parser.add_argument("--wrappers", default="", help="only these, comma-separated")
     parser.add_argument("--out", type=Path, default=Path("corpus.json"))
     parser.add_argument("--iterations", type=int, default=30, help="samples, of which the median counts")
@@ -62,7 +67,7 @@ def main() -> int:
         n for n in WRAPPERS if n not in REFUSED and n in (options.wrappers.split(",") if options.wrappers else WRAPPERS)
     ]
     if options.compile:
-        return compile_all(names, options.bundles, options.compile)
+        return compile_all(names, options.bundles, options.compile, options.jobs)
     deadline = time.monotonic() + 60 * options.minutes
     rows: list[Row] = []
     for name in names:
@@ -78,33 +83,40 @@ def main() -> int:
     return 1 if bad else 0
 
 
-def compile_all(names: list[str], out: Path, archs: str) -> int:
+def compile_all(names: list[str], out: Path, archs: str, jobs: int) -> int:
     """Bundles at the recipes' own shapes in ``out/small``, and at those of `SIZES` in ``out/large``."""
-    failed = 0
-    for name in names:
-        for kind, sizes in (("small", {}), ("large", SIZES[name])):
-            spec = str(CORPUS / f"{name}.py")
-            recipe = Catalog([spec]).find(name)
-            assert recipe is not None
-            shape = {
-                i.name: tuple(sizes.get(d, n) for d, n in zip(i.dims, i.shape, strict=True)) for i in recipe.inputs
-            }
-            options = Options(archs=parse_archs(archs))
-            try:
-                report = build_bundle(
-                    name,
-                    request=TargetOptions(shape=shape),
-                    options=options,
-                    out=out / kind,
-                    plugins=[spec],
-                    interpret=False,
-                )
-                problem = "; ".join(c.detail for c in report.failed)
-            except AotError as error:
-                problem = str(error)
+    tasks = [(name, kind, out, archs) for name in names for kind in ("small", "large")]
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        results = [pool.submit(compile_one, *task) for task in tasks]
+        failed = 0
+        for (name, kind, *_), result in zip(tasks, results, strict=True):
+            count, problem = result.result()
             failed += bool(problem)
-            print(f"{name} {kind}: {problem or f'{len(report.bundle.variants)} variants'}", flush=True)
+            print(f"{name} {kind}: {problem or f'{count} variants'}", flush=True)
     return 1 if failed else 0
+
+
+def compile_one(name: str, kind: str, out: Path, archs: str) -> tuple[int, str]:
+    """How many variants a bundle has, or what is wrong with it."""
+    spec = str(CORPUS / f"{name}.py")
+    recipe = Catalog([spec]).find(name)
+    assert recipe is not None
+    sizes = SIZES[name] if kind == "large" else {}
+    shape = {i.name: tuple(sizes.get(d, n) for d, n in zip(i.dims, i.shape, strict=True)) for i in recipe.inputs}
+    options = Options(archs=parse_archs(archs))
+    try:
+        report = build_bundle(
+            name,
+            request=TargetOptions(shape=shape),
+            options=options,
+            out=out / kind,
+            plugins=[spec],
+            interpret=False,
+            listed=False,
+        )
+    except AotError as error:
+        return 0, str(error)
+    return len(report.bundle.variants), "; ".join(c.detail for c in report.failed)
 
 
 def row_of(name: str, options: argparse.Namespace) -> Row:
@@ -126,17 +138,22 @@ def timed(path: Path, spec: Path, options: argparse.Namespace) -> Row:
     """Microseconds of the bundle's fastest tactic, and of the package's kernel launched through Triton."""
     network = bundles.read(path).network
     launch = launch_of(network, spec)
-    inputs = next(iter(trials(network, Catalog([str(spec)])))).inputs
+    find_recipe = Catalog([str(spec)]).for_plugin
+    shapes = {t.name: tuple(d.evaluate({}) for d in t.shape) for t in network.inputs}
+    inputs = make_inputs(network, find_recipe, shapes, {t.name: t.dtype for t in network.inputs}, "random").arrays
     row: Row = {"shapes": {n: list(a.shape) for n, a in inputs.items()}}
     if options.dry_run:
         runs = run_launcher(path, shapes={n: a.shape for n, a in inputs.items()}, tactic="all", dry_run=True).runs
-        return row | {"tactics": len(runs), "arguments": {n: str(v) for n, v in launch.arguments.items()}}
+        grid = launch.grid(collections.defaultdict(lambda: 64)) if callable(launch.grid) else launch.grid
+        arguments = {n: str(v) for n, v in launch.arguments.items()}
+        return row | {"tactics": len(runs), "grid": [int(g) for g in grid], "arguments": arguments}
     timing = Timing(iterations=options.iterations, input_sets=0, graph=True)
     result = run_launcher(path, inputs=inputs, tactic="all", timing=timing)
-    times = {run.tactic: run.report["timing"]["graph_us"]["median"] for run in result.runs}
+    timings = {run.tactic: run.timing for run in result.runs if run.timing}
+    times = {tactic: found["graph_us"]["median"] for tactic, found in timings.items()}
     row["tactic"] = min(times, key=lambda tactic: times[tactic])
     row["us"] = times[row["tactic"]]
-    sets = result.runs[0].report["timing"]["input_sets"]
+    sets = timings[row["tactic"]]["input_sets"]
     outputs = next(run.outputs for run in result.runs if run.tactic == row["tactic"])
     try:
         row |= triton_time(launch, network, inputs, outputs, sets, options.iterations)
@@ -180,7 +197,14 @@ def launch_of(network: Network, spec: Path) -> Launch:
     def numbers(grid: Any) -> tuple[int, ...]:
         return tuple(number(g) for g in (grid if isinstance(grid, (tuple, list)) else [grid]))
 
-    def record(kernel: Any, *, grid: Any, **arguments: Any) -> Any:
+    def with_dimensions(grid: Any, meta: Mapping[str, Any]) -> tuple[int, ...]:
+        _tensor.SymIntExpr._exprBuilder = plugin.builder  # as while aot_impl runs
+        try:
+            return numbers(grid(meta))
+        finally:
+            _tensor.SymIntExpr._exprBuilder = None
+
+    def record(kernel: Any, *, grid: Any, config: Any = None, unused: Any = (), **arguments: Any) -> Any:
         local = sys._getframe(1).f_locals
         names = {
             id(local[given]): name
@@ -189,7 +213,9 @@ def launch_of(network: Network, spec: Path) -> Launch:
         for output, alias, name in zip(local["outputs"], plugin.aliases, call.outputs, strict=True):
             names[id(output)] = name if alias is None else call.inputs[alias]
         given = {n: Tensor(names[id(v)]) if id(v) in names else number(v) for n, v in arguments.items()}
-        raise _Called(Launch(kernel, (lambda meta: numbers(grid(meta))) if callable(grid) else numbers(grid), given))
+        if not callable(grid) or isinstance(grid, _tensor.SymIntExpr):
+            raise _Called(Launch(kernel, numbers(grid), given))
+        raise _Called(Launch(kernel, lambda meta: with_dimensions(grid, meta), given))
 
     plugin = plugin_call(network, call)
     original, module.aot_kernel = module.aot_kernel, record  # type: ignore[attr-defined]
@@ -208,7 +234,6 @@ def triton_time(
     """The kernel launched through Triton's JIT: microseconds, and how far its outputs are from the bundle's."""
     import numpy as np
     import torch
-    from bench_rivals import as_array
     from bench_rivals import timed as graph_time
 
     types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
@@ -238,7 +263,7 @@ def triton_time(
     written = {v.name for v in launch.arguments.values() if isinstance(v, Tensor)} & set(ours)
     found: Row = {"apart": 0.0}
     for name in written:
-        theirs, mine = (np.asarray(a, np.float64) for a in (as_array(given[name]), ours[name]))
+        theirs, mine = given[name].to(torch.float64).cpu().numpy(), np.asarray(ours[name], np.float64)
         with np.errstate(all="ignore"):
             apart = np.abs(theirs - mine)[np.isfinite(theirs) & np.isfinite(mine)]
         found["apart"] = max(found["apart"], float(apart.max(initial=0)))
