@@ -104,7 +104,7 @@ from aotfactory.api.build import build_bundle
 from aotfactory.compiler.compile import Options
 from aotfactory.targets.request import TargetOptions
 request = TargetOptions(min_shape={None: (1, 3, 32, 32)}, max_shape={None: (8, 3, 64, 96)})
-build_bundle("circ_pad", request=request, options=Options(archs=parse_archs("sm_90,portable"), tactic=2),
+build_bundle("my_pad", request=request, options=Options(archs=parse_archs("sm_90,portable"), tactic=2),
              out=Path(sys.argv[2]), plugins=[sys.argv[1]], interpret=False)
 """
 
@@ -114,7 +114,8 @@ def test_two_processes_in_two_places_write_the_same_bytes(tmp_path: Path) -> Non
     for name, seed in (("one", "1"), ("another/place of work", "2")):
         directory = tmp_path / name
         (directory / "home").mkdir(parents=True)
-        (directory / "my_pad.py").write_text((ROOT / "kernels" / "circ_pad.py").read_text("utf-8"), "utf-8")
+        source = (ROOT / "kernels" / "circ_pad.py").read_text("utf-8").replace('name="circ_pad"', 'name="my_pad"')
+        (directory / "my_pad.py").write_text(source, "utf-8")
         env = {
             **os.environ,
             "HOME": str(directory / "home"),
@@ -129,7 +130,7 @@ def test_two_processes_in_two_places_write_the_same_bytes(tmp_path: Path) -> Non
     for process in processes:
         _, err = process.communicate()
         assert process.returncode == 0, err
-    one, other = (contents(tmp_path / name / "out" / "circ_pad.aot") for name in ("one", "another/place of work"))
+    one, other = (contents(tmp_path / name / "out" / "my_pad.aot") for name in ("one", "another/place of work"))
     assert len(one) == 3
     assert one == other
     written = b"".join(one.values())

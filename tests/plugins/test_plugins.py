@@ -523,13 +523,11 @@ class TestCatalog:
         assert loader.load(str(path)).__name__ == "aotfactory.kernels.elementwise_add"
         assert catalog.problems == []
 
-    def test_the_users_recipe_comes_first(self, tmp_path: Path) -> None:
+    def test_a_recipe_does_not_hide_a_shipped_one(self, tmp_path: Path) -> None:
         definitions = Definitions(tmp_path, SOURCE + RECIPE.replace("NAME", "circ_pad"))
-        catalog = Catalog([str(definitions.path)])
-        catalog.load_all()
-        found = catalog.find("circ_pad")
-        assert found is not None
-        assert found.plugin == definitions.id
+        with pytest.raises(DefinitionError, match=r"recipe 'circ_pad' hides aotfactory's own") as caught:
+            Catalog([str(definitions.path)])
+        assert str(caught.value.where).startswith(f"{definitions.path}:")
 
     def test_two_recipes_of_the_user_with_one_name(self, tmp_path: Path) -> None:
         made = [Definitions(tmp_path, SOURCE + RECIPE.replace("NAME", "mine")) for _ in range(2)]
@@ -575,12 +573,13 @@ RECIPE = Recipe(
 
 
 def test_a_copy_of_a_shipped_kernel_leaves_that_one_out(tmp_path: Path) -> None:
-    (tmp_path / "my_pad.py").write_text((ROOT / "kernels" / "circ_pad.py").read_text("utf-8"), "utf-8")
+    source = (ROOT / "kernels" / "circ_pad.py").read_text("utf-8").replace('name="circ_pad"', 'name="my_pad"')
+    (tmp_path / "my_pad.py").write_text(source, "utf-8")
     code = (
         "from aotfactory.plugins.catalog import Catalog\n"
         "catalog = Catalog(['my_pad.py'])\n"
         "catalog.load_all()\n"
-        "print(catalog.find('circ_pad').reference.__code__.co_filename)\n"
+        "print(catalog.find('my_pad').reference.__code__.co_filename)\n"
         "print(*catalog.problems)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
