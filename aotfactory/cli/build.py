@@ -12,7 +12,7 @@ import typer
 from aotfactory.cli.flags import CompileFlags, with_flags
 from aotfactory.cli.options import FormatOption, Target
 from aotfactory.cli.terminal import Format, print_json, say, show, working
-from aotfactory.core.cuda import cuda_device_count
+from aotfactory.core import cuda
 from aotfactory.core.workers import available_cores
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def build(
     built = _compile(target, flags)
     if format is Format.text:
         _print(built, format)
-    if built.path and engine is not Engine.bundle and cuda_device_count():
+    if built.path and engine is not Engine.bundle and cuda.cuda_device_count():
         with working() as progress:
             from aotfactory.api import bake
 

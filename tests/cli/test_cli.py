@@ -24,7 +24,6 @@ from commands import Run
 from small_definitions import SOURCE, Definitions, changed
 
 from aotfactory.api import bake
-from aotfactory.cli import build as cli_build
 from aotfactory.cli import main as cli
 from aotfactory.cli import terminal
 from aotfactory.core import cuda
@@ -143,7 +142,7 @@ class TestBuild:
 
         monkeypatch.setattr(bake, "require_bake", lambda: None)
         monkeypatch.setattr(bake, "plan_for", plan_for)
-        monkeypatch.setattr(cli_build, "cuda_device_count", lambda: 1)
+        monkeypatch.setattr(cuda, "cuda_device_count", lambda: 1)
         done = run(*build(copy, "--shape", "1x64", "--engine", engine))
         assert (done.code, done.err) == (0, "")
         assert "wrote engines/copy.aot\n" in done.out
