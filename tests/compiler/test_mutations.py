@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import triton
 from building import Built, build, edited, network, tensor
 
 MUTANTS = Path(__file__).resolve().parents[1] / "mutants"
@@ -398,6 +399,8 @@ def outcome(good: str, mutant: Mutant | None, folder: Path) -> Built:
 
 @pytest.mark.parametrize("mutant", TRITON, ids=lambda m: m.name)
 def test_mutant_of_a_triton_kernel_is_caught(mutant: Mutant, tmp_path: Path) -> None:
+    if "num_ctas" in str(mutant.edits) and tuple(int(n) for n in triton.__version__.split(".")[:2]) < (3, 7):
+        pytest.skip("this Triton does not state the size of a cluster")
     caught(outcome("shifted_sub", mutant, tmp_path), mutant)
 
 

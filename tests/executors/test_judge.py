@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import triton
 from building import MODULES
 
 from aotfactory.api.build import BuildResult, build_bundle
@@ -71,6 +72,8 @@ def test_sums_of_narrow_types_are_sums_of_numbers(dtype: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("target", ["best", "total", "single", "counting", "bits", "ema", "tally", "noise"])
 def test_the_interpreters_own_faults_are_not_the_kernels(target: str, tmp_path: Path) -> None:
+    if target == "counting" and triton.__version__.startswith("3.5."):
+        pytest.skip("tl.condition is always true in Triton 3.5's interpreter")
     (check,) = judged(build(tmp_path, "battery", target))
     assert (check.status, check.compared) == ("passed", "reference"), check.detail
 

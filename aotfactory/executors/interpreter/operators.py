@@ -47,6 +47,10 @@ NAMES = {f"_aotfactory_{f.__name__}": f for f in (all_of, any_of, negated)}
 
 
 class _Transformer(interpreter.ASTTransformer):  # type: ignore[misc]
+    def visit_Assign(self, node: ast.Assign) -> Any:
+        node.value = self.visit(node.value)  # Triton 3.5 looks at the targets alone
+        return super().visit_Assign(node)
+
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
         self.generic_visit(node)
         nothing = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
