@@ -16,8 +16,6 @@ import os
 import platform
 import struct
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from aotfactory.core.errors import MissingError
 
@@ -105,30 +103,28 @@ def load_stubs(major: int) -> None:
     Raises:
         MissingError: They can't be written for this machine, or it does not let them be loaded.
     """
-    images = [stub(soname(library, major), platform.machine()) for library in LIBRARIES]
     try:
-        # All are open at once: the linker would take a second library under the first one's path for the first.
-        with _as_file(images[0]) as one, _as_file(images[1]) as two, _as_file(images[2]) as three:
-            for path in (one, two, three):
-                ctypes.CDLL(path)
+        for library in LIBRARIES:
+            _open(stub(soname(library, major), platform.machine()))
     except OSError as error:
         hint = "set TMPDIR to a directory that can be written and is not mounted noexec"
         raise MissingError(f"the link-time stubs of TensorRT cannot be loaded: {error}", hint=hint) from error
 
 
-@contextmanager
-def _as_file(image: bytes) -> Iterator[str]:
-    """A path under which the linker finds these bytes: in memory, or a temporary file where the system forbids that."""
+def _open(image: bytes) -> None:
+    """Load a library from memory, or from a temporary file where the system forbids that."""
     try:
         handle = os.memfd_create("aotfactory-stub")
-        os.write(handle, image)
-        path = f"/proc/self/fd/{handle}"
     except OSError:
         handle, path = tempfile.mkstemp(prefix="aotfactory-stub-", suffix=".so")
-        os.write(handle, image)
+    else:
+        path = f"/proc/self/fd/{handle}"
+    os.write(handle, image)
     try:
-        yield path
+        ctypes.CDLL(path)
     finally:
-        os.close(handle)
+        # The linker takes a path that it knows for the library it once found there. So the number of a file in memory
+        # must not be given to another: it stays open.
         if not path.startswith("/proc/"):
+            os.close(handle)
             os.unlink(path)

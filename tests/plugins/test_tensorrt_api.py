@@ -299,6 +299,16 @@ class TestStubs:
         """
         assert succeed(textwrap.dedent(code)) == "0 0 0\n"
 
+    def test_a_process_may_load_those_of_two_versions(self) -> None:
+        code = """
+            import ctypes
+            from aotfactory.plugins import stubs
+            stubs.load_stubs(7)
+            stubs.load_stubs(8)
+            print(*(ctypes.CDLL(stubs.soname(n, m)).getPluginRegistry() for n in stubs.LIBRARIES for m in (7, 8)))
+        """
+        assert succeed(textwrap.dedent(code)) == "0 0 0 0 0 0\n"
+
     def test_neither_a_compiler_nor_a_cache_is_needed(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         nowhere = str(tmp_path / "file" / "cache")
