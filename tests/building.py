@@ -54,7 +54,7 @@ class Built:
 
 def write(folder: Path, text: str) -> Path:
     """A module of its own for this text."""
-    path = folder / f"definitions_{next(_numbers)}.py"
+    path = folder / f"built_{next(_numbers)}.py"
     path.write_text(text)
     return path
 

@@ -26,6 +26,8 @@ OPTIONAL = ("torch", "cupy")
 """Modules that definitions import for their `impl`, which is never run here: they may be missing."""
 
 _called: set[tuple[str, str]] = set()
+_directories: set[Path] = set()
+"""Where files of definitions were loaded from."""
 
 
 def load(spec: str) -> types.ModuleType:
@@ -66,11 +68,14 @@ def _load_file(path: Path) -> types.ModuleType:
     directory, name = _package_root(path)
     if str(directory) not in sys.path:
         sys.path.append(str(directory))
-    if _origin(name) == path:
-        return _import(name, path)
-    # Another module has the name, and may be imported later: this one must not stand in its place.
-    names = (f"aotfactory_plugins_{path.stem}_{i}" for i in itertools.count())
-    name = next(n for n in names if n not in sys.modules)
+    _directories.add(directory)
+    with _siblings_first(directory):
+        return _import(name, path) if _origin(name) == path else _import_beside(path)
+
+
+def _import_beside(path: Path) -> types.ModuleType:
+    """Import a file whose name another module has, which may be imported later: it must not stand in its place."""
+    name = _free_name(path.stem)
     specification = importlib.util.spec_from_file_location(name, path)
     if specification is None or specification.loader is None:
         raise UsageError(f"{path} cannot be imported")
@@ -83,6 +88,35 @@ def _load_file(path: Path) -> types.ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+@contextmanager
+def _siblings_first(directory: Path) -> Iterator[None]:
+    """Have ``import utils`` find this directory's, though another directory of definitions had one before."""
+    others = [f"{other}{os.sep}" for other in _directories - {directory}]
+    away = {}
+    for name in {path.name.removesuffix(".py") for path in directory.iterdir()} & set(sys.modules):
+        file = getattr(sys.modules[name], "__file__", None) or ""
+        if any(file.startswith(other) for other in others) and not file.startswith(f"{directory}{os.sep}"):
+            away |= {n: m for n, m in sys.modules.items() if n == name or n.startswith(f"{name}.")}
+    if not away:
+        yield
+        return
+    for name in away:
+        del sys.modules[name]
+    sys.path.insert(0, str(directory))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(directory))
+        for name, module in away.items():
+            if name in sys.modules:  # still to be found by its path
+                sys.modules[_free_name(name)] = sys.modules[name]
+            sys.modules[name] = module
+
+
+def _free_name(name: str) -> str:
+    return next(n for i in itertools.count() if (n := f"aotfactory_plugins_{name}_{i}") not in sys.modules)
 
 
 def _load_name(name: str) -> types.ModuleType:

@@ -466,6 +466,17 @@ class TestLoading:
             loader.load(str(other.path))
         assert caught.value.where == sibling.here
 
+    def test_directories_may_have_siblings_of_one_name(self, tmp_path: Path) -> None:
+        for name in ("first", "second"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "own_utils.py").write_text(f"NAME = {name!r}\n")
+            (tmp_path / name / "own_kernels.py").write_text("import own_utils\nfrom own_utils import NAME\n")
+        loaded = [loader.load(str(tmp_path / name / "own_kernels.py")) for name in ("first", "second")]
+        assert [module.NAME for module in loaded] == ["first", "second"]
+        # A module that is loaded is not loaded again.
+        for module, name in zip(loaded, ("first", "second"), strict=True):
+            assert loader.load(str(tmp_path / name / "own_utils.py")) is module.own_utils
+
     def test_a_file_does_not_take_the_place_of_a_module(self, tmp_path: Path) -> None:
         path = tmp_path / "colorsys.py"
         path.write_text("MINE = True\n")
