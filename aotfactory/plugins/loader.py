@@ -94,7 +94,7 @@ def _import_beside(path: Path) -> types.ModuleType:
 def _siblings_first(directory: Path) -> Iterator[None]:
     """Have ``import utils`` find this directory's, though another directory of definitions had one before."""
     others = [f"{other}{os.sep}" for other in _directories - {directory}]
-    away = {}
+    away: dict[str, types.ModuleType] = {}
     for name in {path.name.removesuffix(".py") for path in directory.iterdir()} & set(sys.modules):
         file = getattr(sys.modules[name], "__file__", None) or ""
         if any(file.startswith(other) for other in others) and not file.startswith(f"{directory}{os.sep}"):
