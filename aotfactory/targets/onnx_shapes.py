@@ -19,6 +19,7 @@ from aotfactory.core.expressions import Constant, Expr, parse
 from aotfactory.core.network import Tensor
 from aotfactory.targets.network_builder import NetworkBuilder
 from aotfactory.targets.onnx_file import element_name, reads, title
+from aotfactory.targets.onnx_opsets import modernized
 from aotfactory.targets.onnx_symbolic import complete
 
 ELEMENTS = {
@@ -122,12 +123,13 @@ class Shapes:
             and _count(self.constants[v.name]) <= SMALL
         ]
         told: dict[str, onnx.ValueInfoProto] = {}
+        newer, opsets = modernized(nodes, self._opsets)
         while True:
-            graph = onnx.helper.make_graph(nodes, "between", values, [], initializer=small)
+            graph = onnx.helper.make_graph(newer, "between", values, [], initializer=small)
             graph.value_info.extend(told.values())
             model = onnx.helper.make_model(
                 graph,
-                opset_imports=self._opsets,
+                opset_imports=opsets,
                 functions=list(self.model.functions),
                 ir_version=self.model.ir_version,
             )

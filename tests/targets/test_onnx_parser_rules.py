@@ -352,10 +352,33 @@ def extents(network: Network) -> dict[str, str]:
 
 
 @row("a Reshape computed from Shape, Gather and Concat")
-@pytest.mark.parametrize("opset", [14, 17, NEWEST])
+@pytest.mark.parametrize("opset", [11, 12, 13, 14, 17, NEWEST])
 def test_a_reshape_with_a_dynamic_batch(tmp_path: Path, copy: Definitions, opset: int) -> None:
     model = Model(tmp_path, copy, [*COPY_SHAPE, node(copy, ["r"])], [CUBE], initializer=CONSTANTS, opset=opset)
     assert extents(model.build()) == {"r": "Nx64", "y": "Nx64"}
+
+
+@pytest.mark.parametrize("opset", [11, 12, 13, NEWEST])
+def test_a_reshape_as_pytorch_writes_view(tmp_path: Path, copy: Definitions, opset: int) -> None:
+    """A single extent is a scalar, to which Unsqueeze gives an axis back: an attribute of it before set 13."""
+    first, axes, rest = (as_tensor(np.array(a)) for a in (0, [0], [-1]))
+    first.name, axes.name, rest.name = "first", "axes", "rest"
+    unsqueeze = (
+        helper.make_node("Unsqueeze", ["n"], ["m"], axes=[0])
+        if opset < 13
+        else helper.make_node("Unsqueeze", ["n", "axes"], ["m"])
+    )
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "first"], ["n"], axis=0),
+        unsqueeze,
+        helper.make_node("Concat", ["m", "rest"], ["wanted"], axis=0),
+        helper.make_node("Reshape", ["x", "wanted"], ["r"]),
+        node(copy, ["r"]),
+    ]
+    model = Model(tmp_path, copy, nodes, [CUBE], initializer=[first, axes, rest], opset=opset)
+    assert extents(model.build()) == {"r": "Nx64", "y": "Nx64"}
+    assert {o.domain: o.version for o in model.marked().opset_import}[""] == opset
 
 
 def test_a_shape_that_only_the_file_states(tmp_path: Path, copy: Definitions) -> None:
