@@ -3,6 +3,7 @@
 
     python scripts/fuzz.py --cases 100000 --seed 1      all readers, in turn
     python scripts/fuzz.py --only manifest --cases 1000
+    python scripts/fuzz.py --only manifest --case 713   that case alone, with its traceback
 
 Fails with the case that broke a reader (its seed makes it again). The C++ readers have fuzzers in tests/fuzz.
 """
@@ -98,6 +99,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     """A reader of damaged data for each kind of it."""
     import attack_cases  # noqa: F401  (finds the tests' modules)
     import attack_onnx
+    import fuzz_factory
     import test_npy
     import test_record_hostile
     import test_trtexec_hostile
@@ -160,6 +162,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         "trtexec export": read_exports,
         "trtexec log": read_log,
         "onnx": lambda rng, folder: attack_onnx.read(damaged(rng, model), folder),
+        **fuzz_factory.readers(),
     }
 
 
@@ -195,12 +198,24 @@ def fuzz(cases: int, seed: int, only: str = "") -> list[str]:
     return wrong
 
 
+def repeat(number: int, seed: int, only: str = "") -> None:
+    """One case again, as it was in a run with these options."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
+        folder = Path(scratch)
+        chosen = {name: run for name, run in make_readers(folder).items() if only in name}
+        chosen[list(chosen)[number % len(chosen)]](Random(f"{seed} {number}"), folder)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="readers with this in their name")
+    parser.add_argument("--case", type=int, help="only this one, with its traceback")
     options = parser.parse_args()
+    if options.case is not None:
+        repeat(options.case, options.seed, options.only)
+        return 0
     began = time.perf_counter()
     wrong = fuzz(options.cases, options.seed, options.only)
     print(*wrong, sep="\n")

@@ -95,7 +95,8 @@ def keep(directory: Path, name: str, kept: Mapping[str, Any]) -> dict[str, Any]:
     if {n: before.get(n) for n in kept} != json.loads(json.dumps(kept)):
         resources = {v["id"]: [v["registers"], v["spills"]] for v in kept["variants"]}
         built = {"at": _now(), "sha256": kept["bundle"]["sha256"], "resources": resources}
-        history = [*before.get("history", []), built][-HISTORY:]
+        earlier = before.get("history")
+        history = [*(earlier if isinstance(earlier, list) else []), built][-HISTORY:]
         with contextlib.suppress(OSError):
             replace_file(path, json.dumps({**kept, "history": history}, indent=1).encode() + b"\n")
     return entry(kept)
@@ -136,7 +137,7 @@ def read(directory: Path) -> dict[str, Any]:
     try:
         data = json.loads(read_file(directory / INDEX, limit=LARGEST))
         engines = data["engines"] if data["schema"] == SCHEMA else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return engines if isinstance(engines, dict) else {}
 
@@ -151,7 +152,7 @@ def reports(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _report(path: Path) -> dict[str, Any] | None:
     try:
         report = json.loads(read_file(path, limit=LARGEST))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     ours = isinstance(report, dict) and str(report.get("schema", "")).startswith("aotfactory.build/")
     return report if ours else None

@@ -338,10 +338,10 @@ class _Ledger:
         self._written = time.monotonic()
 
 
-def _state(out: Path) -> dict[str, Any]:
+def _state(out: Path) -> dict[str, dict[str, Any]]:
     try:
         data = json.loads(read_file(out / STATE, limit=engine_index.LARGEST))
-        engines = data["engines"] if data["schema"] == SCHEMA else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        engines = data["engines"].items() if data["schema"] == SCHEMA else ()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
-    return engines if isinstance(engines, dict) else {}
+    return {n: e for n, e in engines if isinstance(e, dict) and isinstance(e.get("seconds", 0.0), float | int)}

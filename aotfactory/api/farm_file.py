@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +17,8 @@ from typing import Any
 from aotfactory.core import toml
 from aotfactory.core.arch import Arch, PtxIsa, default_arch, parse_archs
 from aotfactory.core.errors import AotError, UsageError
+from aotfactory.core.files import ENGINE_NAME, read_file
+from aotfactory.core.limits import LIMITS
 from aotfactory.targets.request import TargetOptions, parse_shape
 
 AXES = ("target", "dtype", "shape", "attr", "arch", "tensorrt")
@@ -23,7 +27,7 @@ AXES = ("target", "dtype", "shape", "attr", "arch", "tensorrt")
 SETTINGS = {"plugins": list, "ptx-isa": str, "tactic": int, "all-dtypes": bool, "name": str}
 """Keys that hold for all engines of a table, and their types."""
 
-LARGEST = 1_000_000
+LARGEST = 100_000
 """Engines of one file."""
 
 TENSORRT = {
@@ -89,12 +93,13 @@ class FarmFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            text = path.read_text("utf-8")
+            text = read_file(path, limit=LIMITS["farm_bytes"]).decode()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise UsageError(f"cannot read {path}: {reason}", hint="write one: see docs/farm.md") from error
-        self._lines = toml.lines(text)
+        text = text.replace("\r\n", "\n")
         data = toml.parse(text, path)
+        self._lines = toml.lines(text)
         self._allow(data, {"out", "defaults", "engine"}, ())
         defaults = self._table(data.get("defaults", {}), "defaults", ("defaults",))
         self._allow(defaults, {*AXES, *SETTINGS} - {"name"}, ("defaults",))
@@ -105,8 +110,7 @@ class FarmFile:
         choices: list[_Choice] = []
         for index, table in enumerate(tables):
             choices += self._choices(self._table(table, "engine", ("engine", index)), defaults, ("engine", index))
-            if len(choices) > LARGEST:
-                raise self._wrong(f"more than {LARGEST} engines", ("engine", index), "split the file")
+            self._require_few(len(choices), ("engine", index))
         self.engines = tuple(self._named(choices))
 
     def _choices(self, table: dict[str, Any], defaults: dict[str, Any], at: tuple[Any, ...]) -> Iterator[_Choice]:
@@ -117,8 +121,13 @@ class FarmFile:
         merged = {**defaults, **{key: value for key, value in table.items() if key not in ("include", "exclude")}}
         axes = {axis: self._items(merged[axis], axis, (*at, axis)) for axis in AXES if axis in merged}
         settings = {key: self._typed(merged[key], SETTINGS[key], (*at, key)) for key in SETTINGS if key in merged}
+        if "name" in settings and not ENGINE_NAME.fullmatch(settings["name"]):
+            message = f"{settings['name']!r:.100} cannot be the name of an engine"
+            raise self._wrong(message, (*at, "name"), "use letters, digits, _, - and .")
         excluded = [self._rule(rule, (*at, "exclude")) for rule in self._list(table.get("exclude", []))]
         included = [self._rule(rule, (*at, "include")) for rule in self._list(table.get("include", []))]
+        for product in (axes, *included):  # looked at before they are gone through
+            self._require_few(math.prod(map(len, product.values())), at)
         line, used = self._line(at), Counter[int]()
         for combination in itertools.product(*axes.values()):
             items = dict(zip(axes, combination, strict=True))
@@ -134,6 +143,10 @@ class FarmFile:
             for combination in itertools.product(*rule.values()):
                 items = {**first, **dict(zip(rule, combination, strict=True))}
                 yield _Choice(base=self._base(items, settings), items=items, settings=settings, line=line)
+
+    def _require_few(self, count: int, at: tuple[Any, ...]) -> None:
+        if count > LARGEST:
+            raise self._wrong(f"more than {LARGEST} engines", at, "split the file")
 
     def _base(self, items: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         if "name" in settings:
@@ -227,6 +240,8 @@ class FarmFile:
         fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         if kind is list:
             fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        if fits and any("\0" in str(item) for item in self._list(value)):
+            raise self._wrong(f"{at[-1]} has a zero byte", at, "remove it")
         if not fits:
             expected = {str: "text", int: "a whole number", bool: "true or false", list: "a list of texts"}[kind]
             raise self._wrong(f"{at[-1]} is {value!r}", at, f"it must be {expected}")
@@ -243,7 +258,7 @@ class FarmFile:
     def _plugin(self, spec: str) -> str:
         """A file or directory starts at the file's directory; a dotted name is left alone."""
         there = self._relative(spec.rpartition(":")[0] or spec)
-        return str(self._relative(spec)) if "/" in spec or ".py" in spec or there.exists() else spec
+        return str(self._relative(spec)) if "/" in spec or ".py" in spec or os.path.exists(there) else spec
 
     def _line(self, at: tuple[Any, ...]) -> int:
         """The line of a key, or of the closest table around it."""

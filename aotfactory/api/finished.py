@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +56,24 @@ def key_for(target: str, request: TargetOptions, options: Options, plugins: Sequ
 
 def find(cache: Cache, key: str, *, plain: bool) -> Finished | None:
     """The build of this key, if all that it read is as it was."""
-    data = cache.get_json(KIND, key)
-    if data is None or not (read := Dependencies.from_json(data["dependencies"])).unchanged():
-        return None
+    done = cache.get_as(KIND, key, partial(_from_json, plain))
+    return done if done and done.dependencies.unchanged() else None
+
+
+def _from_json(plain: bool, data: Any) -> Finished:
     bundle = Bundle(
         network=replace(network_from_json(data["network"], plain=plain), beside=data.get("beside", {})),
         variants=tuple(variant_from_json(v) for v in data["variants"]),
         versions=data["versions"],
     )
+    read = Dependencies.from_json(data["dependencies"])
     return Finished(bundle=bundle, checks=tuple(Check.from_json(c) for c in data["checks"]), dependencies=read)
 
 
 def is_there(cache: Cache, key: str) -> bool:
     """Whether `find` would find it."""
-    data = cache.get_json(KIND, key)
-    return data is not None and Dependencies.from_json(data["dependencies"]).unchanged()
+    read = cache.get_as(KIND, key, lambda data: Dependencies.from_json(data["dependencies"]))
+    return read is not None and read.unchanged()
 
 
 def keep(cache: Cache, key: str, done: Finished, target: str) -> None:
@@ -96,14 +100,13 @@ def _plain(value: Any) -> Any:
 
 def _files(spec: str) -> list[str]:
     """The files of a directory given as --plugins: a new one changes what is found."""
-    path = Path(spec)
-    return sorted(p.name for p in path.glob("*.py")) if path.is_dir() else []
+    return sorted(p.name for p in Path(spec).glob("*.py")) if os.path.isdir(spec) else []
 
 
 def _shipped(target: str) -> bool:
     """Whether a target is one of aotfactory's recipes, which are found before those of other packages."""
     homes = (PACKAGE / "kernels", PACKAGE.parent / "kernels")  # installed, and in a checkout
-    return target.isidentifier() and any((home / f"{target}.py").is_file() for home in homes)
+    return target.isidentifier() and any(os.path.isfile(home / f"{target}.py") for home in homes)
 
 
 def _installed() -> list[str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from aotfactory.compiler.compile import CompiledVariant
@@ -37,14 +38,18 @@ def check(
         return interpreter.check(network, results, sources, effort, progress)
     common = [KIND, fingerprint(), dependencies.contents, network_to_json(network)]
     keys = {result.id: key_of(*common, _what_runs(result)) for result in results}
-    known = {result.id: cache.get_json(KIND, keys[result.id]) for result in results}
+    known = {r.id: cache.get_as(KIND, keys[r.id], partial(_known, r.id)) for r in results}
     unknown = [r for r in results if not known[r.id]]
     found = {c.subject: c for c in interpreter.check(network, unknown, sources, effort, progress)}
     for name, check in found.items():
         if SPENT not in check.detail:  # with more time, or on another machine, more is run
             kept = {key: value for key, value in check.to_json().items() if key not in ("name", "subject", "programs")}
             cache.put_json(KIND, keys[name], kept)
-    return [found.get(r.id) or Check.from_json({"name": KIND, "subject": r.id, **known[r.id]}) for r in results]
+    return [known[r.id] or found[r.id] for r in results]
+
+
+def _known(name: str, data: Any) -> Check:
+    return Check.from_json({**data, "name": KIND, "subject": name})
 
 
 def _what_runs(result: CompiledVariant) -> Any:

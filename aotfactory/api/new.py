@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import keyword
+import os
 import re
 from importlib import resources
 from pathlib import Path
@@ -49,7 +50,7 @@ def new_plugin(name: str, *, out: Path, namespace: str = "my", package: bool = F
             ),
         }
     for path in texts:
-        if path.exists() or path.is_symlink():
+        if os.path.lexists(path):
             raise UsageError(f"{path} is there already", hint="choose another name or --out")
     try:
         for path, text in texts.items():

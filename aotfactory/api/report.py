@@ -8,6 +8,7 @@ read is named in the report, not an error of it.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from aotfactory.api import engine_index
-from aotfactory.core.errors import UsageError
+from aotfactory.core import documents
+from aotfactory.core.errors import DefinitionError, UsageError
 from aotfactory.core.files import read_file, replace_file
 
 SCHEMA = "aotfactory.report/1"
@@ -35,27 +37,28 @@ def gather(directory: Path) -> dict[str, Any]:
     Raises:
         UsageError: There is no such directory, or no engine in it.
     """
-    if not directory.is_dir():
+    if not os.path.isdir(directory):
         raise UsageError(f"no such directory: {directory}", hint="name the directory that the engines are in")
     unreadable: list[str] = []
     engines: dict[str, dict[str, Any]] = {}
     pool = _Pool()
 
     def built(path: Path, report: dict[str, Any]) -> None:
-        engines[_name(directory, path, ".build.json")] = _built(report, pool)
+        engines[_name(directory, path, ".build.json")] = pool.add_all(_valid(_built(report)))
 
     def farmed(path: Path, state: dict[str, Any]) -> None:
         for name, found in state["engines"].items():
             if found["status"] in ("failed", "error"):
-                engines[_name(directory, path.with_name(name), "")] = _failed(found, pool)
+                engines[_name(directory, path.with_name(name), "")] = pool.add_all(_valid(_failed(found)))
 
     def baked(path: Path, record: dict[str, Any]) -> None:
-        plan = _plan(record)
-        engines.setdefault(_name(directory, path, ".plan.json"), _empty(record["target"]))["plan"] = plan
+        found = _valid({"target": record["target"], "plan": _plan(record)})
+        name = _name(directory, path, ".plan.json")
+        engines.setdefault(name, _empty(found["target"]))["plan"] = found["plan"]
 
     def tuned(path: Path, tuning: dict[str, Any]) -> None:
-        name, timings = _name(directory, path, ".tuning.json"), [_timing(ranking) for ranking in tuning["rankings"]]
-        engines.setdefault(name, _empty(name))["timings"] = timings
+        name, found = _name(directory, path, ".tuning.json"), {"timings": [_timing(r) for r in tuning["rankings"]]}
+        engines.setdefault(name, _empty(name))["timings"] = _valid(found)["timings"]
 
     _read_all(directory, "*.build.json", "aotfactory.build/", built, unreadable)
     _read_all(directory, "farm.json", "aotfactory.farm/", farmed, unreadable)
@@ -86,7 +89,11 @@ class _Pool:
         self.lists: dict[str, list[Any]] = {"variants": [], "checks": [], "history": []}
         self._known: dict[str, int] = {}
 
-    def add(self, kind: str, value: Any) -> int:
+    def add_all(self, engine: dict[str, Any]) -> dict[str, Any]:
+        """The engine with indices in place of its lists."""
+        return {**engine, **{kind: [self._add(kind, v) for v in engine[kind]] for kind in self.lists if kind in engine}}
+
+    def _add(self, kind: str, value: Any) -> int:
         key = kind + json.dumps(value, sort_keys=True)
         if key not in self._known:
             self._known[key] = len(self.lists[kind])
@@ -98,23 +105,33 @@ def _empty(target: str) -> dict[str, Any]:
     return {"target": target, "inputs": {}, "attributes": {}, "archs": [], "variants": [], "checks": []}
 
 
-def _built(report: Mapping[str, Any], pool: _Pool) -> dict[str, Any]:
+def _valid(part: dict[str, Any]) -> dict[str, Any]:
+    """What was gathered from one file, if it is what the formats can show.
+
+    Raises:
+        DefinitionError: A value in it is not what belongs there.
+    """
+    documents.validate(part, "report", where="", hint="")
+    return part
+
+
+def _built(report: Mapping[str, Any]) -> dict[str, Any]:
     history = report.get("history", [])
     last = history[-2]["resources"] if len(history) > 1 else {}
     return {
         **report["summary"],
         "sha256": report["bundle"]["sha256"],
         "versions": report["versions"],
-        "variants": [pool.add("variants", _variant(v, last.get(v["id"]))) for v in report["variants"]],
-        "checks": _checks(report["checks"], pool),
-        "history": [pool.add("history", {"at": h["at"], "sha256": h["sha256"]}) for h in history],
+        "variants": [_variant(v, last.get(v["id"])) for v in report["variants"]],
+        "checks": _checks(report["checks"]),
+        "history": [{"at": h["at"], "sha256": h["sha256"]} for h in history],
     }
 
 
-def _failed(state: Mapping[str, Any], pool: _Pool) -> dict[str, Any]:
+def _failed(state: Mapping[str, Any]) -> dict[str, Any]:
     error = state["error"]
     text = "\n".join(filter(None, (error["message"], error["where"], error["hint"] and f"hint: {error['hint']}")))
-    checks = _checks(state.get("checks", []), pool)
+    checks = _checks(state.get("checks", []))
     return {**_empty(state["target"]), "archs": [state["arch"]], "checks": checks, "error": text}
 
 
@@ -128,8 +145,8 @@ def _variant(variant: Mapping[str, Any], before: Any) -> dict[str, Any]:
     return {**{name: variant[name] for name in kept}, "launch": launch, "before": changed}
 
 
-def _checks(checks: list[dict[str, Any]], pool: _Pool) -> list[int]:
-    return [pool.add("checks", {n: c[n] for n in ("name", "subject", "status", "detail")}) for c in checks]
+def _checks(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{n: c[n] for n in ("name", "subject", "status", "detail")} for c in checks]
 
 
 def _plan(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +159,7 @@ def _plan(record: Mapping[str, Any]) -> dict[str, Any]:
         "flags": list(record["flags"]),
         "tactics": [f"{k['call']}: tactic {k['tactic']}" for k in record["kernels"] if k["in_plan"]],
         "messages": list(record["messages"]),
-        "checks": [{n: c[n] for n in ("name", "subject", "status", "detail")} for c in record["checks"]],
+        "checks": _checks(record["checks"]),
     }
 
 
@@ -173,18 +190,25 @@ def _compare(directory: Path, engines: Mapping[str, dict[str, Any]]) -> None:
     }
     if not now:
         return
-    try:
-        runs = json.loads(read_file(directory / TIMES, limit=engine_index.LARGEST))["runs"]
-        times = {key: us for key, (_, us) in now.items()}
-        if runs and runs[-1]["us"] == times:
-            runs.pop()  # the same as last time: what is new is compared with is the one before
-    except (OSError, ValueError, KeyError, TypeError):
-        runs, times = [], {key: us for key, (_, us) in now.items()}
+    runs, times = _earlier(directory), {key: us for key, (_, us) in now.items()}
+    if runs and runs[-1]["us"] == times:
+        runs.pop()  # the same as last time: what is new is compared with is the one before
     for key, (tactic, _) in now.items():
         tactic["history"] = [[run["at"], run["us"][key]] for run in runs if key in run["us"]]
         tactic["before"] = tactic["history"][-1][1] if tactic["history"] else None
     runs.append({"at": time.strftime("%Y-%m-%d"), "us": times})
     replace_file(directory / TIMES, json.dumps({"schema": SCHEMA, "runs": runs[-KEPT:]}, indent=1).encode() + b"\n")
+
+
+def _earlier(directory: Path) -> list[dict[str, Any]]:
+    """Day and times of earlier reports."""
+    try:
+        runs = documents.parse_json(read_file(directory / TIMES, limit=engine_index.LARGEST))["runs"]
+        return [
+            {"at": str(run["at"]), "us": {name: float(us) for name, us in run["us"].items()}} for run in runs[-KEPT:]
+        ]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return []
 
 
 def _read_all(
@@ -193,11 +217,13 @@ def _read_all(
     """Give `take` each JSON document of a pattern; what it cannot use is told in `unreadable`."""
     for path in sorted(directory.rglob(pattern)):
         try:
-            data = json.loads(read_file(path, limit=engine_index.LARGEST))
+            data = documents.parse_json(read_file(path, limit=engine_index.LARGEST))
             if not isinstance(data, dict) or not str(data.get("schema", "")).startswith(schema):
                 raise ValueError(f"its schema is not {schema}")
             take(path, data)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        except DefinitionError as error:
+            unreadable.append(f"{path.relative_to(directory)}: {error.where} {error.message}")
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             unreadable.append(f"{path.relative_to(directory)}: {type(error).__name__}: {error}")
 
 

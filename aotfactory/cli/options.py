@@ -16,6 +16,7 @@ import typer
 
 from aotfactory.cli.terminal import Format
 from aotfactory.core.errors import UsageError
+from aotfactory.core.files import ENGINE_NAME
 
 if TYPE_CHECKING:
     from aotfactory.core.network import Shape
@@ -43,9 +44,8 @@ def named_shapes(option: str, texts: Sequence[str]) -> dict[str | None, Shape]:
 
     plain: list[str] = []
     for text in texts:
-        items = re.findall(r"([^=:,]+(?::\d+)?):(\d+(?:x\d+)*)(?:,|$)", text)
-        whole = ",".join(f"{name}:{shape}" for name, shape in items)
-        plain += [f"{name}={shape}" for name, shape in items] if items and whole == text else [text]
+        items = [re.fullmatch(r"([^=:]+(?::\d+)?):(\d+(?:x\d+)*)", item) for item in text.split(",")]
+        plain += [f"{item[1]}={item[2]}" for item in items if item] if all(items) else [text]
     return named(option, plain, parse_shape)
 
 
@@ -68,7 +68,7 @@ def require_name(name: str, option: str) -> None:
     Raises:
         UsageError: With what can.
     """
-    if not re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII):
+    if not ENGINE_NAME.fullmatch(name):
         raise UsageError(f"{option}: {name!r} cannot be the name of an engine", hint="use letters, digits, _, - and .")
 
 

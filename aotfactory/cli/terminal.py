@@ -8,7 +8,6 @@ import enum
 import io
 import json
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -58,7 +57,7 @@ def show(render: Callable[[Console], None]) -> None:
     console = _filtering(Console)(file=io.StringIO(), force_terminal=terminal, width=width)
     render(console)
     with _stdout():
-        text = re.sub(r" +$", "", console.file.getvalue(), flags=re.MULTILINE)
+        text = "\n".join(line.rstrip(" ") for line in console.file.getvalue().split("\n"))
         print(_encodable(text, sys.stdout), end="")
 
 

@@ -294,4 +294,4 @@ def check_shared(kernel: FittedKernel, dynamic: int) -> None:
 
 def plain_target(text: str) -> str:
     """The PTX with ``.target sm_90a`` or ``sm_100f`` made plain: worth keeping if ptxas accepts it."""
-    return re.sub(r"^(\s*\.target\s+sm_\d+)[af]\b", r"\1", text, count=1, flags=re.MULTILINE)
+    return re.sub(r"^([^\S\n]*\.target\s+sm_\d+)[af]\b", r"\1", text, count=1, flags=re.MULTILINE)

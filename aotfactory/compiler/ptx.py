@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,10 +22,11 @@ _LINE_INFO = re.compile(
     r"\.loc\s+\d+\s+\d+\s+\d+(?:\s*,\s*function_name\s+[\w$%]+(?:\s*\+\s*\d+)?\s*,\s*inlined_at\s+\d+\s+\d+\s+\d+)?"
     r'|\.file\s+\d+\s+"[^"\n]*"(?:\s*,\s*\d+\s*,\s*\d+)?|\.section\s+"?\.(?:nv_)?debug_\w*"?\s*\{[^{}]*\}'
 )
-_TARGET_DEBUG = re.compile(r"^(\s*\.target\b[^\n]*?),\s*debug\b", re.MULTILINE)
-VERSION = re.compile(r"^\s*\.version\s+([0-9]{1,3}\.[0-9])\b", re.MULTILINE)
-TARGET = re.compile(r"^\s*\.target\s+(\w+)", re.MULTILINE)
-_ADDRESS_SIZE = re.compile(r"^\s*\.address_size\s+(\d+)", re.MULTILINE)
+# Blanks at a line's beginning are those of that line, or many empty ones would be gone through from each of them.
+_TARGET_DEBUG = re.compile(r"^([^\S\n]*\.target\b[^\n]*?),\s*debug\b", re.MULTILINE)
+VERSION = re.compile(r"^[^\S\n]*\.version\s+([0-9]{1,3}\.[0-9])\b", re.MULTILINE)
+TARGET = re.compile(r"^[^\S\n]*\.target\s+(\w+)", re.MULTILINE)
+_ADDRESS_SIZE = re.compile(r"^[^\S\n]*\.address_size\s+(\d+)", re.MULTILINE)
 _ENTRY = re.compile(
     rf"\.entry\s+(?P<name>{NAME})\s*(?:\((?P<parameters>[^()]*)\)\s*)?"
     rf'(?P<directives>(?:\.pragma\s*"[^"\n]*"\s*;\s*|\.\w+(?:\s+{_INT}(?:\s*,\s*{_INT})*)?\s*)*)(?P<end>[{{;])'
@@ -36,6 +38,7 @@ _DIRECTIVE = re.compile(rf"\.(\w+)((?:\s+{_INT}(?:\s*,\s*{_INT})*)?)")
 _SHARED = re.compile(
     rf"(?:\.(?P<extern>extern)\s+)?(?<![\w.:])\.shared\b(?P<attributes>(?:\s*\.\w+(?:\s+{_INT}\b)?)*)(?P<names>[^;]*);"
 )
+_WORD = re.compile(rf"(?<![\w$%]){NAME}(?![\w$])")
 _KIND = {
     **dict.fromkeys(("u64", "b64"), "u64"),
     **dict.fromkeys(("u32", "s32", "b32"), "i32"),
@@ -213,18 +216,19 @@ def uses(text: str, name: str) -> int:
 
 def shared_memory(reach: str) -> tuple[int, bool]:
     """Bytes of static shared memory, each variable aligned; and whether an extern one is used."""
-    total, dynamic = 0, False
+    total, dynamic, words = 0, False, Counter[str]()
     for found in _SHARED.finditer(reach):
         attributes = found["attributes"]
-        width = re.search(r"\.[busf](\d+)(x2)?\b", attributes)
+        width = re.search(r"\.[busf](\d{1,3})(x2)?\b", attributes)
         vector = re.search(r"\.v(\d)\b", attributes)
         size = int(width[1]) // 8 * (2 if width[2] else 1) * int(vector[1] if vector else 1) if width else 0
         alignment = re.search(rf"\.align\s+({_INT})", attributes)
         for name, dimensions in re.findall(rf"({NAME})((?:\s*\[[^\]]*\])*)", found["names"]):
             if found["extern"]:
-                dynamic = dynamic or uses(reach, name) > 1
+                words = words or Counter(_WORD.findall(reach))
+                dynamic = dynamic or words[name] > 1
                 continue
-            step = _int(alignment[1]) if alignment else max(size, 1)
+            step = max(_int(alignment[1]) if alignment else size, 1)
             extents = [_int(extent) for extent in re.findall(rf"\[\s*({_INT})\s*\]", dimensions)]
             total = -(-total // step) * step + size * math.prod(extents)
     return total, dynamic

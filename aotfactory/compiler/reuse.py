@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from aotfactory.compiler import ptxas
@@ -28,11 +27,15 @@ def checked(cache: Cache | None, inputs: Mapping[str, Any], check: Callable[[], 
     if cache is None:
         return check()
     key = key_of(KIND, fingerprint(), ptxas.identity(), inputs)
-    if (known := cache.get_json(KIND, key)) is not None:
-        variant = known["variant"]
-        return variant and variant_from_json(variant), tuple(Check(**c) for c in known["checks"])
+    if (known := cache.get_as(KIND, key, _known)) is not None:
+        return known
     variant, checks = check()
-    kept = {"variant": variant and variant_to_json(variant), "checks": [asdict(c) for c in checks]}
+    kept = {"variant": variant and variant_to_json(variant), "checks": [c.to_json() for c in checks]}
     if not any(ptxas.TIMED_OUT in c.detail for c in checks):  # another time it may be faster
         cache.put_json(KIND, key, kept)
     return variant, checks
+
+
+def _known(data: Any) -> Checked:
+    variant = data["variant"]
+    return variant and variant_from_json(variant), tuple(Check.from_json(c) for c in data["checks"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,13 @@ def triton_in(cache: Cache | None) -> Iterator[None]:
         yield
 
 
+def _contents(data: Any) -> dict[str, bytes]:
+    """The files of an entry by name; a name is none that leads elsewhere."""
+    if strange := [name for name in data if not re.fullmatch(r"\w[\w.-]*", name)]:
+        raise ValueError(f"{strange[0]!r} is not the name of a file of Triton's")
+    return {name: base64.b85decode(text) for name, text in data.items()}
+
+
 def _manager(cache: Cache, folder: Path) -> Any:
     """A class, as Triton makes an object of it for each kernel."""
 
@@ -76,9 +84,8 @@ def _manager(cache: Cache, folder: Path) -> Any:
             if self._plain:
                 group: dict[str, str] | None = self._plain.get_group(filename)
                 return group
-            if (files := cache.get_json(KIND, self._key)) is None:
-                return None
-            return {name: self.put(base64.b85decode(text), name) for name, text in files.items()}
+            files = cache.get_as(KIND, self._key, _contents)
+            return None if files is None else {name: self.put(content, name) for name, content in files.items()}
 
         def put_group(self, filename: str, group: dict[str, str]) -> str:
             if self._plain:

@@ -19,9 +19,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import AotError, UsageError
+from aotfactory.core.files import read_file, require_own
 
 DEFAULT_LIMIT = 10 * 2**30
 """Bytes that the entries may take; AOTFACTORY_CACHE_SIZE overrides it."""
@@ -32,10 +33,12 @@ KEPT = 0.8
 ABANDONED = 3600
 """Seconds after which a temporary file belongs to a process that was killed."""
 
-LARGEST = 256 * 2**20
-"""Bytes of an entry when unpacked; none comes near."""
+LARGEST = 128 * 2**20
+"""Bytes of an entry, packed and unpacked; a larger one is not kept."""
 
 _NAME = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+Value = TypeVar("Value")
 
 
 def cache_directory() -> Path:
@@ -102,13 +105,24 @@ class Cache:
     def put(self, kind: str, key: str, data: bytes) -> None:
         """Add an entry. A cache that cannot be written is none, and no error."""
         packed = pack(data)
+        if max(len(data), len(packed)) > LARGEST:
+            return
         self._write(self._path(kind, key), packed)
         if self.shared is not None:
             self.shared.put(f"{kind}/{key}", packed)
 
-    def get_json(self, kind: str, key: str) -> Any:
+    def get_as(self, kind: str, key: str, read: Callable[[Any], Value]) -> Value | None:
+        """What `read` makes of an entry's JSON; None where there is no entry, or one that it cannot use.
+
+        A whole entry may still be none of ours: of a shared cache, or of a disk that somebody else wrote to.
+        """
         data = self.get(kind, key)
-        return None if data is None else json.loads(data)
+        if data is None:
+            return None
+        try:
+            return read(json.loads(data))
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, AotError):
+            return None
 
     def put_json(self, kind: str, key: str, value: Any) -> None:
         self.put(kind, key, json.dumps(value, separators=(",", ":")).encode())
@@ -173,12 +187,16 @@ class Cache:
 
     def _read(self, path: Path) -> bytes | None:
         try:
-            with open(path, "rb") as file:
-                data = unpack(file.read(LARGEST))
+            require_own(path, self.root)
+            data = unpack(read_file(path, limit=LARGEST))
             if data is None:
                 path.unlink(missing_ok=True)
             else:
-                os.utime(path)  # when it was last used
+                with contextlib.suppress(OSError):  # a cache that can only be read is of use all the same
+                    os.utime(path)  # when it was last used
+        except PermissionError as error:
+            self._distrust(f"what is in the cache is not used: {error}")
+            return None
         except OSError:
             return None
         return data
@@ -187,8 +205,7 @@ class Cache:
         if self._broken:
             return
         try:
-            _private(self.root)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _private(self.root, path.parent)
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:8]}.", suffix=".tmp")
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -198,9 +215,13 @@ class Cache:
                 os.unlink(temporary)
                 raise
         except OSError as error:
-            self._broken = True
-            self.warn(f"nothing is kept in the cache: {error}")
+            self._distrust(f"nothing is kept in the cache: {error}")
         self._written += len(packed)
+
+    def _distrust(self, warning: str) -> None:
+        if not self._broken:
+            self._broken = True
+            self.warn(warning)
 
 
 def pack(data: bytes) -> bytes:
@@ -222,14 +243,14 @@ def unpack(packed: bytes) -> bytes | None:
     return data if unpacker.eof else None
 
 
-def _private(root: Path) -> None:
-    """Make the cache's directory, for its owner alone: who can write to it decides what is built."""
-    try:
+def _private(root: Path, folder: Path) -> None:
+    """Make the cache's directory and one in it, for their owner alone: who can write to them decides what is built."""
+    with contextlib.suppress(FileExistsError):
         root.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        status = root.stat()
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            raise PermissionError(f"{root} is not this user's alone: others may write to it") from None
+    for path in (*reversed(folder.relative_to(root).parents[:-1]), folder.relative_to(root)):
+        with contextlib.suppress(FileExistsError):
+            (root / path).mkdir(mode=0o700)
+    require_own(folder, root)
 
 
 def open_cache(warn: Callable[[str], None] = lambda text: None) -> Cache | None:

@@ -85,7 +85,14 @@ class Check:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Check:
-        """The check of such JSON values."""
+        """The check of such JSON values.
+
+        Raises:
+            ValueError: They are none: an unknown status, or something else than text. Or as a wrong argument would.
+        """
+        texts = [data["name"], data["subject"], data["status"], data.get("detail", "")]
+        if not all(isinstance(t, str) for t in texts) or data["status"] not in ("passed", "failed", "skipped"):
+            raise ValueError(f"not a check: {data!r:.100}")
         fields = {key: value for key, value in data.items() if key not in ("cases", "programs")}
         return cls(cases=tuple(Case.from_json(case) for case in data.get("cases", ())), **fields)
 

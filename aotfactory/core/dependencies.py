@@ -20,7 +20,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from aotfactory.core.files import file_sha256
 from aotfactory.core.fingerprint import PACKAGE, PINNED, PLACES
+from aotfactory.core.limits import LIMITS
 
 IGNORED = {
     *(package for packages in PINNED.values() for package in packages),
@@ -70,7 +72,10 @@ class Dependencies:
 
     @classmethod
     def from_json(cls, data: Any) -> Dependencies:
-        return cls(files=dict(data["files"]), variables=dict(data["variables"]))
+        read = cls(files=dict(data["files"]), variables=dict(data["variables"]))
+        if not all(isinstance(name, str) for name in (*read.files, *read.variables)):
+            raise ValueError("the name of a file or variable is not text")
+        return read
 
     def unchanged(self) -> bool:
         """Whether all of it is as it was recorded."""
@@ -218,8 +223,8 @@ def _file(path: str) -> str | None:
             return None
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
         if path not in _known or _known[path][0] != stamp:
-            _known[path] = stamp, hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError:
+            _known[path] = stamp, file_sha256(Path(path), limit=LIMITS["plan_bytes"])[0]
+    except (OSError, ValueError):
         return None
     return _known[path][1]
 

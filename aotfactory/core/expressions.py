@@ -15,6 +15,7 @@ import keyword
 import operator
 import re
 import reprlib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -308,7 +309,9 @@ def parse(text: str) -> Expr:
         raise ValueError(f"column {getattr(node, 'col_offset', 0)}")
 
     try:
-        return read(ast.parse(text.strip(), mode="eval").body)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what looks odd in Python: it is data here
+            return read(ast.parse(text.strip(), mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         hint = "write integers, symbols, + - * // == <, cdiv(a, b), max(a, b), min(a, b)"
         raise DefinitionError(

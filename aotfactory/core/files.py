@@ -6,12 +6,16 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+ENGINE_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
+"""What may be the name of an engine: it becomes that of files."""
 
 
 def read_file(path: Path, *, limit: int) -> bytes:

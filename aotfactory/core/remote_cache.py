@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from aotfactory.core.cache import LARGEST
 from aotfactory.core.errors import MissingError, UsageError
 from aotfactory.core.extras import install_command
 
@@ -57,7 +58,7 @@ class RemoteCache:
     def get(self, name: str) -> bytes | None:
         def read() -> Any:
             try:
-                return self._files.cat_file(self._path(name))
+                return self._files.cat_file(self._path(name), start=0, end=LARGEST + 1)
             except FileNotFoundError:
                 return None
 

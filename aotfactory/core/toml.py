@@ -1,23 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TOML with the lines of its keys, for errors that say where."""
+"""TOML with the lines of its keys, for errors that say where; and no more of it than a reader can stand."""
 
 from __future__ import annotations
 
 import importlib
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from aotfactory.core.errors import UsageError
+
+DEPTH = 32
+"""Tables and lists inside each other, and parts of a dotted key: Python's reader takes the square of that, or ends in
+a RecursionError."""
+
+# Each alternative also matches what is not closed, so that time is in proportion to the text.
+_STRINGS = re.compile(
+    r'"""(?:\\.|[^\\])*?(?:"""|\Z)'
+    r"|'''.*?(?:'''|\Z)"
+    r'|"(?:\\.|[^"\\\n])*"?'
+    r"|'[^'\n]*'?"
+    r"|#[^\n]*",
+    re.DOTALL,
+)
+_HEADER = re.compile(r"\[+([\w.\s-]+)\]+")
+_KEY = re.compile(r"([\w-]+)\s*[.=]")
 
 
 def parse(text: str, path: Path) -> dict[str, Any]:
     """The values of a TOML document.
 
     Raises:
-        UsageError: It is none; with the line.
+        UsageError: It is none, or is nested deeper than `DEPTH`; with the line.
     """
+    _require_shallow(text, path)
     tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
         data: dict[str, Any] = tomllib.loads(text)
@@ -26,7 +44,9 @@ def parse(text: str, path: Path) -> dict[str, Any]:
         found = re.search(r" \(at line (\d+), column \d+\)$", str(error))
         line = found[1] if found else text.count("\n") + 1
         message = str(error)[: found.start()] if found else str(error)
-        raise UsageError(f"not TOML: {message}", where=f"{path}:{line}") from error
+        raise UsageError(f"not TOML: {message[:200]}", where=f"{path}:{line}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, for one
+        raise UsageError(f"not TOML: {error}", where=str(path)) from error
 
 
 def lines(text: str) -> dict[tuple[Any, ...], int]:
@@ -34,15 +54,36 @@ def lines(text: str) -> dict[tuple[Any, ...], int]:
     found: dict[tuple[Any, ...], int] = {}
     table: tuple[Any, ...] = ()
     engines, depth = -1, 0
-    for number, line in enumerate(text.splitlines(), 1):
-        code = re.sub(r'"(\\.|[^"\\])*"|\'[^\']*\'', '""', line).partition("#")[0]
-        if depth == 0 and (header := re.match(r"\s*\[+\s*([\w.\s-]+?)\s*\]+", code)):
-            parts: list[Any] = re.split(r"\s*\.\s*", header[1])
-            engines += code.lstrip().startswith("[[") and parts == ["engine"]
+    for number, code in enumerate(_code(text), 1):
+        code = code.strip()
+        if depth == 0 and (header := _HEADER.match(code)):
+            parts: list[Any] = [part.strip() for part in header[1].split(".")]
+            engines += code.startswith("[[") and parts == ["engine"]
             table = tuple([*parts[:1], engines, *parts[1:]] if parts[0] == "engine" else parts)
             found.setdefault(table, number)
             continue
-        if depth == 0 and (key := re.match(r"\s*([\w-]+)\s*[.=]", code)):
+        if depth == 0 and (key := _KEY.match(code)):
             found.setdefault((*table, key[1]), number)
-        depth = max(0, depth + sum(code.count(c) for c in "[{") - sum(code.count(c) for c in "]}"))
+        depth = max(0, depth + _opened(code))
     return found
+
+
+def _require_shallow(text: str, path: Path) -> None:
+    depth = 0
+    for number, code in enumerate(_code(text), 1):
+        deepest = max(piece.count(".") + 1 for piece in re.split(r"[^\w\".\s-]", code))
+        for bracket in re.findall(r"[\[\]{}]", code):
+            depth = max(0, depth + (1 if bracket in "[{" else -1))
+            deepest = max(deepest, depth)
+        if deepest > DEPTH:
+            raise UsageError(f"nested deeper than {DEPTH}", where=f"{path}:{number}", hint="see docs/farm.md")
+
+
+def _code(text: str) -> Iterator[str]:
+    """The lines with every string empty and without comments."""
+    yield from _STRINGS.sub(lambda s: ("" if s[0][0] == "#" else '""') + "\n" * s[0].count("\n"), text).split("\n")
+
+
+def _opened(code: str) -> int:
+    """How many more lists and tables a line opens than it closes."""
+    return sum(code.count(c) for c in "[{") - sum(code.count(c) for c in "]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import platform
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -209,7 +210,7 @@ def problems(path: Path) -> list[str]:
     Raises:
         UsageError, DefinitionError: There is no plan, or no record that could be read.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no such plan: {path}")
     record = read(path)
     bundle = Path(record["bundle"]["path"])

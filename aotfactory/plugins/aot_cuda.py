@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -100,7 +101,7 @@ def _located(source: str | Path, caller: str) -> tuple[str, str, int]:
     """The text, the file that it stands in, and its first line there."""
     if isinstance(source, Path) or ("\n" not in source and source.endswith((".cu", ".cuh"))):
         path = Path(source)
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise DefinitionError(f"no such file: {path}", hint="give the text, or the path of a .cu file")
         return path.read_text(encoding="utf-8"), str(path), 1
     try:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import types
 from collections.abc import Iterable
@@ -106,9 +107,9 @@ def _require_own_name(recipe: Recipe, source: str) -> None:
     if recipe.name not in shipped() or source.startswith(shipped_as):
         return
     own = Path(str(resources.files("aotfactory.kernels") / f"{recipe.name}.py"))
-    if path.suffix != ".py" or (own.exists() and path.exists() and own.samefile(path)):
+    if path.suffix != ".py" or (own.exists() and os.path.exists(path) and own.samefile(path)):
         return
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    lines = path.read_text(errors="replace").splitlines() if os.path.exists(path) else []
     line = next((n for n, text in enumerate(lines, 1) if re.search(rf"name\s*=\s*[\"']{recipe.name}[\"']", text)), 1)
     raise DefinitionError(
         f"recipe {recipe.name!r} hides aotfactory's own of that name",
@@ -137,7 +138,7 @@ def _expand(spec: str) -> list[str]:
     """A directory's files; a file by its absolute path, which also holds in another process."""
     name, function = loader.split(spec)
     path = Path(name)
-    if not name or not path.is_dir() or (not {"/", "."} & set(name) and function is not None):
+    if not name or not os.path.isdir(path) or (not {"/", "."} & set(name) and function is not None):
         suffix = f":{function}" if function is not None else ""
         return [f"{path.resolve()}{suffix}" if name.endswith(".py") else spec]
     if function is not None:

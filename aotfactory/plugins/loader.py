@@ -60,7 +60,7 @@ def split(spec: str) -> tuple[str, str | None]:
 
 
 def _load_file(path: Path) -> types.ModuleType:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no such file: {path}", hint="--plugins takes a file, a directory or a dotted module name")
     path = path.resolve()
     if module := _loaded(path):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,60 @@ def test_mistakes_are_told_with_their_line(tmp_path: Path, text: str) -> None:
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         FarmFile(tmp_path / "farm.toml")
+
+
+THOUSAND = [f"{key} = {['x'] * 1000}" for key in ("target", "dtype", "arch")]
+HOSTILE = {
+    "lists 100,000 deep": ("a = " + "[" * 100_000, "nested deeper"),
+    "tables 100,000 deep": ("a = " + "{b=" * 100_000, "nested deeper"),
+    "a key of 20,000 parts": (".".join(["a"] * 20_000) + " = 1", "nested deeper"),
+    "a quoted key of 20,000 parts": (".".join(['"a,"'] * 20_000) + " = 1", "nested deeper"),
+    "a key of many parts after a text of two lines": (
+        'x = {a = """\n""", ' + ".".join("b" * 20_000) + ' = ""}',
+        "nested deeper",
+    ),
+    "a header of spaces": ("[" + " " * 200_000, "not TOML"),
+    "quotes with backslashes": ('\\"' * 100_000, "not TOML"),
+    "a number of 5000 digits": ("out = " + "9" * 5000, "not TOML"),
+    "10^9 engines": (
+        "[[engine]]\n" + "\n".join(f"{k} = {['x'] * 1000}" for k in ("target", "dtype", "arch")),
+        "more than",
+    ),
+    "10^9 engines that are included": (
+        '[[engine]]\ntarget = "x"\ninclude = [{'
+        + ", ".join(f"{k} = {['x'] * 1000}" for k in ("target", "dtype", "arch"))
+        + "}]",
+        "more than",
+    ),
+    "a name above the directory": ('[[engine]]\ntarget = "x"\nname = "../../x"', "cannot be the name"),
+    "an absolute name": ('[[engine]]\ntarget = "x"\nname = "/tmp/x"', "cannot be the name"),
+    "no name": ('[[engine]]\ntarget = "x"\nname = ""', "cannot be the name"),
+    "a zero byte": ('out = "a\\u0000b"\n[[engine]]\ntarget = "x"', "zero byte"),
+    "a zero byte in a list": ('[[engine]]\ntarget = "x"\nplugins = ["a\\u0000b"]', "zero byte"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_are_refused_in_time(name: str, tmp_path: Path) -> None:
+    text, message = HOSTILE[name]
+    began = time.process_time()
+    with pytest.raises(UsageError, match=message):
+        farm(tmp_path, text)
+    assert time.process_time() - began < 2
+
+
+def test_only_regular_files_of_a_size_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "farm.toml")
+    with pytest.raises(UsageError, match="is not a regular file"):
+        FarmFile(tmp_path / "farm.toml")
+    (tmp_path / "large.toml").touch()
+    os.truncate(tmp_path / "large.toml", 2**40)
+    with pytest.raises(UsageError, match="is larger than"):
+        FarmFile(tmp_path / "large.toml")
+
+
+def test_texts_of_several_lines_hide_no_keys(tmp_path: Path) -> None:
+    text = '[defaults]\nplugins = ["""\n[[engine]]\nname = 1\n"""] # [[engine]]\n[[engine]]\ntarget = 7\n'
+    with pytest.raises(UsageError, match="target is 7") as error:
+        farm(tmp_path, text)
+    assert str(error.value.where).endswith(":7")

@@ -161,3 +161,41 @@ def test_in_a_browser(engines: Path, run: Run) -> None:
     dom = shown(engines / "report.html", script, width=500)
     result = dom[dom.rindex("RESULT") :].split("</body>")[0].strip()
     assert result == "RESULT 4 2 1 false engines: aotfactory report"
+
+
+DAMAGED = {
+    "copy.sm_90.build.json": [
+        lambda d: d["summary"].update(inputs={"inp0": 7}),
+        lambda d: d["summary"].update(archs="sm_90"),
+        lambda d: d["summary"].update(target={"a": 1}),
+        lambda d: d["checks"].append({"name": 1, "subject": [], "status": "passed", "detail": None}),
+        lambda d: d["variants"][0].update(spills="many"),
+        lambda d: d.update(versions=7),
+        lambda d: d.update(history={"a": 1}),
+    ],
+    "farm.json": [
+        lambda d: d["engines"].update(x=7),
+        lambda d: d["engines"].update(x={"target": "t", "arch": 1, "status": "failed", "error": {"message": 1}}),
+        lambda d: d.update(engines=[]),
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "index"), [(name, i) for name in DAMAGED for i in range(len(DAMAGED[name]))])
+def test_files_of_other_types_are_left_out(name: str, index: int, engines: Path) -> None:
+    path = engines / name
+    data = json.loads(path.read_text())
+    DAMAGED[name][index](data)
+    path.write_text(json.dumps(data))
+    found = gather(engines)
+    assert [line for line in found["unreadable"] if line.startswith(name)]
+    for text in (report_formats.html(found), report_formats.markdown(found), report_formats.junit(found)):
+        assert text.encode()
+
+
+def test_half_a_pair_and_deep_nesting_are_left_out(engines: Path) -> None:
+    (engines / "x.tuning.json").write_text(tuning(1.0).replace("H100", "\\ud800"))
+    (engines / "y.build.json").write_text("[" * 100_000)
+    (engines / "report-times.json").write_text(json.dumps({"runs": [{"us": 7}]}))
+    (engines / "z.tuning.json").write_text(tuning(1.0))
+    assert [line.partition(":")[0] for line in gather(engines)["unreadable"]] == ["y.build.json", "x.tuning.json"]

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from aotfactory.cli.flags import CompileFlags
+from aotfactory.cli.options import named_shapes
 from aotfactory.core.arch import parse_archs
 from aotfactory.core.dtypes import find
 from aotfactory.core.errors import UsageError
@@ -74,3 +77,16 @@ def test_names_of_inputs(texts: list[str], same: dict[str | None, tuple[int, ...
     for flags in (CompileFlags(shape=texts), CompileFlags(opt_shape=texts)):
         options = flags.target_options()
         assert (options.shape or options.opt_shape) == same
+
+
+def test_long_options_take_no_time() -> None:
+    for text in ("9" * 50_000, "x:" + "9" * 50_000, "x:1," * 20_000, ":" * 50_000, "9x" * 20_000):
+        began = time.process_time()
+        with pytest.raises(UsageError):
+            named_shapes("--shape", [text])
+        assert time.process_time() - began < 1
+
+
+def test_trtexecs_way_of_naming_shapes() -> None:
+    found = named_shapes("--shape", ["x:1x3,y:0:8x64", "z=5"])
+    assert found == {"x": (1, 3), "y:0": (8, 64), "z": (5,)}

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import ptx_samples as samples
@@ -15,7 +17,7 @@ from ptx_samples import NVRTC, POINTER, copying, elementwise, module, product
 
 from aotfactory.compiler import ptxas
 from aotfactory.compiler.calling_convention import check_shared, fit, plain_target
-from aotfactory.compiler.ptx import parse_module
+from aotfactory.compiler.ptx import parse_module, shared_memory
 from aotfactory.compiler.ptxas import assemble, compiler_isa
 from aotfactory.core.arch import PORTABLE, PtxIsa, parse_archs
 from aotfactory.core.errors import CheckError, DefinitionError, MissingError
@@ -23,6 +25,8 @@ from aotfactory.core.errors import CheckError, DefinitionError, MissingError
 OLD_TRITON = tuple(int(n) for n in triton.__version__.split(".")[:2]) < (3, 7)
 
 BASE = PtxIsa(8, 0)
+
+EMPTY_KERNEL = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 x)\n{ ret; }\n"
 
 
 def arch(name):
@@ -644,3 +648,29 @@ def test_compiler_isa(tools, tmp_path):
     assert compiler_isa(arch("sm_121")) == (9, 0)
     with pytest.raises(MissingError, match=r"cannot compile for sm_107: .* up to ISA 9\.0, sm_107 needs 9\.4"):
         compiler_isa(arch("sm_107"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n" * 200_000,
+        " \n" * 200_000,
+        "\n" * 200_000 + EMPTY_KERNEL,
+        EMPTY_KERNEL + "\n" * 200_000,
+        EMPTY_KERNEL.replace("{", "\n" * 200_000 + "{"),
+    ],
+    ids=["empty lines", "blank lines", "before", "after", "inside"],
+)
+def test_empty_lines_take_no_longer_than_others(text: str) -> None:
+    began = time.process_time()
+    with suppress(DefinitionError):
+        parse_module(text)
+    assert time.process_time() - began < 2
+
+
+def test_odd_shared_memory() -> None:
+    assert shared_memory(".shared .align 0 .b8 s[3];") == (3, False)
+    assert shared_memory(f".shared .b{'8' * 5000} s[3];") == (0, False)
+    began = time.process_time()
+    assert shared_memory("".join(f".extern .shared .b8 s{i}[];\n" for i in range(3000))) == (0, False)
+    assert time.process_time() - began < 2

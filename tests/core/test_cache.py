@@ -33,7 +33,7 @@ def test_round_trip_and_kinds(cache: Cache) -> None:
     assert cache.get("a", KEYS[0]) is None
     cache.put("a", KEYS[0], b"one")
     cache.put_json("b", KEYS[0], {"two": [2]})
-    assert (cache.get("a", KEYS[0]), cache.get_json("b", KEYS[0])) == (b"one", {"two": [2]})
+    assert (cache.get("a", KEYS[0]), cache.get_as("b", KEYS[0], dict)) == (b"one", {"two": [2]})
     assert sorted((e.kind, e.path.name) for e in cache.entries()) == [("a", KEYS[0]), ("b", KEYS[0])]
     assert cache.clean() == 2
     assert cache.get("a", KEYS[0]) is None
@@ -163,3 +163,47 @@ def test_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AOTFACTORY_CACHE_SIZE", "much")
     with pytest.raises(UsageError, match="'much'"):
         open_cache()
+
+
+def test_what_others_may_write_to_is_not_used(cache: Cache, tmp_path: Path) -> None:
+    warnings: list[str] = []
+    cache.put("a", KEYS[0], b"one")
+    for place in (cache.root, cache._path("a", KEYS[0]).parent, cache._path("a", KEYS[0])):
+        mode = place.stat().st_mode
+        place.chmod(0o777)
+        careful = Cache(cache.root, warn=warnings.append)
+        assert careful.get("a", KEYS[0]) is None
+        assert "others may write to it" in warnings.pop()
+        place.chmod(mode)
+    assert cache.get("a", KEYS[0]) == b"one"
+
+
+def test_directories_are_made_for_the_owner_alone(cache: Cache) -> None:
+    before = os.umask(0)
+    try:
+        cache.put("a", KEYS[0], b"one")
+    finally:
+        os.umask(before)
+    folders = [cache.root, *(Path(folder) for folder, _, _ in os.walk(cache.root))]
+    assert {path.stat().st_mode & 0o777 for path in folders} == {0o700}
+
+
+def test_entries_that_are_no_files_or_no_json(cache: Cache) -> None:
+    cache.put("a", KEYS[0], b"[" * 100_000)
+    cache.put("a", KEYS[1], b"\xff")
+    for key in KEYS[:2]:
+        assert cache.get_as("a", key, dict) is None
+    path = cache._path("a", KEYS[2])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path, 0o600)
+    assert cache.get("a", KEYS[2]) is None
+
+
+def test_a_cache_that_can_only_be_read_is_used(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.put("a", KEYS[0], b"one")
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert cache.get("a", KEYS[0]) == b"one"

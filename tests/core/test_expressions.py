@@ -439,3 +439,10 @@ def test_proofs_are_readable_and_deterministic() -> None:
 )
 def test_divisor_is_as_large_as_provable(text: str, expected: int) -> None:
     assert divisor(parse(text), {**PROFILE, "C": Interval(48, 48)}) == expected
+
+
+def test_text_that_python_warns_of_is_quietly_refused(recwarn: pytest.WarningsRecorder) -> None:
+    for text in ("1if 2 else 3", "0x1for x in y", "1 is 1"):
+        with pytest.raises(DefinitionError, match="is not an expression"):
+            parse(text)
+    assert not recwarn.list

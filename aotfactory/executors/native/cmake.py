@@ -43,7 +43,7 @@ def ready_program(name: str) -> Path | None:
 
 
 def _is_executable(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
+    return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
 class ProgramBuild:

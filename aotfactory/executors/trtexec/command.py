@@ -84,7 +84,7 @@ def find_trtexec(program: Path | None = None, root: Path | None = None) -> Path:
         MissingError: There is none.
     """
     if program is not None:
-        if not os.access(program, os.X_OK) or program.is_dir():
+        if not os.access(program, os.X_OK) or os.path.isdir(program):
             raise MissingError(f"{program} is not an executable", hint="give the path of trtexec: --trtexec PATH")
         return program
     named = root or os.environ.get("TENSORRT_ROOT")
