@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from aotfactory.api.verbs import validate as validate
     from aotfactory.core.errors import AotError as AotError
     from aotfactory.core.errors import CheckError as CheckError
+    from aotfactory.core.errors import DamagedError as DamagedError
     from aotfactory.core.errors import DefinitionError as DefinitionError
     from aotfactory.core.errors import MissingError as MissingError
+    from aotfactory.core.errors import UnsupportedError as UnsupportedError
     from aotfactory.core.errors import UsageError as UsageError
     from aotfactory.core.recipe import Input as Input
     from aotfactory.core.recipe import Recipe as Recipe
@@ -56,7 +58,8 @@ if TYPE_CHECKING:
     from aotfactory.plugins.symbolic_ints import upper_bound as upper_bound
 
 _HOMES = {
-    **dict.fromkeys(("AotError", "CheckError", "DefinitionError", "MissingError", "UsageError"), "core.errors"),
+    **dict.fromkeys(("AotError", "CheckError", "DamagedError", "DefinitionError", "MissingError"), "core.errors"),
+    **dict.fromkeys(("UnsupportedError", "UsageError"), "core.errors"),
     **dict.fromkeys(("Input", "Recipe", "Tolerance"), "core.recipe"),
     **dict.fromkeys(("AotKernel", "aot_kernel"), "plugins.aot_kernel"),
     **dict.fromkeys(("bake", "build", "compile", "run", "tune", "validate"), "api.verbs"),

@@ -26,7 +26,7 @@ import numpy.typing as npt
 import triton
 import triton.language as tl
 
-from aotfactory import AotKernel, Input, Recipe, UsageError, aot_kernel, trtp
+from aotfactory import AotKernel, Input, Recipe, UnsupportedError, aot_kernel, trtp
 from aotfactory.core import dtypes
 
 INT32_MAX = 2**31 - 1
@@ -323,7 +323,7 @@ def _call(sizes: List[Extent], pads: List[int], itemsize: int, tactic: Tactic) -
         count, input_count = axis.padded_size * count, axis.size * input_count
     wide = count.most + block > MAX_NARROW
     if max(a.padded_size.most for a in axes) > INT32_MAX - block:
-        raise UsageError("a dimension of more than 2^31 elements", hint="split the tensor")
+        raise UnsupportedError("a dimension of more than 2^31 elements", hint="split the tensor")
     arguments: dict = {
         "full_blocks": count.value // block,
         "tail": (count.value - count.value // block * block) // unit,
@@ -372,18 +372,20 @@ PADS_HINT = "give two for each padded dimension, the last dimension first: left,
 def _check(pads: List[int], sizes: List[Any]) -> None:
     """Raise UsageError for paddings that this plugin does not do; sizes are numbers, None where not known."""
     if len(pads) % 2:
-        raise UsageError(f"pads has {len(pads)} items", hint=PADS_HINT)
+        raise UnsupportedError(f"pads has {len(pads)} items", hint=PADS_HINT)
     if len(pads) > 2 * len(sizes):
-        raise UsageError(
+        raise UnsupportedError(
             f"pads has {len(pads)} items, for {len(pads) // 2} dimensions, but the tensor has {len(sizes)}",
             hint=PADS_HINT,
         )
     if min(pads, default=0) < 0:
-        raise UsageError(f"pads holds {min(pads)}", hint="slice the tensor to make it smaller; padding is 0 or more")
+        raise UnsupportedError(
+            f"pads holds {min(pads)}", hint="slice the tensor to make it smaller; padding is 0 or more"
+        )
     for k, size in enumerate(reversed(sizes[len(sizes) - len(pads) // 2 :])):
         most = max(pads[2 * k : 2 * k + 2])
         if size is not None and most > size:
-            raise UsageError(
+            raise UnsupportedError(
                 f"pads holds {most} for dimension {len(sizes) - 1 - k}, which may be as small as {size}",
                 hint="circular padding wraps around once: pad by the size of the dimension at most",
             )
@@ -399,7 +401,9 @@ def circ_pad_desc(inp0: trtp.TensorDesc, pads: npt.NDArray[np.int32]) -> trtp.Te
     """
     sizes = inp0.shape_expr
     if not 1 <= inp0.ndim <= 4:
-        raise UsageError(f"circ_pad of a tensor of {inp0.ndim} dimensions", hint="reshape it to 1 to 4 dimensions")
+        raise UnsupportedError(
+            f"circ_pad of a tensor of {inp0.ndim} dimensions", hint="reshape it to 1 to 4 dimensions"
+        )
     numbers = [int(p) for p in np.ravel(pads)]
     _check(numbers, [s.constant_value() if not s.is_fake and s.is_constant else None for s in sizes])
     out = inp0.like()

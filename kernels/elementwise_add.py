@@ -8,7 +8,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from aotfactory import AotKernel, Input, Recipe, UsageError, aot_kernel, trtp
+from aotfactory import AotKernel, Input, Recipe, UnsupportedError, aot_kernel, trtp
 
 TYPES = "FP32|FP16|BF16|INT8|INT32"
 MIN_BLOCK, MAX_BLOCK = 32, 16384
@@ -44,7 +44,7 @@ def elementwise_add_desc(inp0: trtp.TensorDesc, block_size: int) -> trtp.TensorD
         block_size: Elements per program, a power of two from 32 to 16384.
     """
     if not MIN_BLOCK <= block_size <= MAX_BLOCK or block_size & (block_size - 1):
-        raise UsageError(
+        raise UnsupportedError(
             f"block_size is {block_size}", hint=f"use a power of two from {MIN_BLOCK} to {MAX_BLOCK}, such as 1024"
         )
     return inp0.like()

@@ -19,7 +19,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from aotfactory import AotKernel, Input, Recipe, Tolerance, UsageError, aot_kernel, trtp
+from aotfactory import AotKernel, Input, Recipe, Tolerance, UnsupportedError, aot_kernel, trtp
 from aotfactory.core import dtypes
 
 TYPES = "FP32|FP16|BF16"
@@ -82,7 +82,7 @@ def gelu_tanh_bias_desc(x: trtp.TensorDesc, bias: trtp.TensorDesc) -> trtp.Tenso
     The sum is of fp32, whatever the tensors' type; gelu(-inf) is NaN, as in torch.
     """
     if x.ndim < 1 or bias.ndim != 1:
-        raise UsageError(
+        raise UnsupportedError(
             f"x has {x.ndim} dimensions and bias {bias.ndim}", hint="x takes 1 or more, bias 1: the last of x"
         )
     return x.like()

@@ -21,7 +21,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from aotfactory import AotKernel, Input, Recipe, UsageError, aot_kernel, trtp
+from aotfactory import AotKernel, Input, Recipe, UnsupportedError, aot_kernel, trtp
 
 TYPES = "FP32|FP16|BF16"
 PADDINGS = ("zeros", "border")
@@ -162,14 +162,16 @@ def grid_sample_desc(x: trtp.TensorDesc, grid: trtp.TensorDesc, padding: str, al
         align_corners: The image's ends are the centres of the outermost pixels, instead of their outer edges.
     """
     if x.ndim != 4 or grid.ndim != 4:
-        raise UsageError(
+        raise UnsupportedError(
             f"x has {x.ndim} dimensions and grid {grid.ndim}", hint="give (N, C, H, W) and (N, Hout, Wout, 2)"
         )
     if padding not in PADDINGS:
-        raise UsageError(f"padding is {padding!r}", hint=f"use one of {', '.join(PADDINGS)}")
+        raise UnsupportedError(f"padding is {padding!r}", hint=f"use one of {', '.join(PADDINGS)}")
     pair = grid.shape_expr[3]
     if not pair.is_fake and not (pair.is_constant and pair.constant_value() == 2):
-        raise UsageError("the last dimension of grid is not 2", hint="give (N, Hout, Wout, 2): x, y of each point")
+        raise UnsupportedError(
+            "the last dimension of grid is not 2", hint="give (N, Hout, Wout, 2): x, y of each point"
+        )
     y = x.like()
     y.shape_expr[2], y.shape_expr[3] = grid.shape_expr[1], grid.shape_expr[2]
     return y

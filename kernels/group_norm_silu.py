@@ -26,7 +26,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from aotfactory import AotKernel, Input, Recipe, Tolerance, UsageError, aot_kernel, trtp
+from aotfactory import AotKernel, Input, Recipe, Tolerance, UnsupportedError, aot_kernel, trtp
 from aotfactory.core import dtypes
 
 TYPES = "FP32|FP16|BF16"
@@ -289,12 +289,12 @@ def _most_pixels(x: trtp.TensorDesc) -> int:
 def _channels(dimension: Any, groups: int) -> int:
     """Channels of a group; how many there are must be known when the engine is built."""
     if not dimension.is_constant:
-        raise UsageError("dimension 1 of x is dynamic", hint="make the number of channels static")
+        raise UnsupportedError("dimension 1 of x is dynamic", hint="make the number of channels static")
     channels = int(dimension.constant_value())
     if groups < 1 or channels % groups:
-        raise UsageError(f"groups is {groups}, of {channels} channels", hint="use a divisor of the channels")
+        raise UnsupportedError(f"groups is {groups}, of {channels} channels", hint="use a divisor of the channels")
     if channels // groups > MOST_CHANNELS:
-        raise UsageError(f"a group of {channels // groups} channels", hint="at most 2^20: use more groups")
+        raise UnsupportedError(f"a group of {channels // groups} channels", hint="at most 2^20: use more groups")
     return max(channels // groups, 1)
 
 
@@ -312,7 +312,7 @@ def group_norm_silu_desc(
         eps: Added to the variance.
     """
     if x.ndim < 3 or weight.ndim != 1 or bias.ndim != 1:
-        raise UsageError(
+        raise UnsupportedError(
             f"x has {x.ndim} dimensions, weight {weight.ndim} and bias {bias.ndim}",
             hint="x takes (N, C, ...), 3 or more; weight and bias 1, the channels",
         )
@@ -348,7 +348,7 @@ def group_norm_silu_aot(
     in_group = _channels(channels, groups)
     arguments = _arguments(in_group, most, pixels.is_constant, dtypes.of_trt(x.dtype).itemsize, tactic)
     if in_group * most + arguments["TILE"] > 2**31 - 1:
-        raise UsageError(f"a group of up to {in_group * most} elements", hint="at most 2^31: use more groups")
+        raise UnsupportedError(f"a group of up to {in_group * most} elements", hint="at most 2^31: use more groups")
     return aot_kernel(
         group_norm_silu_kernel,
         x_ptr=x,

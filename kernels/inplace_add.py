@@ -9,7 +9,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from aotfactory import AotKernel, Input, Recipe, UsageError, aot_kernel, trtp
+from aotfactory import AotKernel, Input, Recipe, UnsupportedError, aot_kernel, trtp
 from aotfactory.core import dtypes
 
 TYPES = "FP32|FP16|BF16|INT8|INT32"
@@ -50,7 +50,9 @@ def inplace_add_desc(inp0: trtp.TensorDesc, delta: int) -> trtp.TensorDesc:
     kind = dtypes.of_trt(inp0.dtype)
     lowest, highest = _exact_integers(kind.array)
     if not lowest <= delta <= highest:
-        raise UsageError(f"delta is {delta}, which not every {kind.name} holds", hint=f"use {lowest} to {highest}")
+        raise UnsupportedError(
+            f"delta is {delta}, which not every {kind.name} holds", hint=f"use {lowest} to {highest}"
+        )
     return inp0.aliased()
 
 

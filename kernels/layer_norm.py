@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from aotfactory.kernels import _row_tactics, _row_tiles
 
-from aotfactory import AotKernel, Input, Recipe, Tolerance, UsageError, aot_kernel, trtp
+from aotfactory import AotKernel, Input, Recipe, Tolerance, UnsupportedError, aot_kernel, trtp
 
 TYPES = "FP32|FP16|BF16"
 WORK = 20  # picoseconds of a multiprocessor for an element
@@ -190,7 +190,7 @@ def layer_norm_desc(x: trtp.TensorDesc, weight: trtp.TensorDesc, bias: trtp.Tens
         eps: Added to the variance.
     """
     if x.ndim < 1 or weight.ndim != 1 or bias.ndim != 1:
-        raise UsageError(
+        raise UnsupportedError(
             f"x has {x.ndim} dimensions, weight {weight.ndim} and bias {bias.ndim}",
             hint="x takes 1 or more, weight and bias 1: the last of x",
         )

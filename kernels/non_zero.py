@@ -15,7 +15,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from aotfactory import AotKernel, Input, Recipe, UsageError, aot_kernel, trt, trtp
+from aotfactory import AotKernel, Input, Recipe, UnsupportedError, aot_kernel, trt, trtp
 
 TACTICS = {1: (1024, 4), 2: (4096, 8)}
 """Elements in a block, and warps: for small inputs, and for large ones."""
@@ -78,7 +78,9 @@ def non_zero_desc(inp0: trtp.TensorDesc) -> Tuple[trtp.TensorDesc, trtp.TensorDe
     NaN counts as non-zero, -0.0 as zero. The input has 1 to 4 dimensions and at most MAX_ELEMENTS elements.
     """
     if not 1 <= inp0.ndim <= MAX_RANK:
-        raise UsageError(f"non_zero of a tensor of {inp0.ndim} dimensions", hint="reshape it to 1 to 4 dimensions")
+        raise UnsupportedError(
+            f"non_zero of a tensor of {inp0.ndim} dimensions", hint="reshape it to 1 to 4 dimensions"
+        )
     upper = inp0.shape_expr.numel()
     number = trtp.size_tensor(upper // 2, upper)
     number.dtype = trt.int64  # as all of NVIDIA's samples have it since 10.15; the header still says int32
@@ -96,7 +98,7 @@ def non_zero_autotune(
 def non_zero_aot(inp0: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc], tactic: int) -> AotKernel:
     most = prod(inp0.shape.max if inp0.shape.is_dynamic else inp0.shape)
     if most > MAX_ELEMENTS:
-        raise UsageError(f"non_zero of up to {most} elements", hint=f"at most {MAX_ELEMENTS}; split the tensor")
+        raise UnsupportedError(f"non_zero of up to {most} elements", hint=f"at most {MAX_ELEMENTS}; split the tensor")
     sizes = [trtp.ShapeExpr(1)] * (4 - inp0.ndim) + list(inp0.shape_expr)
     block, warps = TACTICS[tactic]
     count = inp0.shape_expr.numel()

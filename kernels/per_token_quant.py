@@ -25,7 +25,7 @@ import triton.language as tl
 from aotfactory.kernels import _row_tactics, _row_tiles
 from triton.backends.nvidia.compiler import CUDAOptions
 
-from aotfactory import AotKernel, Input, Recipe, UsageError, aot_kernel, trt, trtp
+from aotfactory import AotKernel, Input, Recipe, UnsupportedError, aot_kernel, trt, trtp
 
 TYPES = "FP32|FP16|BF16"
 WORK = 25  # picoseconds of a multiprocessor for an element
@@ -192,7 +192,7 @@ def _fp8_pointers() -> Iterator[None]:
 
 def _outputs(x: trtp.TensorDesc, dtype: Any) -> Tuple[trtp.TensorDesc, trtp.TensorDesc]:
     if x.ndim < 1:
-        raise UsageError("per_token_quant of a scalar", hint="x takes 1 dimension or more")
+        raise UnsupportedError("per_token_quant of a scalar", hint="x takes 1 dimension or more")
     y = x.like()
     y.dtype = dtype
     return y, trtp.from_shape_expr((*list(x.shape_expr)[:-1], 1), dtype=trt.float32)

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from aotfactory.kernels import _row_tactics, _row_tiles
 
-from aotfactory import AotKernel, Input, Recipe, Tolerance, UsageError, aot_kernel, trtp
+from aotfactory import AotKernel, Input, Recipe, Tolerance, UnsupportedError, aot_kernel, trtp
 
 TYPES = "FP32|FP16|BF16"
 WORK = 12  # picoseconds of a multiprocessor for an element
@@ -188,7 +188,7 @@ def rms_norm_add_kernel(
 
 def _check(x: trtp.TensorDesc, weight: trtp.TensorDesc) -> None:
     if x.ndim < 1 or weight.ndim != 1:
-        raise UsageError(
+        raise UnsupportedError(
             f"x has {x.ndim} dimensions and weight {weight.ndim}", hint="x takes 1 or more, weight 1: x's last"
         )
 
@@ -221,7 +221,9 @@ def rms_norm_add_desc(
     """
     _check(x, weight)
     if residual.ndim != x.ndim:
-        raise UsageError(f"residual has {residual.ndim} dimensions, x has {x.ndim}", hint="they are of the same shape")
+        raise UnsupportedError(
+            f"residual has {residual.ndim} dimensions, x has {x.ndim}", hint="they are of the same shape"
+        )
     return x.like(), residual.aliased()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from aotfactory import AotKernel, Input, Recipe, Tolerance, UsageError, aot_kernel, trtp
+from aotfactory import AotKernel, Input, Recipe, Tolerance, UnsupportedError, aot_kernel, trtp
 
 TYPES = "FP32|FP16|BF16"
 LARGEST = 8192  # elements of half a head
@@ -71,10 +71,12 @@ def _arguments(half: int, tactic: int) -> dict:
 def _half(dimension: Any) -> int:
     """Half of a head's size, which must be known when the engine is built."""
     if not dimension.is_constant:
-        raise UsageError("the last dimension of x is dynamic", hint="make the size of a head static")
+        raise UnsupportedError("the last dimension of x is dynamic", hint="make the size of a head static")
     size = int(dimension.constant_value())
     if size % 2 or not 2 <= size <= 2 * LARGEST:
-        raise UsageError(f"the last dimension of x is {size}", hint=f"use an even size of a head, 2 to {2 * LARGEST}")
+        raise UnsupportedError(
+            f"the last dimension of x is {size}", hint=f"use an even size of a head, 2 to {2 * LARGEST}"
+        )
     return size // 2
 
 
@@ -86,7 +88,7 @@ def rope_desc(x: trtp.TensorDesc, cos: trtp.TensorDesc, sin: trtp.TensorDesc) ->
     model makes of it. D is static and even.
     """
     if (x.ndim, cos.ndim, sin.ndim) != (4, 2, 2):
-        raise UsageError(
+        raise UnsupportedError(
             f"x has {x.ndim} dimensions, cos {cos.ndim} and sin {sin.ndim}",
             hint="x takes 4, (batch, positions, heads, D); cos and sin take 2, (positions, D / 2)",
         )

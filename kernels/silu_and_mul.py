@@ -17,7 +17,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from aotfactory import AotKernel, Input, Recipe, Tolerance, UsageError, aot_kernel, trtp
+from aotfactory import AotKernel, Input, Recipe, Tolerance, UnsupportedError, aot_kernel, trtp
 from aotfactory.core import dtypes
 
 TYPES = "FP32|FP16|BF16"
@@ -77,10 +77,12 @@ def silu_and_mul_desc(x: trtp.TensorDesc) -> trtp.TensorDesc:
     An odd dynamic extent leaves its last element out; silu(-inf) is NaN, as in torch.
     """
     if x.ndim < 1:
-        raise UsageError("silu_and_mul of a scalar", hint="x takes 1 dimension or more")
+        raise UnsupportedError("silu_and_mul of a scalar", hint="x takes 1 dimension or more")
     width = x.shape_expr[x.ndim - 1]
     if not width.is_fake and width.is_constant and width.constant_value() % 2:
-        raise UsageError(f"the last dimension of x is {width.constant_value()}", hint="it is halved: make it even")
+        raise UnsupportedError(
+            f"the last dimension of x is {width.constant_value()}", hint="it is halved: make it even"
+        )
     y = x.like()
     y.shape_expr[x.ndim - 1] = width // 2
     return y

@@ -20,7 +20,7 @@ import triton
 import triton.language as tl
 from aotfactory.kernels import _row_tactics, _row_tiles
 
-from aotfactory import AotKernel, Input, Recipe, Tolerance, UsageError, aot_kernel, trtp
+from aotfactory import AotKernel, Input, Recipe, Tolerance, UnsupportedError, aot_kernel, trtp
 
 TYPES = "FP32|FP16|BF16"
 WORK = 45  # picoseconds of a multiprocessor for an element
@@ -188,7 +188,7 @@ def _arguments(rows: _row_tactics.Rows, tactic: int) -> Dict[str, Any]:
 def softmax_desc(x: trtp.TensorDesc) -> trtp.TensorDesc:
     """exp(x) / sum(exp(x)) over the last dimension of a tensor of any shape."""
     if x.ndim < 1:
-        raise UsageError("softmax of a scalar", hint="x takes 1 dimension or more")
+        raise UnsupportedError("softmax of a scalar", hint="x takes 1 dimension or more")
     return x.like()
 
 
@@ -200,7 +200,7 @@ def masked_softmax_desc(x: trtp.TensorDesc, mask: trtp.TensorDesc) -> trtp.Tenso
     for x of (B, H, Q, K) it may be (B, H, Q, K), (Q, K), or (K,). A row that is masked out everywhere is NaN.
     """
     if not 1 <= mask.ndim <= x.ndim:
-        raise UsageError(
+        raise UnsupportedError(
             f"the mask has {mask.ndim} dimensions, x has {x.ndim}",
             hint="it takes the shape of x's last dimensions, such as (Q, K) for (B, H, Q, K)",
         )
@@ -209,7 +209,7 @@ def masked_softmax_desc(x: trtp.TensorDesc, mask: trtp.TensorDesc) -> trtp.Tenso
         if not (ours.is_fake or theirs.is_fake) and ours.is_constant and theirs.is_constant:
             sizes = ours.constant_value(), theirs.constant_value()
             if sizes[0] != sizes[1]:
-                raise UsageError(
+                raise UnsupportedError(
                     f"dimension {mask.ndim - k} of the mask is {sizes[0]}, but that of x {sizes[1]}",
                     hint="the mask is not broadcast within its dimensions: give all of them, or leave leading ones out",
                 )

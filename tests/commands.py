@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from aotfactory.cli import main as cli
+from aotfactory.cli import terminal
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     def run(*arguments: str) -> Result:
+        monkeypatch.setattr(terminal, "printed", False)
+        monkeypatch.setattr(terminal, "debug", False)
         monkeypatch.setattr(sys, "argv", ["aotfactory", *arguments])
         with pytest.raises(SystemExit) as caught:
             cli.main()

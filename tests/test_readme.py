@@ -15,7 +15,7 @@ import pytest
 from small_definitions import SOURCE
 
 from aotfactory.cli.main import app
-from aotfactory.core.errors import AotError
+from aotfactory.core.errors import AotError, catalogue
 from aotfactory.plugins import tensorrt_api
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,7 +106,7 @@ def test_every_exit_code_is_in_the_readme() -> None:
     assert codes
     assert [int(n) for n in re.findall(r"(\d+) \w", codes[1])] == [
         0,
-        *sorted(e.exit_code for e in AotError.__subclasses__()),
+        *sorted({kind.exit_code for kind in catalogue().values()}),
         130,
     ]
 

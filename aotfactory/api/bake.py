@@ -12,7 +12,7 @@ from aotfactory.compiler import bundle as bundles
 from aotfactory.compiler.bundle import Bundle
 from aotfactory.core import cuda
 from aotfactory.core.arch import native_arch
-from aotfactory.core.errors import MissingError
+from aotfactory.core.errors import NoGpuError
 from aotfactory.plan import record as provenance
 from aotfactory.plan.builder import Plan, build_plan
 from aotfactory.plan.options import PlanOptions
@@ -77,7 +77,7 @@ def require_bake() -> None:
     """Raise MissingError where no plan can be built: without TensorRT's builder, or without a GPU."""
     tensorrt_api.require_builder()
     if cuda.cuda_device_count() == 0:
-        raise MissingError("a plan is built on a GPU, and this machine has none", hint="use --engine bundle here")
+        raise NoGpuError("a plan is built on a GPU, and this machine has none", hint="use --engine bundle here")
 
 
 def plan_for(report_path: Path, archs: int, shapes: TargetOptions, progress: Any) -> Baked | None:

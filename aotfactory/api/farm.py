@@ -24,7 +24,7 @@ from aotfactory.compiler.options import Options
 from aotfactory.core import workers
 from aotfactory.core.arch import Arch
 from aotfactory.core.cache import Cache
-from aotfactory.core.errors import AotError, CheckError, UsageError
+from aotfactory.core.errors import AotError, EngineError, OptionsError, OptionValueError, UnwritableError
 from aotfactory.core.files import read_file, replace_file
 
 SCHEMA = "aotfactory.farm/1"
@@ -83,7 +83,7 @@ def selected(farm: FarmFile, only: Sequence[str]) -> list[Engine]:
     for pattern in only:
         if not any(fnmatchcase(engine.name, pattern) for engine in farm.engines):
             names = ", ".join(engine.name for engine in farm.engines[:5])
-            raise UsageError(f"--only {pattern} matches no engine", hint=f"engines are {names}, ...")
+            raise OptionValueError(f"--only {pattern} matches no engine", hint=f"engines are {names}, ...")
     return [e for e in farm.engines if not only or any(fnmatchcase(e.name, pattern) for pattern in only)]
 
 
@@ -123,7 +123,7 @@ def run_farm(
     """
     started = time.monotonic()
     if ray and cache is None:
-        raise UsageError("--executor ray needs the cache: what nodes built comes home through it", hint="allow one")
+        raise OptionsError("--executor ray needs the cache: what nodes built comes home through it", hint="allow one")
     run = _Run(out, cache, jobs, keep_going, bake, ray, report)
     try:
         run.all(engines)
@@ -241,7 +241,7 @@ def attempt(engine: Engine, out: Path, cache: Cache | None, jobs: int, status: L
     document = engine_index.document(built.bundle, build.to_json(built))
     if built.failed:
         first = built.failed[0]
-        problem = CheckError(f"{first.name} of {first.subject}: {first.detail}")
+        problem = EngineError(f"{first.name} of {first.subject}: {first.detail}")
         return Made(engine=engine, status="failed", seconds=seconds, report=document, error=problem)
     return Made(engine=engine, status=status, seconds=seconds if status == "built" else 0.0, report=document)
 
@@ -269,12 +269,11 @@ def to_json(result: FarmResult) -> dict[str, Any]:
 
 
 def _problem(made: Made) -> dict[str, str | None] | None:
-    error = made.error
-    return {"message": error.message, "where": error.where, "hint": error.hint} if error else None
+    return made.error.to_json() if made.error else None
 
 
 def _as_aot(error: BaseException | None) -> AotError:
-    return error if isinstance(error, AotError) else CheckError(f"it was not built: {error}")
+    return error if isinstance(error, AotError) else EngineError(f"it was not built: {error}")
 
 
 def _options(engine: Engine) -> Options:
@@ -334,7 +333,7 @@ class _Ledger:
         try:
             replace_file(self._out / STATE, text.encode() + b"\n")
         except OSError as error:
-            raise UsageError(f"cannot write {self._out}: {error.strerror}", hint="choose another out") from error
+            raise UnwritableError(f"cannot write {self._out}: {error.strerror}", hint="choose another out") from error
         self._written = time.monotonic()
 
 

@@ -12,7 +12,7 @@ from aotfactory.api.farm import Bake
 from aotfactory.api.farm_file import Engine
 from aotfactory.core import cuda, workers
 from aotfactory.core.arch import PORTABLE
-from aotfactory.core.errors import CheckError, MissingError
+from aotfactory.core.errors import EngineError, NoGpuError
 from aotfactory.plugins import tensorrt_api
 
 
@@ -25,7 +25,7 @@ def required() -> Bake:
     tensorrt_api.require_builder()
     capability = _capability()
     if capability is None:
-        raise MissingError("a plan is built on a GPU, and this machine has none", hint="use --engine bundle here")
+        raise NoGpuError("a plan is built on a GPU, and this machine has none", hint="use --engine bundle here")
     return partial(_bake, capability)
 
 
@@ -59,4 +59,4 @@ def _bake(capability: int, bundle: Path, engine: Engine) -> None:
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         said = done.stderr.strip().removeprefix("error: ") or f"exit code {done.returncode}"
-        raise CheckError(f"its plan was not made: {said}")
+        raise EngineError(f"its plan was not made: {said}")

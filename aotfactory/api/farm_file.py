@@ -16,7 +16,7 @@ from typing import Any
 
 from aotfactory.core import toml
 from aotfactory.core.arch import Arch, PtxIsa, default_arch, parse_archs
-from aotfactory.core.errors import AotError, UsageError
+from aotfactory.core.errors import AotError, FarmFileError, UsageError
 from aotfactory.core.files import ENGINE_NAME, read_file
 from aotfactory.core.limits import LIMITS
 from aotfactory.targets.request import TargetOptions, parse_shape
@@ -96,7 +96,7 @@ class FarmFile:
             text = read_file(path, limit=LIMITS["farm_bytes"]).decode()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise UsageError(f"cannot read {path}: {reason}", hint="write one: see docs/farm.md") from error
+            raise FarmFileError(f"cannot read {path}: {reason}", hint="write one: see docs/farm.md") from error
         text = text.replace("\r\n", "\n")
         data = toml.parse(text, path)
         self._lines = toml.lines(text)
@@ -106,7 +106,7 @@ class FarmFile:
         self.out = self._relative(self._typed(data.get("out", "engines"), str, ("out",)))
         tables = data.get("engine", [])
         if not isinstance(tables, list) or not tables:
-            raise UsageError("no [[engine]] is in the file", where=str(path), hint="add one: see docs/farm.md")
+            raise FarmFileError("no [[engine]] is in the file", where=str(path), hint="add one: see docs/farm.md")
         choices: list[_Choice] = []
         for index, table in enumerate(tables):
             choices += self._choices(self._table(table, "engine", ("engine", index)), defaults, ("engine", index))
@@ -169,7 +169,7 @@ class FarmFile:
                 name = f"{name[:80]}.{hashlib.sha256(repr(choice).encode()).hexdigest()[:8]}"
             if name in taken:
                 at = f"{self.path}:{choice.line}"
-                raise UsageError(f"{name} is there twice", where=at, hint="remove one, or give the tables names")
+                raise FarmFileError(f"{name} is there twice", where=at, hint="remove one, or give the tables names")
             taken[name] = choice
             yield self._engine(name, choice)
 
@@ -181,7 +181,7 @@ class FarmFile:
             isa = PtxIsa.parse(settings["ptx-isa"]) if "ptx-isa" in settings else None
             request = _request(items)
         except AotError as error:
-            raise UsageError(error.message, where=where, hint=error.hint) from error
+            raise FarmFileError(error.message, where=where, hint=error.hint) from error
         return Engine(
             name=name,
             target=str(self._relative(target)) if target.endswith(".onnx") else target,
@@ -267,7 +267,7 @@ class FarmFile:
         return self._lines.get(at, 1)
 
     def _wrong(self, message: str, at: tuple[Any, ...], hint: str) -> UsageError:
-        return UsageError(message, where=f"{self.path}:{self._line(at)}", hint=hint)
+        return FarmFileError(message, where=f"{self.path}:{self._line(at)}", hint=hint)
 
 
 def _request(items: Mapping[str, Any]) -> TargetOptions:
@@ -286,7 +286,7 @@ def _shapes(given: Any) -> dict[str | None, tuple[int, ...]]:
     by_name = given if isinstance(given, dict) else {None: given}
     for shape in by_name.values():
         if not isinstance(shape, str):
-            raise UsageError(f"shape is {shape!r}", hint='write "1x3x32x32"')
+            raise FarmFileError(f"shape is {shape!r}", hint='write "1x3x32x32"')
     return {name: parse_shape(shape) for name, shape in by_name.items()}
 
 

@@ -17,7 +17,7 @@ from aotfactory.api import farm, finished
 from aotfactory.api.farm import Made
 from aotfactory.api.farm_file import Engine
 from aotfactory.core.cache import Cache, open_cache
-from aotfactory.core.errors import CheckError, MissingError
+from aotfactory.core.errors import EngineError, NoClusterError, NoPackageError
 from aotfactory.core.workers import Outcome
 
 RETRIES = 3
@@ -33,13 +33,13 @@ def connect() -> None:
     try:
         import ray
     except ImportError as error:
-        raise MissingError("Ray is not installed", hint='pip install "aotfactory[ray]"') from error
+        raise NoPackageError("Ray is not installed", hint='pip install "aotfactory[ray]"') from error
     if ray.is_initialized():
         return
     try:
         ray.init(log_to_driver=True, configure_logging=False, include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise MissingError(
+        raise NoClusterError(
             f"no Ray cluster: {error}", hint="set RAY_ADDRESS, or start one: ray start --head"
         ) from error
 
@@ -65,7 +65,7 @@ def builds(
                 made, entry = ray.get(done)
             except ray.exceptions.RayError as error:
                 text = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-                yield index, Outcome(error=CheckError(f"it was lost {RETRIES + 1} times: {text}"))
+                yield index, Outcome(error=EngineError(f"it was lost {RETRIES + 1} times: {text}"))
                 continue
             if entry is not None:
                 cache.put(finished.KIND, farm.key_of(engines[index]), entry)
@@ -80,11 +80,11 @@ def _build(engine: Engine, key: str, directory: str, cores: int) -> tuple[Made, 
     try:
         os.chdir(directory)
     except OSError as error:
-        problem = MissingError(f"a node of the cluster has no {directory}", hint="give all nodes the same files")
+        problem = NoClusterError(f"a node of the cluster has no {directory}", hint="give all nodes the same files")
         return Made(engine=engine, status="error", error=problem.with_traceback(error.__traceback__)), None
     if farm.key_of(engine) != key:
         message = "a node of the cluster has another aotfactory, Triton, TensorRT or Python"
-        return Made(engine=engine, status="error", error=MissingError(message, hint="install the same on all")), None
+        return Made(engine=engine, status="error", error=NoClusterError(message, hint="install the same on all")), None
     with tempfile.TemporaryDirectory(prefix="aotfactory-ray-") as folder:
         cache = open_cache() or Cache(Path(folder, "cache"))
         made = farm.attempt(engine, Path(folder, "engines"), cache, cores, "built")

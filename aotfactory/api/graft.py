@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from aotfactory.api.graft_rules import RULES, Rule
-from aotfactory.core.errors import AotError, MissingError, UsageError
+from aotfactory.core.errors import AotError, NoPackageError, OnnxFileError, RulesError
 from aotfactory.core.files import replace_file
 from aotfactory.executors import onnx_reference
 from aotfactory.plugins import loader
@@ -69,7 +69,7 @@ def graft(
         from onnx_ir.passes.common import LiftConstantsToInitializersPass
         from onnxscript import optimizer, rewriter
     except ModuleNotFoundError as error:
-        raise MissingError("graft needs onnxscript", hint="pip install onnxscript") from error
+        raise NoPackageError("graft needs onnxscript", hint="pip install onnxscript") from error
     catalog = Catalog(plugins)
     wanted = [*(rule for file in rules for rule in _rules_of(file)), *RULES]
     catalog.load_all()
@@ -78,9 +78,9 @@ def graft(
         proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
         model = ir.from_proto(proto)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint="give a .onnx file") from error
+        raise OnnxFileError(f"cannot read {path}: {error.strerror}", hint="give a .onnx file") from error
     except Exception as error:
-        raise UsageError(f"{path} is not an ONNX model: {error}") from error
+        raise OnnxFileError(f"{path} is not an ONNX model: {error}") from error
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     optimizer.fold_constants(model)
     found: list[Graft] = []
@@ -236,5 +236,5 @@ def _rules_of(file: str) -> list[Rule]:
     module = loader.load(str(Path(file).resolve()))
     rules = getattr(module, "RULES", None)
     if not isinstance(rules, list | tuple) or not all(isinstance(r, Rule) for r in rules):
-        raise UsageError(f"{file} has no list RULES of rules", hint="RULES = [aotfactory.api.graft_rules.Rule(...)]")
+        raise RulesError(f"{file} has no list RULES of rules", hint="RULES = [aotfactory.api.graft_rules.Rule(...)]")
     return list(rules)

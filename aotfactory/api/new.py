@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import EngineNameError, ExistsError, UnwritableError
 from aotfactory.core.files import replace_file
 
 
@@ -31,7 +31,7 @@ def new_plugin(name: str, *, out: Path, namespace: str = "my", package: bool = F
     for what, text in (("a plugin", name), ("a namespace", namespace)):
         if not re.fullmatch(r"[a-z][a-z0-9_]*", text) or keyword.iskeyword(text):
             hint = "use lower-case letters, digits and _, and begin with a letter"
-            raise UsageError(f"{text!r} cannot be the name of {what}", hint=hint)
+            raise EngineNameError(f"{text!r} cannot be the name of {what}", hint=hint)
     values = {"name": name, "namespace": namespace, "distribution": name.replace("_", "-")}
     if package:
         base = out / name
@@ -51,12 +51,12 @@ def new_plugin(name: str, *, out: Path, namespace: str = "my", package: bool = F
         }
     for path in texts:
         if os.path.lexists(path):
-            raise UsageError(f"{path} is there already", hint="choose another name or --out")
+            raise ExistsError(f"{path} is there already", hint="choose another name or --out")
     try:
         for path, text in texts.items():
             replace_file(path, text.encode())
     except OSError as error:
-        raise UsageError(
+        raise UnwritableError(
             f"cannot write {error.filename or out}: {error.strerror}", hint="choose another --out"
         ) from error
     return list(texts)

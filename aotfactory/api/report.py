@@ -17,7 +17,7 @@ from typing import Any
 
 from aotfactory.api import engine_index
 from aotfactory.core import documents
-from aotfactory.core.errors import DefinitionError, UsageError
+from aotfactory.core.errors import ArtifactError, DefinitionError
 from aotfactory.core.files import read_file, replace_file
 
 SCHEMA = "aotfactory.report/1"
@@ -38,7 +38,7 @@ def gather(directory: Path) -> dict[str, Any]:
         UsageError: There is no such directory, or no engine in it.
     """
     if not os.path.isdir(directory):
-        raise UsageError(f"no such directory: {directory}", hint="name the directory that the engines are in")
+        raise ArtifactError(f"no such directory: {directory}", hint="name the directory that the engines are in")
     unreadable: list[str] = []
     engines: dict[str, dict[str, Any]] = {}
     pool = _Pool()
@@ -68,7 +68,7 @@ def gather(directory: Path) -> dict[str, Any]:
         if (name := _name(directory, path, ".aot")) not in engines:
             engines[name] = {**_empty(name), "note": "its build left no report here; aotfactory inspect shows it"}
     if not engines:
-        raise UsageError(f"no engine is in {directory}", hint="build one, or name another directory")
+        raise ArtifactError(f"no engine is in {directory}", hint="build one, or name another directory")
     _compare(directory, engines)
     found = [{"name": name, **_with_status(engines[name], pool)} for name in sorted(engines)]
     return {

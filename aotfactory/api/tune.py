@@ -15,7 +15,14 @@ from aotfactory.compiler import bundle
 from aotfactory.compiler.compile import Options
 from aotfactory.core import cuda, documents, network_json
 from aotfactory.core.arch import native_arch
-from aotfactory.core.errors import CheckError, DefinitionError, MissingError, UsageError
+from aotfactory.core.errors import (
+    DamagedRankingsError,
+    DocumentError,
+    EngineError,
+    NoGpuError,
+    ShapeError,
+    UnwritableError,
+)
 from aotfactory.core.files import read_file, replace_file
 from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Shape
@@ -100,7 +107,7 @@ def tune(
         DefinitionError: The file of rankings is damaged.
     """
     if cuda.cuda_device_count() == 0:
-        raise MissingError("tactics are timed on a GPU, and this machine has none", hint="tune where the engine runs")
+        raise NoGpuError("tactics are timed on a GPU, and this machine has none", hint="tune where the engine runs")
     with TemporaryDirectory(prefix="aotfactory-tune-") as scratch:
         report = build.build_bundle(
             target,
@@ -112,7 +119,7 @@ def tune(
             progress=progress,
         )
         if report.path is None:
-            raise CheckError("; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failed))
+            raise EngineError("; ".join(f"{c.name} of {c.subject}: {c.detail}" for c in report.failed))
         kept = out / f"{report.bundle.network.name}.tuning.json"
         read(kept)  # told before the time is spent
         progress("timing")
@@ -132,7 +139,7 @@ def rank(path: Path, *, inputs: Mapping[str, Array] | None = None, iterations: i
     result = run_launcher(path, inputs=inputs, tactic="all", tight=True, timing=timing, save_outputs=False)
     timed = [(run, run.timing) for run in result.runs if run.timing and "pass" in run.timing]
     if not timed:
-        raise UsageError("no kernel is launched at this shape", hint="tune with a shape that has elements")
+        raise ShapeError("no kernel is launched at this shape", hint="tune with a shape that has elements")
     device = result.report["device"]
     copies = sorted(_faster(timing["copy"])[0] for _, timing in timed)
     copy_us = copies[len(copies) // 2]
@@ -182,7 +189,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     """The rankings in a file, as JSON values; none where there is no file.
 
     Raises:
-        DefinitionError: It is damaged.
+        DamagedRankingsError: It is not as it was written.
     """
     hint = "delete the file"
     try:
@@ -191,10 +198,13 @@ def read(path: Path) -> list[dict[str, Any]]:
         return []
     except (OSError, ValueError) as error:
         problem = error.strerror if isinstance(error, OSError) else error
-        raise DefinitionError(f"damaged rankings: {problem}", where=str(path), hint=hint) from error
+        raise DamagedRankingsError(f"damaged rankings: {problem}", where=str(path), hint=hint) from error
     if isinstance(content, dict) and isinstance(found := content.get("schema"), str) and found != SCHEMA:
-        raise DefinitionError(f"the rankings' schema is not {SCHEMA}", where=str(path), hint=hint)
-    documents.validate(content, "tuning", where=str(path), hint=hint)
+        raise DamagedRankingsError(f"the rankings' schema is not {SCHEMA}", where=str(path), hint=hint)
+    try:
+        documents.validate(content, "tuning", where=str(path), hint=hint)
+    except DocumentError as error:
+        raise DamagedRankingsError(error.message, where=error.where, hint=hint) from error
     rankings: list[dict[str, Any]] = content["rankings"]
     return rankings
 
@@ -207,7 +217,7 @@ def keep(ranking: Ranking, path: Path) -> None:
     try:
         replace_file(path, json.dumps({"schema": SCHEMA, "rankings": [*others, new]}, indent=1).encode() + b"\n")
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", hint="choose another --out") from error
+        raise UnwritableError(f"cannot write {path}: {error.strerror}", hint="choose another --out") from error
 
 
 def never_fastest(rankings: Iterable[Mapping[str, Any]]) -> list[int]:

@@ -13,7 +13,7 @@ from aotfactory.compiler.bundle import Bundle
 from aotfactory.core import check as checks
 from aotfactory.core import cuda
 from aotfactory.core.check import Check
-from aotfactory.core.errors import CheckError, DefinitionError
+from aotfactory.core.errors import CheckError, EmptyBundleError
 from aotfactory.executors import reference
 from aotfactory.executors.cases import trials
 from aotfactory.executors.effort import DEFAULT_EFFORT, Effort
@@ -46,7 +46,7 @@ def validate(
     executors = choose(executors, "bundle")
     made = bundle.read(path)
     if not made.network.calls or not made.variants:
-        raise DefinitionError("the bundle has no kernels", where=str(path), hint="compile it again")
+        raise EmptyBundleError("the bundle has no kernels", where=str(path), hint="compile it again")
     catalog = catalog_for(made.network, plugins)
     found: list[Check] = []
     if "interpreter" in executors:

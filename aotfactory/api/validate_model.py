@@ -15,7 +15,7 @@ from aotfactory.compiler import bundle
 from aotfactory.compiler.bundle import Bundle
 from aotfactory.core import cuda, dtypes
 from aotfactory.core.check import Check
-from aotfactory.core.errors import CheckError, UsageError
+from aotfactory.core.errors import CheckError, OnnxFileError, OnnxShapeError
 from aotfactory.executors import onnx_reference, reference
 from aotfactory.executors.effort import DEFAULT_EFFORT, Effort
 from aotfactory.executors.inputs import Array, make_input
@@ -66,7 +66,7 @@ def validate_model(
     given = {}
     for tensor in made.network.inputs:
         if tensor.name not in tensors:
-            raise UsageError(f"{model} does not compute {tensor.name!r}", hint="is it the bundle's model?")
+            raise OnnxShapeError(f"{model} does not compute {tensor.name!r}", hint="is it the bundle's model?")
         given[tensor.name] = np.ascontiguousarray(tensors[tensor.name], dtypes.find(tensor.dtype).array)
     found: list[Check] = []
     if "interpreter" in executors:
@@ -86,14 +86,14 @@ def _compute(
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
     except Exception as error:
-        raise UsageError(
+        raise OnnxFileError(
             f"{path}: the external data cannot be read: {error}", hint="keep it beside the model"
         ) from error
     inputs = {}
     for value in model_inputs(model):
         element = value.type.tensor_type.elem_type
         if element not in ELEMENTS:
-            raise UsageError(f"input {value.name!r} has a type that is not made here", hint="leave --model out")
+            raise OnnxShapeError(f"input {value.name!r} has a type that is not made here", hint="leave --model out")
         inputs[value.name] = make_input(value.name, ELEMENTS[element], profiles[value.name].opt)
     tensors = {**inputs, **onnx_reference.run(model, catalog.for_plugin, inputs)}
     return inputs, tensors, [value.name for value in model.graph.output]

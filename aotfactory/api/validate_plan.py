@@ -12,7 +12,7 @@ from aotfactory.api.outcome import NO_GPU, TOO_LARGE, Outcome, catalog_for, pass
 from aotfactory.core import check as checks
 from aotfactory.core import cuda
 from aotfactory.core.check import Check
-from aotfactory.core.errors import CheckError, MissingError
+from aotfactory.core.errors import NoGpuError, ProgramError
 from aotfactory.core.network import POINTS
 from aotfactory.executors import reference
 from aotfactory.executors.cases import Trial, trials
@@ -60,7 +60,7 @@ def validate_plan(
     for name in outcome.open:
         with outcome.of(name):
             if why:
-                raise MissingError(why)
+                raise NoGpuError(why)
             if name == "trtexec":
                 find_trtexec(trtexec.program, trtexec.root)
             elif runner.program is None:
@@ -105,7 +105,7 @@ def _against_references(
             with outcome.of(name, at=trial):
                 got = execute(name, trial)
                 if wrong := reference.compare(network, catalog.for_plugin, got, trial.expected):
-                    raise CheckError(wrong)
+                    raise ProgramError(wrong)
         labels.append(trial.label)
         compared = compared and bool(trial.expected)
     for name in outcome.running:

@@ -9,13 +9,14 @@ from collections import defaultdict
 import typer
 
 from aotfactory.cli.options import FormatOption
+from aotfactory.cli.talk import Application
 from aotfactory.cli.terminal import Format, print_json, say, show
 from aotfactory.core.cache import Cache, open_cache
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import SettingError
 
 SCHEMA = "aotfactory.cache/1"
 
-app = typer.Typer(no_args_is_help=True, help="What is kept of earlier builds: kernels, and outcomes of checks.")
+app = Application(no_args_is_help=True, help="What is kept of earlier builds: kernels, and outcomes of checks.")
 
 
 @app.command(short_help="Where the cache is, and what it holds.")
@@ -68,7 +69,7 @@ def verify() -> None:
 def _open() -> Cache:
     cache = open_cache()
     if cache is None:
-        raise UsageError("AOTFACTORY_NO_CACHE is set: there is no cache", hint="unset it")
+        raise SettingError("AOTFACTORY_NO_CACHE is set: there is no cache", hint="unset it")
     return cache
 
 

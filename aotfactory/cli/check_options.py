@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import SkippedCheckError
 
 CheckTime = Annotated[
     float,
@@ -39,11 +39,15 @@ def skipped_checks(names: Sequence[str], reasons: Sequence[str]) -> dict[str, st
     """
     for name in names:
         if name not in SKIPPABLE:
-            raise UsageError(f"--skip-check {name!r} cannot be skipped", hint=f"use one of {', '.join(SKIPPABLE)}")
+            raise SkippedCheckError(
+                f"--skip-check {name!r} cannot be skipped", hint=f"use one of {', '.join(SKIPPABLE)}"
+            )
     if names and (not reasons or not all(text.strip() for text in reasons)):
-        raise UsageError(f"--skip-check {names[0]} without a reason", hint='add --because "TEXT", for the manifest')
+        raise SkippedCheckError(
+            f"--skip-check {names[0]} without a reason", hint='add --because "TEXT", for the manifest'
+        )
     if len(reasons) != len(names) and (len(reasons) != 1 or not names):
-        raise UsageError(
+        raise SkippedCheckError(
             f"{len(reasons)} --because for {len(names)} --skip-check", hint="give one to each, or one for all"
         )
     return dict(zip(names, reasons if len(reasons) == len(names) else [*reasons] * len(names), strict=True))

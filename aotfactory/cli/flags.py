@@ -36,7 +36,7 @@ from aotfactory.cli.options import (
 from aotfactory.cli.terminal import say
 from aotfactory.core.cache import Cache, open_cache
 from aotfactory.core.dtypes import find
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import OptionsError, OptionValueError
 from aotfactory.executors.effort import CHECK_TIME
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class CompileFlags(TargetFlags):
                 require_name(self.name, "--name")
             return self.out, self.name
         if self.name is not None:
-            raise UsageError("--output and --name both name the engine", hint="give one of them")
+            raise OptionsError("--output and --name both name the engine", hint="give one of them")
         name = self.output.name.removesuffix(".aot").removesuffix(".plan")
         require_name(name, "--output")
         return self.output.parent, name
@@ -143,7 +143,7 @@ class CompileFlags(TargetFlags):
 
 def _name(name: str | None, text: str) -> str:
     if not name:
-        raise UsageError(f"--dim {text!r} does not say which dimension", hint="write --dim NAME=1:8:64")
+        raise OptionValueError(f"--dim {text!r} does not say which dimension", hint="write --dim NAME=1:8:64")
     return name
 
 
@@ -152,9 +152,9 @@ def _attributes(texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--attr {text!r} has no value", hint="write --attr NAME=VALUE")
+            raise OptionValueError(f"--attr {text!r} has no value", hint="write --attr NAME=VALUE")
         if name in found:
-            raise UsageError(f"--attr {name} is given twice", hint="an array is one value: --attr NAME=1,1,1,1")
+            raise OptionsError(f"--attr {name} is given twice", hint="an array is one value: --attr NAME=1,1,1,1")
         found[name] = value
     return found
 

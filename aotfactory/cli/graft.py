@@ -11,7 +11,7 @@ import typer
 
 from aotfactory.cli.options import FormatOption, Plugins
 from aotfactory.cli.terminal import Format, print_json, show, working
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import OptionsError
 
 
 def graft(
@@ -24,7 +24,7 @@ def graft(
 ) -> None:
     """Replace what plugins do better in a model; each replacement is computed both ways before it is kept."""
     if (out is None) != dry_run:
-        raise UsageError("give either -o OUT.onnx or --dry-run", hint="aotfactory graft model.onnx -o grafted.onnx")
+        raise OptionsError("give either -o OUT.onnx or --dry-run", hint="aotfactory graft model.onnx -o grafted.onnx")
     with working() as progress:
         from aotfactory.api import graft as grafting
 

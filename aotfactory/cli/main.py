@@ -19,16 +19,20 @@ from typer.core import TyperGroup
 
 from aotfactory.cli import bake as cli_bake
 from aotfactory.cli import build as cli_build
-from aotfactory.cli import cache, doctor, farm, graft, new, report, terminal, tune, validate
+from aotfactory.cli import cache, doctor, explain, farm, graft, new, report, terminal, tune, validate
 from aotfactory.cli import run as cli_run
 from aotfactory.cli.options import FormatOption, Plugins
+from aotfactory.cli.talk import Application, Debug
 from aotfactory.cli.terminal import Format, print_json, say, show, working
-from aotfactory.core.errors import AotError, MissingError
+from aotfactory.core.errors import AotError, MissingError, NoMemoryError
 from aotfactory.core.processes import Ended, ending_orderly
 
 INTERRUPTED = 130
 BROKEN = 70
 """Exit code where aotfactory itself is wrong (EX_SOFTWARE): never that of a check that failed."""
+
+_CODES = {2: ("AOT200", "wrong usage"), INTERRUPTED: (None, "interrupted")}
+"""Codes and messages of ends that are no error of ours: typer refuses a command line that it cannot read."""
 
 
 @contextmanager
@@ -52,7 +56,7 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
 
 
-app = typer.Typer(
+app = Application(
     name="aotfactory",
     cls=_Commands,
     help="Ahead-of-time TensorRT engines with custom kernels baked in.",
@@ -128,13 +132,16 @@ app.command(short_help="Replace what plugins do better in an ONNX model.")(graft
 app.command(short_help="Build every engine of a farm.toml.")(farm.farm)
 app.command(short_help="Begin a plugin of your own: a kernel file, its recipe and a test.")(new.new)
 app.command(short_help="A page about the engines of a directory.")(report.report)
+app.command(short_help="What the code of an error means.")(explain.explain)
 app.add_typer(cache.app, name="cache")
 
 
 @app.callback(invoke_without_command=True)
 def _common(
     version: Annotated[bool, typer.Option("--version", help="Show the versions that matter.")] = False,
+    debug: Debug = False,
 ) -> None:
+    terminal.debug = debug
     if version:
         versions = _versions()
         show(lambda console: console.print(*(f"{name} {v}" for name, v in versions.items()), sep="\n", highlight=False))
@@ -162,13 +169,21 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _json_of_error(code: object, message: str, where: str | None = None, hint: str | None = None) -> None:
+def _json_of_error(exit_code: object, error: dict[str, str | None]) -> None:
     """The object that ``--format json`` prints where the command came to no result of its own."""
     arguments = sys.argv[1:]
     wanted = "--format=json" in arguments or ("--format", "json") in pairwise(arguments)
     if wanted and not terminal.printed:
-        error = {"message": message, "where": where, "hint": hint}
-        print_json({"schema": "aotfactory.error/1", "exit_code": code, "error": error})
+        print_json({"schema": "aotfactory.error/1", "exit_code": exit_code, "error": error})
+
+
+def _tell(error: AotError) -> NoReturn:
+    """Say what is wrong, and end with the exit code that stands for it."""
+    if terminal.debug:
+        say("".join(traceback.format_exception(error)))
+    say(f"error: {error}\n  more: aotfactory explain {error.code}")
+    _json_of_error(error.exit_code, error.to_json())
+    sys.exit(error.exit_code)
 
 
 def main() -> NoReturn:
@@ -177,19 +192,16 @@ def main() -> NoReturn:
         with ending_orderly(), _interruptible():
             app()
     except AotError as error:
-        say(f"error: {error}")
-        _json_of_error(error.exit_code, error.message, error.where, error.hint)
-        sys.exit(error.exit_code)
-    except Ended as error:
+        _tell(error)
+    except Ended as ended:
         say("ended by a signal")
-        sys.exit(error.exit_code)
+        sys.exit(ended.exit_code)
     except MemoryError:
-        say("error: there is not enough memory\n  hint: smaller shapes, or fewer --jobs, take less")
-        sys.exit(MissingError.exit_code)
+        _tell(NoMemoryError("there is not enough memory", hint="smaller shapes, or fewer --jobs, take less"))
     except SystemExit as ended:
         if ended.code not in (None, 0):  # typer's own messages have gone to stderr
-            messages = {2: "wrong usage", 130: "interrupted"}
-            _json_of_error(ended.code, messages.get(ended.code, "see stderr") if isinstance(ended.code, int) else "")
+            code, message = _CODES.get(ended.code, (None, "see stderr")) if isinstance(ended.code, int) else (None, "")
+            _json_of_error(ended.code, {"code": code, "message": message, "where": None, "hint": None})
         raise
     except Exception:
         say(traceback.format_exc())

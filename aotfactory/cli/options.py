@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from aotfactory.cli.terminal import Format
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import EngineNameError, OptionsError
 from aotfactory.core.files import ENGINE_NAME
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def named(option: str, texts: Sequence[str], convert: Callable[[str], Value]) ->
         key = name if equals else None
         if key in found:
             whose = f"for {key}" if key else "without a name"
-            raise UsageError(f"{option} is given twice {whose}", hint=f"name the inputs: {option} NAME={value}")
+            raise OptionsError(f"{option} is given twice {whose}", hint=f"name the inputs: {option} NAME={value}")
         found[key] = convert(value)
     return found
 
@@ -69,7 +69,9 @@ def require_name(name: str, option: str) -> None:
         UsageError: With what can.
     """
     if not ENGINE_NAME.fullmatch(name):
-        raise UsageError(f"{option}: {name!r} cannot be the name of an engine", hint="use letters, digits, _, - and .")
+        raise EngineNameError(
+            f"{option}: {name!r} cannot be the name of an engine", hint="use letters, digits, _, - and ."
+        )
 
 
 def _recipe_names(incomplete: str) -> list[str]:
@@ -206,7 +208,7 @@ class Tools:
         """Refuse these options with a bundle."""
         for option, value in (("--trtexec", self.trtexec), ("--tensorrt-root", self.root), ("--lean", self.lean)):
             if value:
-                raise UsageError(f"{option} is for plans", hint="a bundle takes no TensorRT")
+                raise OptionsError(f"{option} is for plans", hint="a bundle takes no TensorRT")
 
 
 def is_plan(path: Path) -> bool:

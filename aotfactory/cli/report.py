@@ -10,7 +10,7 @@ import typer
 
 from aotfactory.cli.options import FormatOption
 from aotfactory.cli.terminal import Format, print_json, say, show
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import UnwritableError
 from aotfactory.core.files import replace_file
 
 
@@ -35,7 +35,7 @@ def report(
         try:
             replace_file(path, text.encode())
         except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}", hint="choose another file") from error
+            raise UnwritableError(f"cannot write {path}: {error.strerror}", hint="choose another file") from error
     if format is Format.json:
         print_json(gathered)
         return

@@ -21,7 +21,7 @@ from aotfactory.cli.options import (
     shapes_by_name,
 )
 from aotfactory.cli.terminal import Format, print_json, show
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import ExecutorError, OptionsError, OptionValueError
 
 if TYPE_CHECKING:
     from aotfactory.core.network import Shape
@@ -66,7 +66,7 @@ def run(
 
     tools.require_none()
     if executor is not None and executor is not Executor.launcher:
-        raise UsageError(f"executor {executor.value} does not run a bundle on the GPU", hint="use launcher")
+        raise ExecutorError(f"executor {executor.value} does not run a bundle on the GPU", hint="use launcher")
     require_bundle(path)
     result = run_launcher(
         path,
@@ -122,17 +122,17 @@ def bench(
 def _refuse_launches(tactic: int | None, dry_run: bool = False) -> None:
     """A plan's launches are TensorRT's own affair."""
     if tactic is not None:
-        raise UsageError(
+        raise OptionsError(
             "--tactic is for bundles: a plan has the tactics that TensorRT chose", hint="aotfactory bake --tactic"
         )
     if dry_run:
-        raise UsageError("--dry-run is for bundles: TensorRT launches a plan's kernels", hint="run its bundle")
+        raise OptionsError("--dry-run is for bundles: TensorRT launches a plan's kernels", hint="run its bundle")
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:
     for text in texts:
         if "=" not in text:
-            raise UsageError(f"{option} {text!r} does not say which input", hint=f"write {option} NAME=VALUE")
+            raise OptionValueError(f"{option} {text!r} does not say which input", hint=f"write {option} NAME=VALUE")
     return dict(text.split("=", 1) for text in texts)
 
 

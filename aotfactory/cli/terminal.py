@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from aotfactory.core.errors import MissingError
+from aotfactory.core.errors import UnusablePlaceError
 from aotfactory.core.text import printable
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ class Format(str, enum.Enum):
     text = "text"
     json = "json"
 
+
+debug = False
+"""Whether errors are told with their tracebacks."""
 
 printed = False
 """Whether a result has been printed for programs."""
@@ -100,7 +103,7 @@ def _stdout() -> Iterator[None]:
         # What is left in the buffer must not fail again when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            raise MissingError(f"cannot write to standard output: {error.strerror}") from error
+            raise UnusablePlaceError(f"cannot write to standard output: {error.strerror}") from error
 
 
 @contextmanager

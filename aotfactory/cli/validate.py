@@ -13,7 +13,7 @@ from aotfactory.cli.check_options import CheckTime
 from aotfactory.cli.options import Artifact, Executor, Jobs, LeanOption, RootOption, Tools, TrtexecOption, is_plan
 from aotfactory.cli.run import FormatOption, Plugins
 from aotfactory.cli.terminal import Format, print_json, say, show, working
-from aotfactory.core.errors import MissingError, UsageError
+from aotfactory.core.errors import ExecutorError, MissingError, OptionsError
 from aotfactory.executors.effort import CHECK_TIME, Effort
 
 
@@ -43,18 +43,18 @@ def validate(
     for name in required:
         if name not in [e.value for e in Executor]:
             offered = ", ".join(e.value for e in Executor)
-            raise UsageError(f"--require {name!r} is not an executor", hint=f"there are {offered}")
+            raise ExecutorError(f"--require {name!r} is not an executor", hint=f"there are {offered}")
     skipped = {}
     with working() as progress:
         from aotfactory.core.check import failed, nothing_judged, summary
 
         if model is None and (save_inputs or save_outputs):
-            raise UsageError("--save-inputs and --save-outputs go with --model", hint="give --model FILE.onnx")
+            raise OptionsError("--save-inputs and --save-outputs go with --model", hint="give --model FILE.onnx")
         if model is not None:
             from aotfactory.api import validate_model as whole
 
             if is_plan(path):
-                raise UsageError("--model is for bundles", hint="validate the bundle that the plan was built from")
+                raise OptionsError("--model is for bundles", hint="validate the bundle that the plan was built from")
             tools.require_none()
             checks = whole.validate_model(
                 path,

@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from aotfactory.core import documents, expressions
-from aotfactory.core.errors import DefinitionError, UsageError
+from aotfactory.core.errors import (
+    ArtifactError,
+    DamagedBundleError,
+    DefinitionError,
+    DocumentError,
+    ExistsError,
+    LimitError,
+    UnwritableError,
+)
 from aotfactory.core.expressions import Expr
 from aotfactory.core.files import read_file, replace_file
 from aotfactory.core.limits import LIMITS
@@ -155,7 +163,7 @@ def write(bundle: Bundle, directory: Path) -> str:
                 if path.name not in named:
                     path.unlink()
     except OSError as error:
-        raise UsageError(f"cannot write {directory}: {error.strerror}", hint="choose another --out") from error
+        raise UnwritableError(f"cannot write {directory}: {error.strerror}", hint="choose another --out") from error
     return hashlib.sha256(text).hexdigest()
 
 
@@ -187,7 +195,7 @@ def _require_readable(data: dict[str, Any], text: bytes, variants: Iterable[Vari
     sizes = {"manifest_bytes": len(text), "total_ptx_bytes": sum(len(v.text.encode()) for v in variants)}
     for name, size in sizes.items():
         if size > LIMITS[name]:
-            raise DefinitionError(f"the bundle has {size} bytes, more than {LIMITS[name]} (limit {name})", hint=hint)
+            raise LimitError(f"the bundle has {size} bytes, more than {LIMITS[name]} (limit {name})", hint=hint)
     documents.validate(data, "bundle", where=MANIFEST, hint=hint)
     network = network_from_json(data)
     for variant in variants:
@@ -201,7 +209,7 @@ def _require_ours(directory: Path) -> None:
     if not strangers and os.path.lexists(path) and not _is_manifest(path):
         strangers = [f"another program's {MANIFEST}"]
     if strangers:
-        raise UsageError(f"{directory} is not a bundle: it holds {min(strangers)}", hint="choose another --out")
+        raise ExistsError(f"{directory} is not a bundle: it holds {min(strangers)}", hint="choose another --out")
 
 
 def _is_manifest(path: Path) -> bool:
@@ -214,7 +222,7 @@ def _is_manifest(path: Path) -> bool:
 def require_bundle(directory: Path) -> None:
     """Raise UsageError where `directory` holds no bundle, as after a mistyped path."""
     if not os.path.lexists(directory / MANIFEST):
-        raise UsageError(
+        raise ArtifactError(
             f"{directory} is not a bundle: it has no {MANIFEST}", hint="create one with `aotfactory compile`"
         )
 
@@ -242,7 +250,7 @@ def read(directory: Path) -> Bundle:
 
     Raises:
         UsageError: There is no bundle in `directory`.
-        DefinitionError: The bundle is damaged.
+        DamagedBundleError: It is not as it was written.
     """
     require_bundle(directory)
     path = directory / MANIFEST
@@ -250,7 +258,7 @@ def read(directory: Path) -> Bundle:
         with _locked(directory, fcntl.LOCK_SH):
             data = documents.parse_json(_read(path, "manifest_bytes"))
             if isinstance(data, dict) and isinstance(found := data.get("schema"), str) and found != SCHEMA:
-                raise DefinitionError(f"schema {found[:64]!r} is not {SCHEMA}", where=str(path), hint=_HINT)
+                raise DamagedBundleError(f"schema {found[:64]!r} is not {SCHEMA}", where=str(path), hint=_HINT)
             documents.validate(data, "bundle", where=str(path), hint=_HINT)
             network = network_from_json(data)
             variants = _variants(directory, data["variants"], network)
@@ -259,16 +267,16 @@ def read(directory: Path) -> Bundle:
     except (ValueError, OSError) as error:
         raise _damaged(error, directory) from error
     except DefinitionError as error:
-        raise DefinitionError(error.message, where=error.where or str(path), hint=_HINT) from error
+        raise DamagedBundleError(error.message, where=error.where or str(path), hint=_HINT) from error
 
 
 _HINT = "compile it again"
 
 
-def _damaged(error: Exception, directory: Path) -> DefinitionError:
+def _damaged(error: Exception, directory: Path) -> DamagedBundleError:
     problem = error.strerror if isinstance(error, OSError) else error
     place = getattr(error, "filename", None) or directory / MANIFEST
-    return DefinitionError(f"damaged bundle: {problem}", where=str(place), hint=_HINT)
+    return DamagedBundleError(f"damaged bundle: {problem}", where=str(place), hint=_HINT)
 
 
 def _variants(directory: Path, items: list[dict[str, Any]], network: Network) -> tuple[Variant, ...]:
@@ -279,11 +287,11 @@ def _variants(directory: Path, items: list[dict[str, Any]], network: Network) ->
         _require_consistent(variant, network)
         total += item["ptx_bytes"]
         if total > LIMITS["total_ptx_bytes"]:
-            raise DefinitionError(f"more than {LIMITS['total_ptx_bytes']} bytes of PTX (limit total_ptx_bytes)")
+            raise DamagedBundleError(f"more than {LIMITS['total_ptx_bytes']} bytes of PTX (limit total_ptx_bytes)")
         if found.setdefault(variant.id, variant) is not variant:
-            raise DefinitionError(f"two variants are called {variant.id!r}")
+            raise DamagedBundleError(f"two variants are called {variant.id!r}")
     if without := [call.name for call in network.calls if all(v.call != call.name for v in found.values())]:
-        raise DefinitionError(f"the call {without[0]} has no variant")
+        raise DamagedBundleError(f"the call {without[0]} has no variant")
     return tuple(found.values())
 
 
@@ -292,16 +300,18 @@ def _variant(directory: Path, data: dict[str, Any]) -> Variant:
     x, y, z = data.get("cluster", (1, 1, 1))
     path = directory / name
     if not OWN_FILE.fullmatch(name):
-        raise DefinitionError(f"{name!r} is not the name of a bundle's file", where=str(directory / MANIFEST))
+        raise DamagedBundleError(f"{name!r} is not the name of a bundle's file", where=str(directory / MANIFEST))
     content = _read(path, "ptx_bytes")
     if hashlib.sha256(content).hexdigest() != data["sha256"]:
-        raise DefinitionError(
+        raise DamagedBundleError(
             f"{name} is not the file that was compiled: its SHA-256 differs from the manifest's",
             where=str(path),
             hint=_HINT,
         )
     if len(content) != data["ptx_bytes"] or b"\0" in content:
-        raise DefinitionError(f"{name} has {len(content)} bytes, the manifest says {data['ptx_bytes']}; or a zero byte")
+        raise DamagedBundleError(
+            f"{name} has {len(content)} bytes, the manifest says {data['ptx_bytes']}; or a zero byte"
+        )
     variant = Variant(
         id=data["id"],
         call=data["call"],
@@ -322,7 +332,9 @@ def _variant(directory: Path, data: dict[str, Any]) -> Variant:
         extra_args=tuple(expressions.from_json(e) for e in data["extra_args"]),
     )
     if variant.ptx != name:
-        raise DefinitionError(f"{name} is not the name of its content: {variant.ptx}", where=str(directory / MANIFEST))
+        raise DamagedBundleError(
+            f"{name} is not the name of its content: {variant.ptx}", where=str(directory / MANIFEST)
+        )
     return variant
 
 
@@ -334,13 +346,13 @@ def _require_consistent(variant: Variant, network: Network) -> None:
     """
     call = next((c for c in network.calls if c.name == variant.call), None)
     if call is None or call.plugin != variant.plugin:
-        raise DefinitionError(f"{variant.id}: the network has no call {variant.call!r} of {variant.plugin}")
+        raise DocumentError(f"{variant.id}: the network has no call {variant.call!r} of {variant.plugin}")
     tensors = len(call.inputs) + len(call.outputs)
     if not len(variant.dtypes) == len(variant.formats) == tensors:
-        raise DefinitionError(f"{variant.id}: dtypes and formats need one entry for each of {tensors} tensors")
+        raise DocumentError(f"{variant.id}: dtypes and formats need one entry for each of {tensors} tensors")
     expected = ("ptr",) * len(call.inputs) + ("i32",) * len(variant.extra_args) + ("ptr",) * len(call.outputs)
     if variant.parameters != expected:
-        raise DefinitionError(
+        raise DocumentError(
             f"{variant.id}: parameters must be one ptr for each input, one i32 for each extra argument, one ptr for "
             "each output"
         )

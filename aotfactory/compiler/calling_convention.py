@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from aotfactory.compiler.ptx import NAME, VERSION, Entry, Module, Parameter, parse_module, shared_memory, uses
 from aotfactory.core.arch import SHARED_LIMIT, TARGET_ISA, Arch, PtxIsa
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import CallingConventionError, DefinitionError
 
 TENSOR_ALIGNMENT = 256
 """Bytes that TensorRT aligns engine inputs and outputs to (NvInferRuntime.h)."""
@@ -142,7 +142,7 @@ def fit(
 
 
 def _refusal(kernel: Entry, what: str, hint: str) -> DefinitionError:
-    return DefinitionError(f"kernel {kernel.name}: {what}", where=f"PTX line {kernel.line}", hint=hint)
+    return CallingConventionError(f"kernel {kernel.name}: {what}", where=f"PTX line {kernel.line}", hint=hint)
 
 
 def _hidden(module: Module, kernel: Entry, expected: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
@@ -259,7 +259,7 @@ def _check_target(module: Module, kernel: Entry, version: PtxIsa, arch: Arch | N
 
 def _rewrite(module: Module, kernel: Entry, kept: tuple[Parameter, ...], version: PtxIsa, name: str) -> str:
     if not re.fullmatch(r"[A-Za-z][\w$]*|[_$%][\w$]+", name):
-        raise DefinitionError(f"{name!r} cannot be the name of a kernel", hint="use letters, digits and _")
+        raise CallingConventionError(f"{name!r} cannot be the name of a kernel", hint="use letters, digits and _")
     if name != kernel.name and uses(module.text, name):
         raise _refusal(kernel, f"the new name {name} is already used in the PTX", "choose another one")
     # Only where the kernel is declared: elsewhere the same word may be an instruction, such as `add`.
@@ -285,7 +285,7 @@ def check_shared(kernel: FittedKernel, dynamic: int) -> None:
         DefinitionError: The two are more than SHARED_LIMIT.
     """
     if kernel.shared_static + dynamic > SHARED_LIMIT:
-        raise DefinitionError(
+        raise CallingConventionError(
             f"kernel {kernel.entry}: {kernel.shared_static + dynamic} bytes of shared memory, "
             f"TensorRT's launcher gives at most {SHARED_LIMIT}",
             hint="use smaller blocks or fewer num_stages",

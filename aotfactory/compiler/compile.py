@@ -24,7 +24,16 @@ from aotfactory.core.arch import Arch, PtxIsa, default_isa
 from aotfactory.core.cache import Cache
 from aotfactory.core.check import Check
 from aotfactory.core.cuda import driver_version
-from aotfactory.core.errors import CheckError, DefinitionError, UsageError
+from aotfactory.core.errors import (
+    ArchitectureError,
+    CallingConventionError,
+    CheckError,
+    CombinationError,
+    CompilerError,
+    ConfigError,
+    DefinitionError,
+    TacticError,
+)
 from aotfactory.core.network import Call, Combination, Network
 from aotfactory.core.network_json import network_to_json
 from aotfactory.core.proofs import Domain, Interval
@@ -124,7 +133,9 @@ def _tasks(
         for arch in options.archs:
             isa = options.isa or default_isa(arch, driver_version())
             if isa < arch.oldest_isa:
-                raise UsageError(f"PTX ISA {isa} does not know {arch.target}", hint=f"--ptx-isa {arch.oldest_isa}")
+                raise ArchitectureError(
+                    f"PTX ISA {isa} does not know {arch.target}", hint=f"--ptx-isa {arch.oldest_isa}"
+                )
             # What no driver and no user limits, the kernel may.
             known = options.isa is not None or driver_version() is not None
             isas = isa, isa if known else max(isa, ptxas.compiler_isa(arch))
@@ -213,7 +224,7 @@ def _require_one(results: Sequence[CompiledVariant]) -> None:
         groups.setdefault(result.id.rpartition(".")[0], []).append(result)
     for name, group in groups.items():
         if all(result.left_out for result in group):
-            raise DefinitionError(
+            raise ConfigError(
                 f"{name}: a plan can launch the kernel with none of its {len(group)} configs; "
                 f"the first: {group[0].checks[0].detail.removeprefix('left out: ')}",
                 hint="give aot_kernel smaller values for what is tuned: blocks, num_stages",
@@ -242,14 +253,14 @@ def _wanted(plugin: PluginCall, call: Call, options: Options) -> Iterator[tuple[
         if options.all_dtypes or combination.dtypes == plugin.combination.dtypes
     ]
     if not matching:
-        raise DefinitionError(
+        raise CombinationError(
             f"autotune of {call.plugin} offers no combination for {plugin.combination}, which this network needs",
             where=plugin.definition.where("autotune"),
             hint=f"it offers {', '.join(str(c) for c, _ in offered)}",
         )
     tactics = sorted({tactic for _, offered_tactics in matching for tactic in offered_tactics})
     if options.tactic is not None and options.tactic not in tactics:
-        raise UsageError(
+        raise TacticError(
             f"{call.plugin} has no tactic {options.tactic} here", hint=f"its tactics: {', '.join(map(str, tactics))}"
         )
     for combination, offered_tactics in matching:
@@ -408,24 +419,24 @@ def _check_triton(compilation: Compilation, call: Call, combination: Combination
     for name, dtype, kind in zip((*call.inputs, *call.outputs), combination.dtypes, pointers, strict=False):
         element = dtypes.find(dtype).triton
         if kind.startswith("*") and kind.removeprefix("*") not in (element, "u1" if element == "i1" else element):
-            raise DefinitionError(
+            raise CompilerError(
                 f"the kernel takes {name} as {kind}, but the tensor is {dtype}",
                 hint=f"declare it *{element} in the signature for this combination",
             )
     metadata = compilation.metadata
     if shared.low < metadata.get("shared", 0):
-        raise DefinitionError(
+        raise CompilerError(
             f"the kernel needs {metadata['shared']} bytes of dynamic shared memory, the launch gives it {shared.low}",
             hint="set launch.shared_mem to Triton's metadata.shared",
         )
     for key, what in (("launch_cooperative_grid", "a cooperative launch"), ("launch_pdl", "a dependent launch")):
         if metadata.get(key):
-            raise DefinitionError(
+            raise CallingConventionError(
                 f"the kernel wants {what}, which TensorRT cannot make", hint=f"compile it without {key}"
             )
     for index, divisor in _divisible_parameters(compilation):
         if kinds[index].startswith("*") and TENSOR_ALIGNMENT % divisor:
-            raise DefinitionError(
+            raise CallingConventionError(
                 f"parameter {index} was promised to be aligned to {divisor} bytes; TensorRT aligns to "
                 f"{TENSOR_ALIGNMENT}",
                 hint="promise 16",
@@ -467,7 +478,7 @@ def _block(kernel: ReturnedKernel, domain: Domain) -> tuple[int, int, int]:
     required = ptx.parse_module(kernel.ptx).entry(kernel.name).directives.get("reqntid")
     if required and any(extent.low != extent.high for extent in (x, y, z)):
         launch = " x ".join(str(kernel.launch[f"block_{axis}"]) for axis in "xyz")
-        raise DefinitionError(
+        raise CompilerError(
             f"kernel {kernel.name}: it is compiled for blocks of {(*required, 1, 1)[:3]} threads (.reqntid), "
             f"the launch has {launch}",
             hint="a block that changes with the shape needs a kernel without .reqntid; Triton's all have it",

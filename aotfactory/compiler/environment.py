@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from aotfactory.core.cache import Cache
-from aotfactory.core.errors import MissingError
+from aotfactory.core.errors import SettingMissingError, UnusablePlaceError
 
 
 def require_usable_triton(cache: Cache | None) -> None:
@@ -22,7 +22,7 @@ def require_usable_triton(cache: Cache | None) -> None:
     """
     switch = os.environ.get("TRITON_INTERPRET", "")
     if switch.lower() in ("1", "on", "true", "y", "yes"):
-        raise MissingError(
+        raise SettingMissingError(
             f"TRITON_INTERPRET={switch} is set: Triton would interpret kernels, not compile them",
             hint="unset TRITON_INTERPRET; the interpreter check sets it for itself",
         )
@@ -34,7 +34,7 @@ def require_usable_triton(cache: Cache | None) -> None:
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            raise MissingError(
+            raise UnusablePlaceError(
                 f"Triton cannot write to its cache {folder}: {error.strerror}",
                 hint="set TRITON_CACHE_DIR to a directory that can be written",
             ) from error

@@ -8,7 +8,7 @@ import re
 from triton.runtime.errors import PTXASError
 
 from aotfactory.core.arch import PtxIsa
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import CompilerError, DefinitionError
 
 
 def needed(error: BaseException) -> PtxIsa | None:
@@ -28,7 +28,7 @@ def shortened(error: DefinitionError, isa: PtxIsa) -> DefinitionError:
         (line for line in lines if least and f"version {least}" in line), next(iter(lines), log.splitlines()[0])
     )
     hint = f"--ptx-isa {least}, if the driver takes it; this was for PTX ISA {isa}" if least else error.hint
-    return DefinitionError(f"ptxas refuses the kernel: {first}", where=error.where, hint=hint)
+    return CompilerError(f"ptxas refuses the kernel: {first}", where=error.where, hint=hint)
 
 
 def _log(error: BaseException) -> str | None:

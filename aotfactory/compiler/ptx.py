@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aotfactory.core.arch import PtxIsa, PtxTarget
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import DefinitionError, PtxError
 
 NAME = r"[A-Za-z_$%][\w$]*"
 _INT = r"(?:0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,21}|[1-9][0-9]{0,19})U?"
@@ -95,7 +95,7 @@ class Module:
         for entry in self.entries:
             if entry.name == name:
                 return entry
-        raise DefinitionError(
+        raise PtxError(
             f"the PTX has no kernel {name!r}; it has {', '.join(entry.name for entry in self.entries)}",
             hint='aot_impl must return the name of the .entry; CUDA C++ mangles names unless they are extern "C"',
         )
@@ -128,12 +128,12 @@ def parse_module(text: str) -> Module:
         raise _malformed(text, address_size.end(), f"addresses of {address_size[1]} bits, only 64 are supported")
     entries = tuple(filter(None, (_entry(text, found.start()) for found in re.finditer(r"\.entry\b", text))))
     if not entries:
-        raise DefinitionError("the PTX has no kernel", hint="mark it __global__, in hand-written PTX .visible .entry")
+        raise PtxError("the PTX has no kernel", hint="mark it __global__, in hand-written PTX .visible .entry")
     return Module(text=text, version=PtxIsa.parse(version), target=target, entries=entries)
 
 
 def _malformed(text: str, position: int, what: str) -> DefinitionError:
-    return DefinitionError(f"malformed PTX: {what}", where=f"PTX line {text.count(chr(10), 0, position) + 1}")
+    return PtxError(f"malformed PTX: {what}", where=f"PTX line {text.count(chr(10), 0, position) + 1}")
 
 
 def _strip(text: str) -> str:
@@ -151,7 +151,7 @@ def _strip(text: str) -> str:
 def _header(text: str, pattern: re.Pattern[str], name: str) -> str:
     found = pattern.search(text)
     if not found:
-        raise DefinitionError(f"malformed PTX: no {name} directive", hint="give the PTX text, not a cubin or a path")
+        raise PtxError(f"malformed PTX: no {name} directive", hint="give the PTX text, not a cubin or a path")
     return found[1]
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from aotfactory.compiler.ptx import TARGET
 from aotfactory.core.arch import Arch, PtxIsa, PtxTarget, cuda_isa
-from aotfactory.core.errors import CheckError, MissingError
-from aotfactory.core.processes import OutOfTimeError, run_program
+from aotfactory.core.errors import CheckError, NoPtxasError, OutOfTimeError, PtxasError
+from aotfactory.core.processes import run_program
 
 TIMED_OUT = "ptxas did not finish within"
 
@@ -58,14 +58,14 @@ def assemble(text: str, arch: Arch, *, entry: str | None = None, timeout: float 
         try:
             done = run_program(command, timeout=timeout)
         except OSError as error:
-            raise MissingError(f"ptxas cannot be run: {tool}: {error.strerror}") from error
+            raise NoPtxasError(f"ptxas cannot be run: {tool}: {error.strerror}") from error
         except OutOfTimeError:
             message = f"{TIMED_OUT} {timeout:g} s for {gpu}"
-            raise CheckError(message, hint="make the kernel smaller: fewer unrolled steps, smaller blocks") from None
+            raise PtxasError(message, hint="make the kernel smaller: fewer unrolled steps, smaller blocks") from None
     log = done.stderr + done.stdout
     if done.code < 0:
         name = signal.Signals(-done.code).name
-        raise CheckError(f"ptxas died of {name} for {gpu}", hint="is there enough memory? else make the kernel smaller")
+        raise PtxasError(f"ptxas died of {name} for {gpu}", hint="is there enough memory? else make the kernel smaller")
     if done.code:
         raise _assembly_error(text, log, gpu, isa)
     # "Compiling entry function 'a' for 'sm_90'" opens what belongs to a, the functions that it calls included.
@@ -92,7 +92,7 @@ def _assembly_error(text: str, log: str, gpu: str, isa: PtxIsa) -> CheckError:
     lines = text.splitlines()
     quoted = f" in `{lines[int(at[1]) - 1].strip()}`" if at and 0 < int(at[1]) <= len(lines) else ""
     hint = f"this ptxas knows PTX up to ISA {isa}; an instruction may also need a newer ISA or an arch-specific target"
-    return CheckError(f"ptxas refuses the PTX for {gpu}: {message}{quoted}", where=where, hint=hint)
+    return PtxasError(f"ptxas refuses the PTX for {gpu}: {message}{quoted}", where=where, hint=hint)
 
 
 def compiler_isa(arch: Arch) -> PtxIsa:
@@ -105,7 +105,7 @@ def compiler_isa(arch: Arch) -> PtxIsa:
     """
     able = [isa for isa, _, _ in _assemblers() if isa >= arch.oldest_isa]
     if not able:
-        raise MissingError(
+        raise NoPtxasError(
             f"the installed Triton cannot compile for {arch}: its ptxas knows PTX up to ISA {max(_assemblers())[0]}, "
             f"{arch} needs {arch.oldest_isa}",
             hint="install a newer Triton, or compile for portable",
@@ -139,5 +139,5 @@ def _assemblers() -> tuple[tuple[PtxIsa, str, str], ...]:
                 tools.append((cuda_isa(int(release[1]), int(release[2])), path, version.strip().splitlines()[-1]))
                 break
     if not tools:
-        raise MissingError("no ptxas was found", hint="it ships with Triton: pip install 'triton>=3.5'")
+        raise NoPtxasError("no ptxas was found", hint="it ships with Triton: pip install 'triton>=3.5'")
     return tuple(tools)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from aotfactory.compiler.bundle import Bundle, Variant
 from aotfactory.core.arch import Arch, PtxTarget
-from aotfactory.core.errors import MissingError, UsageError
+from aotfactory.core.errors import NoKernelError, TacticError
 
 
 def usable_variants(bundle: Bundle, arch: Arch, tactic: int | None = None) -> dict[str, list[Variant]]:
@@ -24,7 +24,7 @@ def usable_variants(bundle: Bundle, arch: Arch, tactic: int | None = None) -> di
     chosen = {name: [v for v in variants if v.tactic == tactic] for name, variants in found.items()}
     if not any(chosen.values()):
         known = sorted({v.tactic for variants in found.values() for v in variants})
-        raise UsageError(f"the bundle has no tactic {tactic} for {arch}", hint=f"it has {', '.join(map(str, known))}")
+        raise TacticError(f"the bundle has no tactic {tactic} for {arch}", hint=f"it has {', '.join(map(str, known))}")
     return {name: chosen[name] or variants for name, variants in found.items()}
 
 
@@ -36,7 +36,7 @@ def _of_call(bundle: Bundle, call: str, arch: Arch) -> list[Variant]:
     plain = [v for v in runs if not PtxTarget.parse(v.ptx_target).suffix]
     if not plain:
         there = sorted({v.arch for v in variants}) or ["nothing"]
-        raise MissingError(
+        raise NoKernelError(
             f"the bundle has no kernel of {call} that runs on {arch}, only for {', '.join(there)}",
             hint=f"compile it with --arch {arch}, or --arch portable",
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from aotfactory.core import cuda
-from aotfactory.core.errors import DefinitionError, MissingError, UsageError
+from aotfactory.core.errors import ArchitectureError, MissingError, NoGpuError, PtxError
 
 
 class PtxIsa(NamedTuple):
@@ -27,7 +27,9 @@ class PtxIsa(NamedTuple):
         """Reads ``"8.0"``. Raises UsageError for anything else."""
         found = re.fullmatch(r"([0-9]{1,3})\.([0-9])", text.strip())
         if not found:
-            raise UsageError(f"{text!r} is not a PTX ISA version", hint="write it as MAJOR.MINOR, for example 8.0")
+            raise ArchitectureError(
+                f"{text!r} is not a PTX ISA version", hint="write it as MAJOR.MINOR, for example 8.0"
+            )
         return cls(int(found[1]), int(found[2]))
 
     @property
@@ -90,7 +92,7 @@ class PtxTarget(NamedTuple):
         """Raises DefinitionError when ``name`` is not of the form ``sm_<number>[a|f]``."""
         found = re.fullmatch(r"sm_([0-9]{1,4})([af]?)", name)
         if not found:
-            raise DefinitionError(f"{name!r} is not a PTX target", hint="a target looks like sm_80 or sm_90a")
+            raise PtxError(f"{name!r} is not a PTX target", hint="a target looks like sm_80 or sm_90a")
         return cls(int(found[1]), found[2])
 
 
@@ -149,7 +151,7 @@ def parse_archs(text: str) -> tuple[Arch, ...]:
     """
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     if not names:
-        raise UsageError("no architecture was given", hint=f"known are {', '.join(KNOWN)}, portable, native")
+        raise ArchitectureError("no architecture was given", hint=f"known are {', '.join(KNOWN)}, portable, native")
     return tuple(dict.fromkeys(_parse_one(name) for name in names))
 
 
@@ -162,7 +164,9 @@ def _parse_one(name: str) -> Arch:
         # As CMake, nvcc and deviceQuery write it: 90, sm90, compute_90, 9.0.
         name = f"sm_{short[1] or short[3] + short[4]}{short[2] or ''}"
     if name not in TARGET_ISA:
-        raise UsageError(f"unknown architecture {name!r}", hint=f"known are {', '.join(KNOWN)}, portable, native")
+        raise ArchitectureError(
+            f"unknown architecture {name!r}", hint=f"known are {', '.join(KNOWN)}, portable, native"
+        )
     capability = PtxTarget.parse(name).capability
     return Arch(name=f"sm_{capability}", capability=capability)
 
@@ -184,11 +188,11 @@ def native_arch() -> Arch:
     found = cuda.compute_capability()
     if found is None:
         lacking = "CUDA driver" if cuda.open_driver() is None else "usable GPU"
-        raise MissingError(f"this machine has no {lacking}", hint="name the architecture, for example --arch sm_90")
+        raise NoGpuError(f"this machine has no {lacking}", hint="name the architecture, for example --arch sm_90")
     capability = found[0] * 10 + found[1]
     if f"sm_{capability}" not in TARGET_ISA:
         hint = "use --arch portable" if capability >= PORTABLE.capability else f"supported are {', '.join(KNOWN)}"
-        raise MissingError(f"this machine's GPU is an sm_{capability}, which is not known here", hint=hint)
+        raise NoGpuError(f"this machine's GPU is an sm_{capability}, which is not known here", hint=hint)
     return Arch(name=f"sm_{capability}", capability=capability)
 
 
@@ -200,7 +204,7 @@ def cuda_isa(major: int, minor: int) -> PtxIsa:
     """
     older = [release for release in CUDA_ISA if release <= (major, minor)]
     if not older:
-        raise MissingError(f"CUDA {major}.{minor} is too old", hint="update the driver, or name the ISA: --ptx-isa 8.0")
+        raise NoGpuError(f"CUDA {major}.{minor} is too old", hint="update the driver, or name the ISA: --ptx-isa 8.0")
     return CUDA_ISA[max(older)]
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aotfactory.core.errors import AotError, UsageError
+from aotfactory.core.errors import AotError, SettingError
 from aotfactory.core.files import read_file, require_own
 
 DEFAULT_LIMIT = 10 * 2**30
@@ -278,5 +278,5 @@ def _limit(text: str | None) -> int:
         return DEFAULT_LIMIT
     found = re.fullmatch(r"(\d{1,12})([KMGT]?)", text, re.ASCII)
     if not found:
-        raise UsageError(f"AOTFACTORY_CACHE_SIZE is {text!r}", hint="write bytes, or 500M, or 10G")
+        raise SettingError(f"AOTFACTORY_CACHE_SIZE is {text!r}", hint="write bytes, or 500M, or 10G")
     return int(found[1]) << 10 * " KMGT".index(found[2] or " ")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from aotfactory.core.errors import DefinitionError, UsageError
+from aotfactory.core.errors import ExpressionError, ShapeError
 from aotfactory.core.expressions import APPLY, DIVISIONS, INT64, Constant, Expr, Op, Operation, Symbol, operation
 from aotfactory.core.network import Network, Shape
 
@@ -91,7 +91,7 @@ def bind(network: Network, shapes: Mapping[str, Shape]) -> dict[str, int]:
     for tensor in inputs:
         expected = tuple(dimension.evaluate(values) for dimension in tensor.shape)
         if expected != tuple(shapes[tensor.name]):
-            raise UsageError(f"input {tensor.name!r} must have shape {expected}, not {tuple(shapes[tensor.name])}")
+            raise ShapeError(f"input {tensor.name!r} must have shape {expected}, not {tuple(shapes[tensor.name])}")
     return values
 
 
@@ -99,9 +99,9 @@ def _solve(form: LinearForm, name: str, values: Mapping[str, int], extent: int, 
     rest = extent - form.constant - sum(m * values[n] for n, m in form.multiples.items() if n != name)
     value, fraction = divmod(rest, form.multiples[name])
     if fraction:
-        raise UsageError(f"{where} can't be {extent}: that leaves a fraction of {name}")
+        raise ShapeError(f"{where} can't be {extent}: that leaves a fraction of {name}")
     if value < 0:
-        raise UsageError(f"{where} can't be {extent}: {name} would be {value}")
+        raise ShapeError(f"{where} can't be {extent}: {name} would be {value}")
     return value
 
 
@@ -157,7 +157,7 @@ def _rebuild(expr: Expr, whole: dict[Expr, Expr], symbols: dict[str, Expr]) -> E
             return operation(op, _rebuild(left, whole, symbols), _rebuild(right, whole, symbols))
         case Symbol(name):
             if name not in symbols:
-                raise DefinitionError(
+                raise ExpressionError(
                     f"dimension {name} cannot be found out from the shapes of the call's inputs",
                     hint="give the plugin an input that has this dimension by itself",
                 )

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import DocumentError
 from aotfactory.core.limits import LIMITS
 
 _SCHEMAS = Path(__file__).with_name("schemas")
@@ -61,9 +61,9 @@ def validate(data: Any, schema: str, *, where: str, hint: str) -> None:
         _validator(schema)(data)
     except fastjsonschema.JsonSchemaValueException as error:
         place = (error.name or "data").removeprefix("data")
-        raise DefinitionError(_problem(error), where=f"{where}{place}", hint=hint) from None
+        raise DocumentError(_problem(error), where=f"{where}{place}", hint=hint) from None
     except RecursionError:
-        raise DefinitionError("it is nested too deeply", where=where, hint=hint) from None
+        raise DocumentError("it is nested too deeply", where=where, hint=hint) from None
 
 
 @functools.cache

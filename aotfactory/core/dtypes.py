@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import DataTypeError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +68,7 @@ def find(name: str) -> DType:
     """
     known = ALIASES.get(name.strip().lower().removeprefix("torch."))
     if known is None:
-        raise UsageError(f"unknown data type {name!r}", hint=f"use one of {', '.join(DTYPES)}")
+        raise DataTypeError(f"unknown data type {name!r}", hint=f"use one of {', '.join(DTYPES)}")
     return DTYPES[known]
 
 
@@ -77,7 +77,7 @@ def of_trt(value: Any) -> DType:
     for dtype in DTYPES.values():
         if value.name == dtype.trt:
             return dtype
-    raise UsageError(f"data type {value.name} cannot be used by an AOT plugin's kernel here")
+    raise DataTypeError(f"data type {value.name} cannot be used by an AOT plugin's kernel here")
 
 
 def of_array(dtype: np.dtype[Any]) -> DType:
@@ -85,4 +85,4 @@ def of_array(dtype: np.dtype[Any]) -> DType:
     for candidate in DTYPES.values():
         if candidate.array == dtype:
             return candidate
-    raise UsageError(f"arrays of {dtype} have no TensorRT data type", hint=f"convert to one of {', '.join(DTYPES)}")
+    raise DataTypeError(f"arrays of {dtype} have no TensorRT data type", hint=f"convert to one of {', '.join(DTYPES)}")

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import ExpressionError
 from aotfactory.core.limits import LIMITS
 
 # Of one expression: far above real ones, and safe from Python's recursion limit.
@@ -109,9 +109,9 @@ class Expr:
                 a, b = left.evaluate(values), right.evaluate(values)
                 if op in DIVISIONS and b == 0:
                     where = ", ".join(f"{name}={values[name]}" for name in sorted(self.symbols)) or "always"
-                    raise DefinitionError(f"division by zero in {self} ({where})")
+                    raise ExpressionError(f"division by zero in {self} ({where})")
                 return APPLY[op](a, b)
-        raise DefinitionError(f"dimension {self} has no value", hint=f"known: {', '.join(values) or 'none'}")
+        raise ExpressionError(f"dimension {self} has no value", hint=f"known: {', '.join(values) or 'none'}")
 
     def to_json(self) -> Any:
         """An int, a symbol's name, `[op, a, b]` or `["size_tensor", index, opt, upper]`."""
@@ -153,7 +153,7 @@ class Constant(Expr):
 
     def __post_init__(self) -> None:
         if type(self.value) is not int or self.value not in INT64:
-            raise DefinitionError(f"{reprlib.repr(self.value)} is not a 64-bit integer", hint="TensorRT uses int64")
+            raise ExpressionError(f"{reprlib.repr(self.value)} is not a 64-bit integer", hint="TensorRT uses int64")
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Symbol(Expr):
     def __post_init__(self) -> None:
         if type(self.name) is not str or not _NAME.fullmatch(self.name) or keyword.iskeyword(self.name):
             hint = "use an ASCII identifier of at most 64 characters, such as N or height"
-            raise DefinitionError(f"{reprlib.repr(self.name)} is not a name for a dimension", hint=hint)
+            raise ExpressionError(f"{reprlib.repr(self.name)} is not a name for a dimension", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -195,9 +195,9 @@ class SizeTensor(Expr):
 
     def __post_init__(self) -> None:
         if type(self.index) is not int or not 0 <= self.index < 2**31:
-            raise DefinitionError(f"{reprlib.repr(self.index)} is not an output's index", hint="count from 0")
+            raise ExpressionError(f"{reprlib.repr(self.index)} is not an output's index", hint="count from 0")
         if any(isinstance(operand, SizeTensor) for operand in self.operands):
-            raise DefinitionError("a size tensor's opt and upper can't be size tensors themselves")
+            raise ExpressionError("a size tensor's opt and upper can't be size tensors themselves")
 
     @property
     def operands(self) -> tuple[Expr, ...]:
@@ -216,10 +216,10 @@ def operation(op: Op, left: Expr | int, right: Expr | int) -> Expr:
     for operand in (a, b):
         if isinstance(operand, SizeTensor):
             hint = "use it as an output's dimension only, and compute with its upper bound instead"
-            raise DefinitionError(f"TensorRT allows no arithmetic on {operand}", hint=hint)
+            raise ExpressionError(f"TensorRT allows no arithmetic on {operand}", hint=hint)
     result = _simplify(op, a, b) or Operation(op, a, b)
     if result.depth > MAX_DEPTH or result.size > MAX_SIZE:
-        raise DefinitionError(f"expression deeper than {MAX_DEPTH} or larger than {MAX_SIZE} operations and operands")
+        raise ExpressionError(f"expression deeper than {MAX_DEPTH} or larger than {MAX_SIZE} operations and operands")
     return result
 
 
@@ -269,7 +269,7 @@ def from_json(obj: object) -> Expr:
 
     def read(item: object, depth: int) -> Expr:
         if depth > MAX_DEPTH + 1 or next(nodes) > 2 * MAX_SIZE + 2:  # a size tensor holds two expressions
-            raise DefinitionError(f"expression deeper than {MAX_DEPTH} or larger than {MAX_SIZE}")
+            raise ExpressionError(f"expression deeper than {MAX_DEPTH} or larger than {MAX_SIZE}")
         match item:
             case str():
                 return Symbol(item)
@@ -280,7 +280,7 @@ def from_json(obj: object) -> Expr:
             case [str(name), left, right] if name in _OPS:
                 return operation(_OPS[name], read(left, depth + 1), read(right, depth + 1))
         hint = f"write an integer, a symbol, [op, a, b] (op: {' '.join(_OPS)}) or [size_tensor, index, opt, upper]"
-        raise DefinitionError(f"{reprlib.repr(item)} is not an expression", hint=hint)
+        raise ExpressionError(f"{reprlib.repr(item)} is not an expression", hint=hint)
 
     return read(obj, 1)
 
@@ -314,6 +314,6 @@ def parse(text: str) -> Expr:
             return read(ast.parse(text.strip(), mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         hint = "write integers, symbols, + - * // == <, cdiv(a, b), max(a, b), min(a, b)"
-        raise DefinitionError(
+        raise ExpressionError(
             f"{reprlib.repr(text)} is not an expression: {error or 'nested too deep'}", hint=hint
         ) from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aotfactory.core import expressions
 from aotfactory.core.dimensions import unsolved
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import DocumentError
 from aotfactory.core.expressions import Expr, SizeTensor
 from aotfactory.core.network import Call, Network, Range, Tensor
 
@@ -159,7 +159,7 @@ def _require_distinct(what: str, names: list[str]) -> None:
 
 def _require(holds: bool, problem: str) -> None:
     if not holds:
-        raise DefinitionError(problem)
+        raise DocumentError(problem)
 
 
 def _attribute(value: Any) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def _value(data: dict[str, Any], where: str, plain: bool) -> Any:
             return float(value)
         return bytes.fromhex(value) if kind == "bytes" else value
     except (ValueError, TypeError, OverflowError) as error:
-        raise DefinitionError(f"attribute {where} is not {kind}: {error}") from error
+        raise DocumentError(f"attribute {where} is not {kind}: {error}") from error
 
 
 def _array(element: str, items: list[Any]) -> np.ndarray[Any, Any]:

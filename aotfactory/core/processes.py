@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from aotfactory.core.errors import CheckError
+from aotfactory.core.errors import OutOfTimeError
 
 _PR_SET_PDEATHSIG = 1
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -21,12 +21,6 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 # The shell stays beside a program that starts others (make and its compilers), and ends the whole group when the pipe
 # that only we hold is closed: by us, or because we are gone.
 _WATCH = 'exec 3<&0 </dev/null; (read -r _ <&3; kill -s KILL 0) >/dev/null 2>&1 & exec 3<&-; exec "$@"'
-
-
-class OutOfTimeError(CheckError):
-    """A program ran longer than it may; `output` is what it had said by then."""
-
-    output = ""
 
 
 class Ended(BaseException):

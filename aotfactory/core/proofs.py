@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import DefinitionError, ExpressionError
 from aotfactory.core.expressions import APPLY, DIVISIONS, Constant, Expr, Op, Operation, SizeTensor, Symbol
 
 
@@ -23,7 +23,7 @@ class Interval:
 
     def __post_init__(self) -> None:
         if self.low > self.high:
-            raise DefinitionError(f"empty range {self}", hint="write the smaller end first")
+            raise ExpressionError(f"empty range {self}", hint="write the smaller end first")
 
     def __str__(self) -> str:
         return f"{self.low}..{self.high}"
@@ -48,12 +48,12 @@ def bounds(expr: Expr, domain: Domain) -> Interval:
         case SizeTensor(_, _, upper):
             most = bounds(upper, domain)
             return Interval(min(most.low, 0), max(most.high, 0))
-    raise DefinitionError(f"dimension {expr} has no range", hint=f"known: {', '.join(domain) or 'none'}")
+    raise ExpressionError(f"dimension {expr} has no range", hint=f"known: {', '.join(domain) or 'none'}")
 
 
 def _combine(expr: Operation, a: Interval, b: Interval) -> Interval:
     if expr.op in DIVISIONS and b.low <= 0 <= b.high:
-        raise DefinitionError(f"{expr.right} may be 0 in {expr} (range {b})", hint="keep divisors positive: max(x, 1)")
+        raise ExpressionError(f"{expr.right} may be 0 in {expr} (range {b})", hint="keep divisors positive: max(x, 1)")
     if expr.op is Op.EQUAL:
         return Interval(int(a.low == a.high == b.low == b.high), int(a.low <= b.high and b.low <= a.high))
     # every other operation is monotonic in each operand, so its extremes are at the corners

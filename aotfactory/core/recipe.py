@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aotfactory.core.dtypes import DTYPES
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import RecipeError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Input:
         elif self.limits is not None and self.limits != "any" and not _ordered(self.limits):
             problem = f"has limits {self.limits!r}, which are not a smallest and a largest value"
         if problem:
-            raise DefinitionError(f"input {self.name!r} {problem}", where=_caller(), hint="see aotfactory.Input")
+            raise RecipeError(f"input {self.name!r} {problem}", where=_caller(), hint="see aotfactory.Input")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if problem := self._problem():
-            raise DefinitionError(f"recipe {self.name!r}: {problem[0]}", where=_caller(), hint=problem[1])
+            raise RecipeError(f"recipe {self.name!r}: {problem[0]}", where=_caller(), hint=problem[1])
 
     def _problem(self) -> tuple[str, str] | None:
         """What is wrong, and what to do about it."""

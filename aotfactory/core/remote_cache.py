@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aotfactory.core.cache import LARGEST
-from aotfactory.core.errors import MissingError, UsageError
+from aotfactory.core.errors import NoPackageError, SettingError, UnusablePlaceError
 from aotfactory.core.extras import install_command
 
 COMMAND = install_command("remote")
@@ -31,7 +31,7 @@ class RemoteCache:
     def __init__(self, url: str, *, warn: Callable[[str], None] = lambda text: None) -> None:
         address, _, query = url.partition("?")
         if query not in ("", "readonly") or "://" not in address:
-            raise UsageError(
+            raise SettingError(
                 f"AOTFACTORY_REMOTE_CACHE is {url!r}", hint="write a URL: s3://bucket/prefix, or s3://bucket?readonly"
             )
         self.readonly = query == "readonly"
@@ -45,14 +45,14 @@ class RemoteCache:
         try:
             import fsspec
         except ImportError as error:
-            raise MissingError("a shared cache takes fsspec, which is not installed", hint=COMMAND) from error
+            raise NoPackageError("a shared cache takes fsspec, which is not installed", hint=COMMAND) from error
         try:
             options = {"auto_mkdir": True} if self._address.startswith("file:") else {}
             self._files, self._root = fsspec.url_to_fs(self._address, **options)
         except ImportError as error:
-            raise MissingError(f"{self._address} cannot be reached: {error}", hint=COMMAND) from error
+            raise UnusablePlaceError(f"{self._address} cannot be reached: {error}", hint=COMMAND) from error
         except ValueError as error:
-            raise UsageError(f"AOTFACTORY_REMOTE_CACHE is {self._address!r}: {error}") from error
+            raise SettingError(f"AOTFACTORY_REMOTE_CACHE is {self._address!r}: {error}") from error
         self._process = os.getpid()
 
     def get(self, name: str) -> bytes | None:

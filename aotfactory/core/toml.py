@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import FarmFileError
 
 DEPTH = 32
 """Tables and lists inside each other, and parts of a dotted key: Python's reader takes the square of that, or ends in
@@ -44,9 +44,9 @@ def parse(text: str, path: Path) -> dict[str, Any]:
         found = re.search(r" \(at line (\d+), column \d+\)$", str(error))
         line = found[1] if found else text.count("\n") + 1
         message = str(error)[: found.start()] if found else str(error)
-        raise UsageError(f"not TOML: {message[:200]}", where=f"{path}:{line}") from error
+        raise FarmFileError(f"not TOML: {message[:200]}", where=f"{path}:{line}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, for one
-        raise UsageError(f"not TOML: {error}", where=str(path)) from error
+        raise FarmFileError(f"not TOML: {error}", where=str(path)) from error
 
 
 def lines(text: str) -> dict[tuple[Any, ...], int]:
@@ -76,7 +76,7 @@ def _require_shallow(text: str, path: Path) -> None:
             depth = max(0, depth + (1 if bracket in "[{" else -1))
             deepest = max(deepest, depth)
         if deepest > DEPTH:
-            raise UsageError(f"nested deeper than {DEPTH}", where=f"{path}:{number}", hint="see docs/farm.md")
+            raise FarmFileError(f"nested deeper than {DEPTH}", where=f"{path}:{number}", hint="see docs/farm.md")
 
 
 def _code(text: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
-from aotfactory.core.errors import AotError, CheckError
+from aotfactory.core.errors import AotError, WorkerError
 from aotfactory.core.processes import Ended, ending_orderly
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _collect(connection: Connection, process: int) -> Outcome[Any]:
         code = os.waitstatus_to_exitcode(status)
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
         message = f"a process of this build {how}"
-        outcome.error = CheckError(message, hint="run it with --jobs 1 to see more; is there enough memory?")
+        outcome.error = WorkerError(message, hint="run it with --jobs 1 to see more; is there enough memory?")
     else:
         os.waitpid(process, 0)
     finally:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from aotfactory.core import dtypes
-from aotfactory.core.errors import CheckError
+from aotfactory.core.errors import ReferenceCheckError
 from aotfactory.core.network import Network, Shape
 from aotfactory.core.recipe import Input, Recipe
 from aotfactory.executors.inputs import Array, Kind, make_input
@@ -117,9 +117,11 @@ def _as_told(
         try:
             array = np.asarray(spec.data(rng, shape, given, element))
         except Exception as error:
-            raise CheckError(f"data of input {spec.name} raises {type(error).__name__}: {error}") from error
+            raise ReferenceCheckError(f"data of input {spec.name} raises {type(error).__name__}: {error}") from error
         if array.shape != shape:
-            raise CheckError(f"data of input {spec.name} returns shape {array.shape} where {shape} was asked for")
+            raise ReferenceCheckError(
+                f"data of input {spec.name} returns shape {array.shape} where {shape} was asked for"
+            )
         return array.astype(element)
     if spec.choices:
         return rng.choice(np.asarray(spec.choices).astype(element), shape)

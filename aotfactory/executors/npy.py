@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from aotfactory.core import dtypes
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import InputError, UsageError
 from aotfactory.core.files import open_regular
 from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Shape
@@ -66,7 +66,7 @@ def load_npy(path: Path, dtype: str) -> Array:
             file.seek(start)
             data = file.read(size)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if len(data) != size:
         raise _refused(path, "it became shorter while it was read")
     return np.frombuffer(bytearray(data), element).reshape(shape)
@@ -94,4 +94,4 @@ def _header(file: BinaryIO, path: Path) -> tuple[str, bool, Shape]:
 
 
 def _refused(path: Path, why: str) -> UsageError:
-    return UsageError(f"{path}: {why}", hint="save it with numpy.save, in the input's data type")
+    return InputError(f"{path}: {why}", hint="save it with numpy.save, in the input's data type")

@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from aotfactory.core import dtypes
-from aotfactory.core.errors import CheckError
+from aotfactory.core.errors import CheckError, ReferenceCheckError
 from aotfactory.executors.inputs import Array
 from aotfactory.executors.reference import FindRecipe
 from aotfactory.plugins import registry
@@ -40,7 +40,7 @@ def run(model: onnx.ModelProto, find_recipe: FindRecipe, inputs: Mapping[str, Ar
         raise
     except Exception as error:
         text = str(error).splitlines()[0] if str(error) else ""
-        raise CheckError(f"the model cannot be computed on the CPU: {type(error).__name__}: {text}") from error
+        raise ReferenceCheckError(f"the model cannot be computed on the CPU: {type(error).__name__}: {text}") from error
     return {name: array for name, array in found.items() if name}
 
 
@@ -72,7 +72,7 @@ def _operator(node: onnx.NodeProto, find_recipe: FindRecipe) -> type[OpRun]:
 
         def _run(self, *inputs: Any, **ignored: Any) -> tuple[Array, ...]:
             if recipe is None:
-                raise CheckError(f"{plugin.id} has no recipe, whose reference would compute it")
+                raise ReferenceCheckError(f"{plugin.id} has no recipe, whose reference would compute it")
             own = {
                 a.name: onnx_attributes.read(a, plugin.attributes.get(a.name), plugin.id)
                 for a in self.onnx_node.attribute

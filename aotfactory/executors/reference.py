@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from aotfactory.core import dtypes
-from aotfactory.core.errors import CheckError
+from aotfactory.core.errors import ReferenceCheckError
 from aotfactory.core.network import Call, Network, Tensor
 from aotfactory.core.recipe import Recipe, Tolerance
 from aotfactory.executors import compare as comparison
@@ -46,10 +46,12 @@ def of_call(recipe: Recipe, call: Call, values: Mapping[str, Array]) -> tuple[Ar
         with np.errstate(all="ignore"):
             result = recipe.reference(*(values[name] for name in call.inputs), **call.attributes)
     except Exception as error:
-        raise CheckError(f"the reference of recipe {recipe.name} raises {type(error).__name__}: {error}") from error
+        raise ReferenceCheckError(
+            f"the reference of recipe {recipe.name} raises {type(error).__name__}: {error}"
+        ) from error
     arrays = tuple(np.asarray(array) for array in (result if isinstance(result, tuple) else (result,)))
     if len(arrays) != len(call.outputs):
-        raise CheckError(
+        raise ReferenceCheckError(
             f"the reference of recipe {recipe.name} returns {len(arrays)} arrays, {call.plugin} has "
             f"{len(call.outputs)} outputs"
         )

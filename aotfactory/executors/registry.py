@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import ExecutorError
 
 Artifact = Literal["bundle", "plan"]
 
@@ -51,5 +51,5 @@ def choose(wanted: Sequence[str], artifact: Artifact) -> tuple[str, ...]:
     offered = names_for(artifact)
     for name in wanted:
         if name not in offered:
-            raise UsageError(f"executor {name} does not run a {artifact}", hint=f"use {' or '.join(offered)}")
+            raise ExecutorError(f"executor {name} does not run a {artifact}", hint=f"use {' or '.join(offered)}")
     return tuple(wanted) or offered

@@ -14,7 +14,7 @@ from typing import Any
 
 from aotfactory.compiler.bundle import Bundle, Variant
 from aotfactory.core.arch import PORTABLE, Arch, native_arch
-from aotfactory.core.errors import AotError, CheckError, MissingError, UsageError
+from aotfactory.core.errors import AotError, BuilderError, CheckError, OptionsError, PlanError, TensorRTVersionError
 from aotfactory.core.files import read_file, replace_file
 from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Network, Profile
@@ -78,7 +78,7 @@ def build_plan(
     """
     require_consistent(options)
     if options.shapes != TargetOptions() and not uses_model(bundle.network, options):
-        raise UsageError("--shape is for ONNX models", hint="a bundle has the shapes that it was compiled for")
+        raise OptionsError("--shape is for ONNX models", hint="a bundle has the shapes that it was compiled for")
     tensorrt = tensorrt_api.require_builder()
     require_supported(tensorrt.version)
     gpu = options.arch or native_arch()
@@ -186,10 +186,10 @@ class _Build:
         made = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
         wanted = {self.definition.get_input(i).name for i in range(self.definition.num_inputs)} | set(self.outputs)
         if made != wanted:
-            raise CheckError(f"the plan has the tensors {sorted(made)} instead of {sorted(wanted)}")
+            raise PlanError(f"the plan has the tensors {sorted(made)} instead of {sorted(wanted)}")
         for tensor in self.network.tensors:
             if tensor.name in made and engine.get_tensor_dtype(tensor.name) != trt_dtype(trt, tensor.dtype):
-                raise CheckError(
+                raise PlanError(
                     f"{tensor.name} is {engine.get_tensor_dtype(tensor.name).name} in the plan, not {tensor.dtype}"
                 )
         text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
@@ -209,7 +209,7 @@ class _Build:
         if options.hardware_compatibility != "none":
             name = HARDWARE[options.hardware_compatibility]
             if not hasattr(trt.HardwareCompatibilityLevel, name):
-                raise MissingError(f"TensorRT {trt.__version__} does not have hardware compatibility {name}")
+                raise TensorRTVersionError(f"TensorRT {trt.__version__} does not have hardware compatibility {name}")
             config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, name)
         config.profiling_verbosity = getattr(trt.ProfilingVerbosity, VERBOSITY[options.profiling_verbosity])
         if options.workspace is not None:
@@ -254,4 +254,4 @@ class _Build:
     def _failed(self, what: str) -> AotError:
         said = "".join(f"\n  {text}" for text in (self.logger.errors or self.logger.warnings)[-8:])
         hint = "these are TensorRT's own words" if said else "TensorRT did not say why"
-        return CheckError(f"{what}{said}", hint=hint)
+        return BuilderError(f"{what}{said}", hint=hint)

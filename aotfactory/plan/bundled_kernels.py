@@ -18,7 +18,7 @@ import numpy.typing as npt
 from aotfactory.compiler.bundle import Bundle
 from aotfactory.compiler.select import usable_variants
 from aotfactory.core.arch import Arch
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import ChangedDefinitionError
 from aotfactory.core.network import Call
 from aotfactory.plan.plugin_answers import PluginAnswers, Served
 from aotfactory.plugins import tensorrt_api
@@ -60,7 +60,7 @@ def _substitute(answers: PluginAnswers, call: Call) -> Callable[[], None]:
         _register(answers, call)
     definition = _lib.QDP_REGISTRY[call.plugin]
     if list(definition.input_attrs) != list(call.attributes) or definition.num_outputs != len(call.outputs):
-        raise DefinitionError(
+        raise ChangedDefinitionError(
             f"the loaded definition of {call.plugin} is not the one that the bundle was compiled from",
             hint="compile the bundle again, or bake it without --plugins",
         )

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from aotfactory.core import dtypes
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import OnnxNodeError, OnnxShapeError
 from aotfactory.core.expressions import Constant, Expr, Symbol
 from aotfactory.core.network import POINTS, Call, Network, Profile, Tensor
 from aotfactory.targets import onnx_attributes
@@ -87,7 +87,7 @@ def mark(path: Path, network: Network, shapes: TargetOptions, *, aot: bool) -> t
             node.output[:] = call.outputs
             found.add(call.name)
     if len(found) != len(network.calls):
-        raise UsageError(
+        raise OnnxNodeError(
             f"{path} has {len(found)} of the {len(network.calls)} plugin nodes that the bundle was compiled for",
             hint="it is another model, or was changed: compile the bundle again",
         )
@@ -110,7 +110,7 @@ def _compare_attributes(node: onnx.NodeProto, call: Call, path: Path) -> None:
         known = call.attributes.get(name)
         value = onnx_attributes.read(given[name], type(known), where) if name in given else None
         if known is None or value is None or not _equal(value, known):
-            raise UsageError(
+            raise OnnxNodeError(
                 f"attribute {name} is {value} in the model; the bundle was compiled for {known}",
                 where=where,
                 hint=RECOMPILE,
@@ -152,7 +152,7 @@ def _pin(
         kind.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in known or wanted or ())
     dims = kind.shape.dim
     if any(given is not None and len(given) != len(dims) for given in (known, wanted)):
-        raise UsageError(f"{where} has {len(dims)} dimensions in the model", hint=RECOMPILE)
+        raise OnnxShapeError(f"{where} has {len(dims)} dimensions in the model", hint=RECOMPILE)
     ends: list[Ends] = []
     for axis, dim in enumerate(dims):
         name = symbol(value.name, axis, dim.dim_param)
@@ -165,13 +165,13 @@ def _pin(
         }
         found = {who: extents for who, extents in said.items() if extents is not None}
         if not found:
-            raise UsageError(
+            raise OnnxShapeError(
                 f"{where}: dimension {axis} is open, and the bundle does not say what it is",
                 hint=f"give --shape {value.name}=..., or --min-shape, --opt-shape and --max-shape",
             )
         if len(set(found.values())) > 1:
             texts = (f"{' to '.join(map(str, dict.fromkeys(n)))} in {who}" for who, n in found.items())
-            raise UsageError(f"{where}: dimension {axis} is {', '.join(texts)}", hint=RECOMPILE)
+            raise OnnxShapeError(f"{where}: dimension {axis} is {', '.join(texts)}", hint=RECOMPILE)
         ends += set(found.values())  # which is one
         if ends[axis][0] == ends[axis][2]:
             dim.dim_value = ends[axis][0]

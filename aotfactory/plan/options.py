@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from aotfactory.core.arch import Arch
-from aotfactory.core.errors import MissingError, UsageError
+from aotfactory.core.errors import OptionsError, OptionValueError, TensorRTVersionError
 from aotfactory.targets.request import TargetOptions
 
 OLDEST, NEWEST_MAJOR = (10, 9), 11
@@ -61,21 +61,21 @@ def require_consistent(options: PlanOptions) -> None:
         UsageError: With the option.
     """
     if options.exclude_lean_runtime and not options.version_compatible:
-        raise UsageError("--exclude-lean-runtime is for version-compatible plans", hint="add --version-compatible")
+        raise OptionsError("--exclude-lean-runtime is for version-compatible plans", hint="add --version-compatible")
     if options.hardware_compatibility not in HARDWARE:
-        raise UsageError(
+        raise OptionValueError(
             f"unknown hardware compatibility {options.hardware_compatibility!r}", hint=f"use {', '.join(HARDWARE)}"
         )
     if options.profiling_verbosity not in VERBOSITY:
-        raise UsageError(
+        raise OptionValueError(
             f"unknown profiling verbosity {options.profiling_verbosity!r}", hint=f"use {', '.join(VERBOSITY)}"
         )
     if options.optimization_level is not None and not 0 <= options.optimization_level <= 5:
-        raise UsageError(f"optimization level {options.optimization_level}", hint="it is 0 to 5")
+        raise OptionValueError(f"optimization level {options.optimization_level}", hint="it is 0 to 5")
     if options.workspace is not None and options.workspace < 0:
-        raise UsageError(f"a workspace of {options.workspace} bytes", hint="give 0 or more")
+        raise OptionValueError(f"a workspace of {options.workspace} bytes", hint="give 0 or more")
     if options.jit and options.tactic is not None:
-        raise UsageError("--tactic is for the bundle's kernels", hint="leave out --jit or --tactic")
+        raise OptionsError("--tactic is for the bundle's kernels", hint="leave out --jit or --tactic")
 
 
 def require_supported(version: str) -> None:
@@ -93,6 +93,6 @@ def require_supported(version: str) -> None:
         reason = f"aotfactory knows the interface up to {NEWEST_MAJOR}.x"
     else:
         return
-    raise MissingError(
+    raise TensorRTVersionError(
         f"TensorRT {version} cannot be used: {reason}", hint=f"install 10.9 to {NEWEST_MAJOR}.x, but not 10.14"
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import ExecutorError, InputError
 from aotfactory.core.network import Network, Profile, Shape
 from aotfactory.core.recipe import Tolerance
 from aotfactory.executors.inputs import Array, make_input
@@ -80,7 +80,7 @@ class PlanFile:
         self._require_whole()
         tensors = {t.name: t for t in self.network.inputs}
         if unknown := [name for name in files if name not in tensors]:
-            raise UsageError(f"{self.path} has no input {unknown[0]!r}", hint=f"its inputs: {', '.join(tensors)}")
+            raise InputError(f"{self.path} has no input {unknown[0]!r}", hint=f"its inputs: {', '.join(tensors)}")
         shapes = {**self.shapes("opt"), **shapes}
         return {
             name: load_npy(files[name], tensor.dtype)
@@ -129,11 +129,11 @@ class PlanFile:
 
     def _require_no_python(self) -> None:
         if self.needs_python:
-            raise UsageError(f"{self.path}: {self.needs_python}", hint="bake it without --jit")
+            raise ExecutorError(f"{self.path}: {self.needs_python}", hint="bake it without --jit")
 
     def _require_whole(self) -> None:
         if not self.whole:
-            raise UsageError(
+            raise ExecutorError(
                 f"{self.path} has inputs or outputs that are no plugin's, which trtexec is not given here",
                 hint="use --executor runner, or call trtexec yourself",
             )

@@ -10,7 +10,7 @@ from typing import Any
 from aotfactory.compiler.bundle import Variant
 from aotfactory.core import dtypes
 from aotfactory.core.dimensions import Shapes, dimension, over_inputs
-from aotfactory.core.errors import AotError, DefinitionError
+from aotfactory.core.errors import AotError, ChangedDefinitionError, ExpressionError
 from aotfactory.core.expressions import Constant, Expr, Op, Operation, SizeTensor, Symbol
 from aotfactory.core.network import Call, Network
 from aotfactory.plugins import tensorrt_api
@@ -83,7 +83,7 @@ class PluginAnswers:
         )
         if variant is None:
             asked = ", ".join(f"{d} {f}" for d, f in zip(types, formats, strict=True))
-            raise DefinitionError(
+            raise ChangedDefinitionError(
                 f"TensorRT asks for a kernel of {call.name} that the bundle lacks: {asked}, tactic {tactic}",
                 hint=f"it has {', '.join(v.id for v in self.variants[call.name])}; compile it again with --all-dtypes",
             )
@@ -135,7 +135,7 @@ class PluginAnswers:
                 if self.served.error is None:
                     own = isinstance(error, AotError)
                     text = f"{plugin}: {type(error).__name__}: {error}"
-                    self.served.error = error if own else DefinitionError(text)  # type: ignore[assignment]
+                    self.served.error = error if own else ChangedDefinitionError(text)  # type: ignore[assignment]
                 raise
 
         return call
@@ -154,7 +154,7 @@ class PluginAnswers:
             shown = (
                 ", ".join(f"{n}={v}" for n, v in zip(calls[0].attributes, attributes, strict=False)) if calls else ""
             )
-            raise DefinitionError(
+            raise ChangedDefinitionError(
                 f"TensorRT asks for a call of {plugin} that the bundle was not compiled for"
                 + (f" ({shown}): no call has inputs of these shapes" if calls else ": no call has these attributes"),
                 hint="the model or its shapes changed: compile the bundle again",
@@ -162,7 +162,7 @@ class PluginAnswers:
         if len(fitting) > 1:
             fitting = [c for c in fitting if _within(self.network, c, inputs)] or fitting
         if len({self._answers(call) for call in fitting}) > 1:
-            raise DefinitionError(
+            raise ChangedDefinitionError(
                 f"the calls {', '.join(c.name for c in fitting)} of {plugin} have different kernels, and TensorRT does "
                 "not say which it is at",
                 hint="tell them apart by an attribute of the plugin, or build one engine for each",
@@ -207,7 +207,7 @@ def _build(expr: Expr, dims: Mapping[str, Any]) -> Any:
             return dims[name]
         case Operation(op, left, right):
             return _APPLY[op](_build(left, dims), _build(right, dims))
-    raise DefinitionError(f"{expr} is only known after the kernel ran", hint="use the size tensor's upper bound")
+    raise ExpressionError(f"{expr} is only known after the kernel ran", hint="use the size tensor's upper bound")
 
 
 def _same_values(known: Mapping[str, Any], given: Sequence[Any]) -> bool:

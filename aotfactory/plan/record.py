@@ -18,7 +18,14 @@ from aotfactory.compiler.bundle import Bundle, digest
 from aotfactory.core import documents
 from aotfactory.core.check import Check
 from aotfactory.core.cuda import driver_version, gpu_name
-from aotfactory.core.errors import CheckError, DefinitionError, UsageError
+from aotfactory.core.errors import (
+    ArtifactError,
+    DamagedRecordError,
+    DefinitionError,
+    PlanError,
+    UnwritableError,
+    UsageError,
+)
 from aotfactory.core.files import file_sha256, read_file, replace_file
 from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Network
@@ -146,7 +153,7 @@ def add_checks(path: Path, checks: Iterable[Check]) -> None:
 
     Raises:
         UsageError: The record cannot be read or written.
-        DefinitionError: It is damaged.
+        DamagedRecordError: It is not as it was written.
     """
     record = read(path)
     kept = {(check["name"], check["subject"]): check for check in record["checks"]}
@@ -163,24 +170,24 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises:
         UsageError: There is none.
-        DefinitionError: It is damaged.
+        DamagedRecordError: It is not as it was written.
     """
     beside = record_path(path)
     try:
         record: dict[str, Any] = documents.parse_json(read_file(beside, limit=LIMITS["record_bytes"]))
     except FileNotFoundError as error:
-        raise UsageError(f"{path} has no record {beside.name}", hint="aotfactory bake writes one") from error
+        raise ArtifactError(f"{path} has no record {beside.name}", hint="aotfactory bake writes one") from error
     except OSError as error:
-        raise UsageError(f"cannot read {beside}: {error.strerror}", hint="it is the plan's record") from error
+        raise ArtifactError(f"cannot read {beside}: {error.strerror}", hint="it is the plan's record") from error
     except ValueError as error:
-        raise DefinitionError(f"damaged record: {error}", where=str(beside), hint=_HINT) from error
+        raise DamagedRecordError(f"damaged record: {error}", where=str(beside), hint=_HINT) from error
     if isinstance(record, dict) and isinstance(found := record.get("schema"), str) and found != SCHEMA:
-        raise DefinitionError(f"the record's schema is not {SCHEMA}", where=str(beside), hint=_HINT)
-    documents.validate(record, "plan", where=str(beside), hint=_HINT)
+        raise DamagedRecordError(f"the record's schema is not {SCHEMA}", where=str(beside), hint=_HINT)
     try:
+        documents.validate(record, "plan", where=str(beside), hint=_HINT)
         network(record)
     except DefinitionError as error:
-        raise DefinitionError(error.message, where=str(beside), hint=_HINT) from error
+        raise DamagedRecordError(error.message, where=error.where or str(beside), hint=_HINT) from error
     return record
 
 
@@ -195,7 +202,7 @@ def verified(path: Path) -> dict[str, Any]:
         UsageError, DefinitionError: See `problems`.
     """
     if found := problems(path):
-        raise CheckError("; ".join(found), hint="bake the plan again")
+        raise PlanError("; ".join(found), hint="bake the plan again")
     return read(path)
 
 
@@ -211,7 +218,7 @@ def problems(path: Path) -> list[str]:
         UsageError, DefinitionError: There is no plan, or no record that could be read.
     """
     if not os.path.isfile(path):
-        raise UsageError(f"no such plan: {path}")
+        raise ArtifactError(f"no such plan: {path}")
     record = read(path)
     bundle = Path(record["bundle"]["path"])
     found = []
@@ -221,7 +228,7 @@ def problems(path: Path) -> list[str]:
             found.append(f"{path.name} is not the plan of this record: its SHA-256 is {sha256}")
     except OSError as error:
         if error.errno != errno.EFBIG:
-            raise UsageError(f"cannot read {path}: {error.strerror}", hint="it is to be a plan") from error
+            raise ArtifactError(f"cannot read {path}: {error.strerror}", hint="it is to be a plan") from error
         found.append(f"{path.name} is not the plan of this record: it {error.strerror}")
     if digest(bundle) not in (None, record["bundle"]["sha256"]):
         found.append(f"{bundle} is no longer the bundle that the plan was built from")
@@ -236,7 +243,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _cannot_write(path: Path, error: OSError) -> UsageError:
-    return UsageError(
+    return UnwritableError(
         f"cannot write {path}: {error.strerror}", hint="choose a directory that can be written: bake --out"
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aotfactory.core import dtypes
-from aotfactory.core.errors import CheckError, UsageError
+from aotfactory.core.errors import BuilderError, OptionsError, TargetError
 from aotfactory.core.expressions import Constant
 from aotfactory.core.network import Network, Profile
 from aotfactory.plan.options import PlanOptions
@@ -36,7 +36,7 @@ def add_calls(trt: Any, trtp: Any, definition: Any, network: Network, options: P
             create = getattr(getattr(trtp.op, namespace), name)(*(tensors[n] for n in call.inputs), **call.attributes)
             layer = definition.add_plugin(create, aot=not options.jit)
         if layer is None:
-            raise CheckError(f"TensorRT refused the call {call.name} of {call.plugin}")
+            raise BuilderError(f"TensorRT refused the call {call.name} of {call.plugin}")
         layer.name = call.name
         for i, output in enumerate(call.outputs):
             tensors[output] = layer.get_output(i)
@@ -70,7 +70,7 @@ def parse_model(parser: Any, network: Network, options: PlanOptions) -> dict[str
         profiles = {t.name: _profile(network, t.name) for t in network.inputs}
     if not parser.parse(model.SerializeToString(), path=str(path)):
         errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        raise CheckError("TensorRT's ONNX parser refused the model" + "".join(f"\n  {e}" for e in errors))
+        raise BuilderError("TensorRT's ONNX parser refused the model" + "".join(f"\n  {e}" for e in errors))
     return profiles
 
 
@@ -89,9 +89,9 @@ def _plugin(plugin_id: str, options: PlanOptions) -> registry.Plugin:
 
     definition = _lib.QDP_REGISTRY.get(plugin_id)
     if definition is None:
-        raise UsageError(f"{plugin_id} is not loaded", hint="give its module: --plugins PATH; or leave out --jit")
+        raise TargetError(f"{plugin_id} is not loaded", hint="give its module: --plugins PATH; or leave out --jit")
     if options.jit and definition.impl_func is None:
-        raise UsageError(f"{plugin_id} has no impl", hint="leave out --jit: its kernels are in the bundle")
+        raise OptionsError(f"{plugin_id} has no impl", hint="leave out --jit: its kernels are in the bundle")
     return registry.Plugin(plugin_id, definition)
 
 

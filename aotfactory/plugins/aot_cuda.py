@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aotfactory.core import dtypes
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import CudaSourceError, KernelArgumentError, LaunchError
 from aotfactory.plugins import cuda_source, nvrtc, symbolic_ints, tensorrt_api
 from aotfactory.plugins.call_tensors import tensors_of_call
 
@@ -66,11 +66,11 @@ def aot_cuda(
     if missing or left_over:
         wrong = [f"is not given {', '.join(missing)}"] if missing else []
         wrong += [f"has no parameter {', '.join(left_over)}"] if left_over else []
-        raise DefinitionError(f"{kernel} {' and '.join(wrong)}", hint=f"it takes {', '.join(found.parameters)}")
+        raise KernelArgumentError(f"{kernel} {' and '.join(wrong)}", hint=f"it takes {', '.join(found.parameters)}")
     pointers = {n: v for n, v in values.items() if isinstance(v, trtp.TensorDesc)}
     for name in pointers:
         if "*" not in found.parameters[name] and "<" not in kernel:
-            raise DefinitionError(f"{kernel} takes {name} as {found.parameters[name]}, but it is given a tensor")
+            raise KernelArgumentError(f"{kernel} takes {name} as {found.parameters[name]}, but it is given a tensor")
     extra = {n: v for n, v in values.items() if isinstance(v, symbolic_ints.SymInt)}
     entry_pointers = tensors.pointers(kernel, pointers, unused, {*values}, "aot_cuda")
     count = len(tensors.inputs)
@@ -102,7 +102,7 @@ def _located(source: str | Path, caller: str) -> tuple[str, str, int]:
     if isinstance(source, Path) or ("\n" not in source and source.endswith((".cu", ".cuh"))):
         path = Path(source)
         if not os.path.isfile(path):
-            raise DefinitionError(f"no such file: {path}", hint="give the text, or the path of a .cu file")
+            raise CudaSourceError(f"no such file: {path}", hint="give the text, or the path of a .cu file")
         return path.read_text(encoding="utf-8"), str(path), 1
     try:
         at = Path(caller).read_text(encoding="utf-8").partition(source)
@@ -122,5 +122,5 @@ def _architecture(options: Sequence[str]) -> list[str]:
 def _three(extents: Any, what: str) -> list[Any]:
     given = [symbolic_ints.folded(e) for e in (extents if isinstance(extents, Sequence) else [extents])]
     if not 1 <= len(given) <= 3:
-        raise DefinitionError(f"the {what} has {len(given)} extents", hint="give x, or (x, y), or (x, y, z)")
+        raise LaunchError(f"the {what} has {len(given)} extents", hint="give x, or (x, y), or (x, y, z)")
     return [*given, *[1] * (3 - len(given))]

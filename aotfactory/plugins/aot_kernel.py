@@ -8,7 +8,7 @@ from typing import Any, Tuple, Union  # noqa: UP035  (TensorRT reads this very a
 
 from aotfactory.core import dtypes
 from aotfactory.core.arch import SHARED_LIMIT
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import ConfigError, LaunchError
 from aotfactory.plugins import autotuned, symbolic_ints, tensorrt_api, wrapper
 from aotfactory.plugins.autotuned import Config, ConfigName, ConfigRefused
 from aotfactory.plugins.call_tensors import CallTensors, tensors_of_call
@@ -87,7 +87,7 @@ def aot_kernel(
             refused.append(refusal.message)
         else:
             return made
-    raise DefinitionError(
+    raise ConfigError(
         f"{kernel.__name__}: a plan can launch none of its {len(choices)} configs: {'; '.join(refused)}",
         hint="give the tuned values as arguments of aot_kernel",
     )
@@ -125,7 +125,7 @@ def _compile(
     num_ctas = options.get("num_ctas", 1)
     if num_ctas != 1 and (reason := no_clusters()):
         text = f"{kernel.__name__}: num_ctas={num_ctas}, but {reason}"
-        raise ConfigRefused(text) if config.number else DefinitionError(text, hint="leave this tactic out here")
+        raise ConfigRefused(text) if config.number else ConfigError(text, hint="leave this tactic out here")
     try:
         compiled = triton.compile(source, options=options)
     except CompilationError as error:
@@ -160,5 +160,5 @@ def _extents(grid: Grid, values: Mapping[str, Any], trees: Mapping[str, Tree]) -
         grid = grid({**defaults, **values})
     extents = [symbolic_ints.folded(e) for e in (grid if isinstance(grid, Sequence) else [grid])]
     if not 1 <= len(extents) <= 3:
-        raise DefinitionError(f"the grid has {len(extents)} extents", hint="give x, or (x, y), or (x, y, z)")
+        raise LaunchError(f"the grid has {len(extents)} extents", hint="give x, or (x, y), or (x, y, z)")
     return extents

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import AttributeValueError
 from aotfactory.plugins.loader import load as load
 from aotfactory.plugins.registry import Plugin
 
@@ -31,7 +31,9 @@ def attribute_values(plugin: Plugin, given: Mapping[str, Any], *, where: str | N
         problem = f"has no attribute {', '.join(unknown)}" if unknown else f"needs the attribute {', '.join(missing)}"
         expected = ", ".join(f"{n}: {type_name(t)}" for n, t in plugin.attributes.items()) or "none"
         remedy = "correct those of the node" if where else "set one with `--attr NAME=VALUE`"
-        raise UsageError(f"{plugin.id} {problem}", where=where, hint=f"its attributes are {expected}; {remedy}")
+        raise AttributeValueError(
+            f"{plugin.id} {problem}", where=where, hint=f"its attributes are {expected}; {remedy}"
+        )
     return {name: _convert(plugin, name, kind, given[name], where) for name, kind in plugin.attributes.items()}
 
 
@@ -59,7 +61,7 @@ def _convert(plugin: Plugin, name: str, kind: Any, value: Any, where: str | None
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         example = "1,1,1,1" if type_name(kind).endswith("[]") else EXAMPLES[kind]
         shown = value.tolist() if isinstance(value, np.ndarray) else value
-        raise UsageError(
+        raise AttributeValueError(
             f"attribute {name} of {plugin.id} is {type_name(kind)}, not {shown!r}",
             where=where,
             hint=f"write such a value in the model, as {example}" if where else f"for example --attr {name}={example}",

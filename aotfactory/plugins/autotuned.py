@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import ConfigError, KernelArgumentError
 from aotfactory.plugins import symbolic_ints
 from aotfactory.plugins.kernel_arguments import is_kernel
 from aotfactory.plugins.tensor_argument import TensorArgument
@@ -25,7 +25,7 @@ _INNER = ("fn", "jit_function", "kernel")
 _wanted: ContextVar[int | None] = ContextVar("_wanted", default=None)
 
 
-class ConfigRefused(DefinitionError):
+class ConfigRefused(ConfigError):
     """A plan cannot launch a kernel with one of its configs: the tactic is left out, the others stay."""
 
 
@@ -95,7 +95,7 @@ def unwrap(fn: Any) -> tuple[list[Any], Any]:
     while not is_kernel(inner):
         name = next((n for n in _INNER if hasattr(inner, n)), None)
         if name is None or len(layers) > 20:
-            raise DefinitionError(f"{fn!r} is not a Triton kernel", hint="decorate the function with @triton.jit")
+            raise KernelArgumentError(f"{fn!r} is not a Triton kernel", hint="decorate the function with @triton.jit")
         layers.append(inner)
         inner = getattr(inner, name)
     return layers, inner
@@ -111,7 +111,7 @@ def configs(layers: list[Any], arguments: Mapping[str, Any], number: int | None)
     tuner = next((layer for layer in layers if _configs(layer)), None)
     if tuner is None:
         if number not in (None, 0, 1):
-            raise DefinitionError(f"config={number}, but the kernel is not autotuned", hint="drop config")
+            raise ConfigError(f"config={number}, but the kernel is not autotuned", hint="drop config")
         return [UNTUNED]
     every = _configs(tuner)
     found = [Config(i, _values(config), len(every)) for i, config in enumerate(every, 1)]
@@ -122,7 +122,7 @@ def configs(layers: list[Any], arguments: Mapping[str, Any], number: int | None)
         kept = [c for c in found if _refusal(tuner, every[c.number - 1], arguments) is None]
         return kept or found
     if not 0 < wanted <= len(every):
-        raise DefinitionError(
+        raise ConfigError(
             f"config={wanted}, but the kernel has {len(every)}", hint="offer tactics_of(kernel) in autotune"
         )
     if reason := _refusal(tuner, every[wanted - 1], arguments):

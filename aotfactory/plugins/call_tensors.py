@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import KernelArgumentError, PluginError
 from aotfactory.plugins import tensorrt_api
 
 tensorrt_api.load()
@@ -45,7 +45,7 @@ class CallTensors:
             DefinitionError: A tensor is not of this call, or one of the call is not given to the kernel.
         """
         if foreign := [n for n, tensor in taken.items() if tensor not in self]:
-            raise DefinitionError(
+            raise KernelArgumentError(
                 f"{kernel}: {', '.join(foreign)} is a tensor that is not of this call",
                 hint="give the inputs of the aot_impl and the items of outputs themselves",
             )
@@ -57,7 +57,7 @@ class CallTensors:
                 hint = "TensorRT passes a pointer for every input and output: give the kernel a parameter for it"
                 if i < len(self.inputs):
                     hint += f"; if its shape alone matters: {helper}(..., unused=[{label.removeprefix('input ')}])"
-                raise DefinitionError(f"{kernel} is not given {label}", hint=hint)
+                raise KernelArgumentError(f"{kernel} is not given {label}", hint=hint)
             if name is None:
                 name = f"unused_{i}"
                 while name in names:
@@ -92,5 +92,5 @@ def tensors_of_call(function: str) -> CallTensors:
             return CallTensors(found.inputs, found.outputs, aliased)
         frame = frame.f_back
     if found is None:
-        raise DefinitionError(f"{function} was called outside an aot_impl", hint="call it in the body of the aot_impl")
+        raise PluginError(f"{function} was called outside an aot_impl", hint="call it in the body of the aot_impl")
     return found

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib import metadata, resources
 from pathlib import Path
 
-from aotfactory.core.errors import AotError, DefinitionError, UsageError
+from aotfactory.core.errors import AotError, PluginModuleError, RecipeError
 from aotfactory.core.recipe import Recipe
 from aotfactory.plugins import loader
 
@@ -51,7 +51,7 @@ class Catalog:
             for source in _expand(spec):
                 for recipe in self._load(source):
                     if recipe.name in self.recipes:
-                        raise DefinitionError(
+                        raise RecipeError(
                             f"two recipes are called {recipe.name!r}", where=source, hint="give each its own name"
                         )
                     _require_own_name(recipe, source)
@@ -111,7 +111,7 @@ def _require_own_name(recipe: Recipe, source: str) -> None:
         return
     lines = path.read_text(errors="replace").splitlines() if os.path.exists(path) else []
     line = next((n for n, text in enumerate(lines, 1) if re.search(rf"name\s*=\s*[\"']{recipe.name}[\"']", text)), 1)
-    raise DefinitionError(
+    raise RecipeError(
         f"recipe {recipe.name!r} hides aotfactory's own of that name",
         where=f"{path}:{line}",
         hint=f"give it another name; aotfactory build {recipe.plugin} builds it by its plugin's id",
@@ -122,13 +122,13 @@ def _recipes(module: types.ModuleType) -> tuple[Recipe, ...]:
     found = getattr(module, "RECIPES", None) or ((module.RECIPE,) if hasattr(module, "RECIPE") else ())
     for recipe in found if isinstance(found, tuple | list) else (found,):
         if not isinstance(recipe, Recipe):
-            raise DefinitionError(
+            raise RecipeError(
                 f"RECIPE is a {type(recipe).__name__}",
                 where=module.__file__,
                 hint="RECIPE is an aotfactory.core.recipe.Recipe, RECIPES is a tuple of them",
             )
         if not re.fullmatch(r"\w[\w.-]*", recipe.name) or recipe.name.endswith(".onnx"):
-            raise DefinitionError(
+            raise RecipeError(
                 f"{recipe.name!r} is not a valid recipe name", where=module.__file__, hint="use letters, digits and _"
             )
     return tuple(found)
@@ -142,8 +142,12 @@ def _expand(spec: str) -> list[str]:
         suffix = f":{function}" if function is not None else ""
         return [f"{path.resolve()}{suffix}" if name.endswith(".py") else spec]
     if function is not None:
-        raise UsageError(f"{path} is a directory: it has no function {function!r}", hint="name the file: FILE.py:FUNC")
+        raise PluginModuleError(
+            f"{path} is a directory: it has no function {function!r}", hint="name the file: FILE.py:FUNC"
+        )
     files = sorted(str(p.resolve()) for p in path.glob("*.py") if not p.name.startswith("_"))
     if not files:
-        raise UsageError(f"no Python files in {path}", hint="--plugins takes a file, a directory or a dotted name")
+        raise PluginModuleError(
+            f"no Python files in {path}", hint="--plugins takes a file, a directory or a dotted name"
+        )
     return files

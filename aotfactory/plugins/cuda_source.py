@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import CudaSourceError, KernelArgumentError
 
 _BYTES = ("void", "uint2", "uint4", "int2", "int4", "ulonglong2")
 """What any tensor may be taken as, to move it by."""
@@ -81,7 +81,7 @@ def declared(source: str, name: str, where: str) -> CudaKernel:
         for item in _items(text[found.end() :]):
             words = re.fullmatch(r"(.*?[\s*&])(\w+)\s*(\[\s*\])?", item.partition("=")[0].strip(), re.DOTALL)
             if words is None:
-                raise DefinitionError(
+                raise KernelArgumentError(
                     f"the parameter {item.strip()!r} of {base} has no name that can be read",
                     where=where,
                     hint="write type and name of each parameter in the source itself, not by a macro",
@@ -91,7 +91,7 @@ def declared(source: str, name: str, where: str) -> CudaKernel:
         attributes = re.findall(r"__(?:launch_bounds|maxnreg)__\s*\([^)]*\)", found[1])
         return CudaKernel(name, parameters, " ".join(attributes))
     there = f"it has {', '.join(dict.fromkeys(kernels))}" if kernels else "it has no __global__ function"
-    raise DefinitionError(f"the source has no kernel {base!r}", where=where, hint=there)
+    raise CudaSourceError(f"the source has no kernel {base!r}", where=where, hint=there)
 
 
 def with_entry(
@@ -154,11 +154,13 @@ def _literal(name: str, type_: str, value: Any) -> str:
         return str(value) if -(2**31) < value < 2**31 else f"{value}{'ULL' if value >= 2**63 else 'LL'}"
     if isinstance(value, float):
         if _INTEGER.search(type_):
-            raise DefinitionError(f"{name} is {value}, but the kernel declares it {type_}", hint="give it an integer")
+            raise KernelArgumentError(
+                f"{name} is {value}, but the kernel declares it {type_}", hint="give it an integer"
+            )
         if math.isnan(value):
             return '__builtin_nan("")'
         return repr(value) if math.isfinite(value) else f"{'-' if value < 0 else ''}__builtin_huge_val()"
-    raise DefinitionError(
+    raise KernelArgumentError(
         f"{name} is a {type(value).__name__}, which CUDA C++ cannot be given",
         hint="give a tensor of the call, an expression of dimensions, an int, float, bool or None",
     )

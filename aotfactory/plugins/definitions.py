@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aotfactory.core.errors import DefinitionError, UsageError
+from aotfactory.core.errors import PluginError, TargetError
 from aotfactory.plugins.mistakes import explained
 from aotfactory.plugins.registry import Plugin, lookup, registered
 
@@ -20,24 +20,24 @@ def find(plugin_id: str) -> Plugin:
     """
     known = ", ".join(registered()) or "none"
     if plugin_id not in registered():
-        raise UsageError(
+        raise TargetError(
             f"no plugin {plugin_id!r} is registered", hint=f"registered are {known}; --plugins PATH loads a module"
         )
     plugin = lookup(plugin_id)
     if not plugin.inputs:
-        raise DefinitionError(
+        raise PluginError(
             f"plugin {plugin_id} has no input",
             where=plugin.where("register"),
             hint="TensorRT's plugins have at least one: begin with inp0: trtp.TensorDesc",
         )
     if plugin.function("aot_impl") is None:
-        raise DefinitionError(
+        raise PluginError(
             f"plugin {plugin_id} has no aot_impl",
             where=plugin.where("register"),
             hint=f'add @trtp.aot_impl("{plugin_id}"); if a function of the module registers it: --plugins PATH:FUNC',
         )
     if list(plugin.definition.aot_impl_attr_names) != list(plugin.attributes):
-        raise DefinitionError(
+        raise PluginError(
             f"aot_impl of {plugin_id} takes the attributes ({', '.join(plugin.definition.aot_impl_attr_names)}), "
             f"but TensorRT calls it with all of register's: ({', '.join(plugin.attributes)})",
             where=plugin.where("aot_impl"),

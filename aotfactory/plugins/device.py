@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from unittest import mock
 
 from aotfactory.core.arch import PORTABLE
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import AuthorError
 
 _KNOWN = {  # capability: multiprocessors, KiB of shared memory that a block may ask for, threads, MiB of memory and L2
     75: ("T4", 40, 64, 1024, 16384, 4),
@@ -119,7 +119,7 @@ class TargetDriver:
         return 0
 
     def get_current_stream(self, device: int = 0) -> NoReturn:
-        raise DefinitionError(
+        raise AuthorError(
             "a kernel is launched here, kernel[grid](...), but a plugin is compiled before there is data",
             hint="return aot_kernel(kernel, x_ptr=x, ..., grid=grid): the same arguments, by the parameters' names",
         )

@@ -13,7 +13,7 @@ from typing import Any
 from triton.runtime.interpreter import InterpretedFunction
 from triton.runtime.jit import JITFunction, KernelParam
 
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import KernelArgumentError
 from aotfactory.plugins import symbolic_ints, tensorrt_api
 
 tensorrt_api.load()
@@ -81,7 +81,7 @@ def bind(kernel: Any, arguments: Mapping[str, Any]) -> dict[str, Tree]:
     if missing or left_over:
         wrong = [f"is not given {', '.join(missing)}"] if missing else []
         wrong += [f"has no parameter {', '.join(left_over)}"] if left_over else []
-        raise DefinitionError(f"{kernel.__name__} {' and '.join(wrong)}", hint=f"it takes {', '.join(names)}")
+        raise KernelArgumentError(f"{kernel.__name__} {' and '.join(wrong)}", hint=f"it takes {', '.join(names)}")
     return {p.name: _tree(kernel, p, p.name, arguments.get(p.name, p.default)) for p in parameters}
 
 
@@ -94,12 +94,12 @@ def _tree(kernel: Any, parameter: KernelParam, name: str, value: Any) -> Tree:
     value = symbolic_ints.folded(value)
     place = f"{kernel.__name__}: {name}"
     if isinstance(value, trtp.SymExprs):
-        raise DefinitionError(f"{place} is a whole shape", hint=f"give one dimension: {name}=shape[0]")
+        raise KernelArgumentError(f"{place} is a whole shape", hint=f"give one dimension: {name}=shape[0]")
     if isinstance(value, tuple) and not parameter.is_constexpr:
         return tuple(_tree(kernel, parameter, f"{name}__{i}", item) for i, item in enumerate(value))
     if isinstance(value, symbolic_ints.SymInt | trtp.TensorDesc):
         if parameter.is_constexpr:
-            raise DefinitionError(
+            raise KernelArgumentError(
                 f"{place} is a tl.constexpr, but its value is only known when the engine runs",
                 hint=f"drop tl.constexpr from {name}, or give it a constant; aotfactory.upper_bound(dimension) is the "
                 "largest value in the profile",
@@ -109,12 +109,12 @@ def _tree(kernel: Any, parameter: KernelParam, name: str, value: Any) -> Tree:
         number = value if isinstance(value, trtp.SymInt32) else trtp.SymInt32(value)
         return Argument(name, number, parameter.annotation_type or "i32")
     if hasattr(value, "data_ptr"):
-        raise DefinitionError(
+        raise KernelArgumentError(
             f"{place} is a {type(value).__name__} with data of its own",
             hint="a plugin is compiled before there is data: give an input of the aot_impl, or an item of outputs",
         )
     if not isinstance(value, Hashable):
-        raise DefinitionError(
+        raise KernelArgumentError(
             f"{place} is a {type(value).__name__}, which cannot be compiled into a kernel",
             hint="give a tensor of the call, an expression of dimensions, an int, float, bool, str or None",
         )
@@ -134,7 +134,7 @@ def _type(kernel: Any, parameter: KernelParam, value: Any, place: str) -> str | 
         return annotated or "u1"
     if isinstance(value, float):
         if annotated and "fp" not in annotated and annotated != "bf16":
-            raise DefinitionError(
+            raise KernelArgumentError(
                 f"{place} is {value}, but the kernel declares it {parameter.annotation}", hint="give it an integer"
             )
         return annotated or "fp32"
@@ -145,7 +145,7 @@ def _type(kernel: Any, parameter: KernelParam, value: Any, place: str) -> str | 
     if -(2**31) <= value < 2**31:
         return "i32"
     if not -(2**63) <= value < 2**64:
-        raise DefinitionError(f"{place} is {value}, which 64 bits do not hold", hint="give a smaller number")
+        raise KernelArgumentError(f"{place} is {value}, which 64 bits do not hold", hint="give a smaller number")
     return "u64" if value >= 2**63 else "i64"
 
 

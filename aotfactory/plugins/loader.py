@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aotfactory.core.errors import DefinitionError, UsageError
+from aotfactory.core.errors import AuthorError, DefinitionError, PluginModuleError
 from aotfactory.plugins import device
 from aotfactory.plugins.mistakes import explained, top_level
 
@@ -44,7 +44,7 @@ def load(spec: str) -> types.ModuleType:
     module = _load_file(Path(name)) if name.endswith(".py") else _load_name(name)
     if function is not None:
         if not callable(getattr(module, function, None)):
-            raise UsageError(f"{name} has no function {function!r}", hint="write --plugins PATH:FUNC")
+            raise PluginModuleError(f"{name} has no function {function!r}", hint="write --plugins PATH:FUNC")
         if (module.__name__, function) not in _called:
             path = _file(module)
             with _importing(path), explained(path, what=f"{function}()"):
@@ -61,7 +61,9 @@ def split(spec: str) -> tuple[str, str | None]:
 
 def _load_file(path: Path) -> types.ModuleType:
     if not os.path.isfile(path):
-        raise UsageError(f"no such file: {path}", hint="--plugins takes a file, a directory or a dotted module name")
+        raise PluginModuleError(
+            f"no such file: {path}", hint="--plugins takes a file, a directory or a dotted module name"
+        )
     path = path.resolve()
     if module := _loaded(path):
         return module
@@ -78,7 +80,7 @@ def _import_beside(path: Path) -> types.ModuleType:
     name = _free_name(path.stem)
     specification = importlib.util.spec_from_file_location(name, path)
     if specification is None or specification.loader is None:
-        raise UsageError(f"{path} cannot be imported")
+        raise PluginModuleError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
     try:
@@ -122,7 +124,7 @@ def _free_name(name: str) -> str:
 def _load_name(name: str) -> types.ModuleType:
     hint = "--plugins takes a file, a directory or a dotted module name"
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
-        raise UsageError(f"no such file or module: {name!r}", hint=hint)
+        raise PluginModuleError(f"no such file or module: {name!r}", hint=hint)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     path = _origin(name)
@@ -133,7 +135,7 @@ def _load_name(name: str) -> types.ModuleType:
     except DefinitionError as error:
         cause = error.__cause__
         if isinstance(cause, ModuleNotFoundError) and f"{name}.".startswith(f"{cause.name}."):
-            raise UsageError(f"no module named {name!r}", hint=hint) from error
+            raise PluginModuleError(f"no module named {name!r}", hint=hint) from error
         raise
 
 
@@ -183,7 +185,7 @@ class _Placeholder(types.ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         package = self.__name__.partition(".")[0]
-        raise DefinitionError(
+        raise AuthorError(
             f"{self.__name__}.{name} is used, but {package} is not installed",
             hint=f"pip install {package}, or import it inside the impl function",
         )

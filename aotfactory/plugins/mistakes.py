@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from aotfactory.core.errors import AotError, DefinitionError
+from aotfactory.core.errors import AotError, AuthorError
 
 Statement = TypeVar("Statement", bound=ast.stmt)
 
@@ -157,7 +157,7 @@ def explained(path: Path | None, *, what: str = "", otherwise: Callable[[], str]
         raise type(error)(error.message, where=where, hint=error.hint) from error
     except (Exception, SystemExit) as error:
         text = f"{what}: {_text(error)}" if what else _text(error)
-        raise DefinitionError(
+        raise AuthorError(
             text,
             where=_line(error, path) or (otherwise() if otherwise else None) or (str(path) if path else None),
             hint=_hint(error, text),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aotfactory.core.errors import DefinitionError, MissingError
+from aotfactory.core.errors import CudaSourceError, DefinitionError, NoPackageError
 from aotfactory.core.extras import install_command
 
 
@@ -55,7 +55,7 @@ def _library() -> Any:
 
         nvrtc.nvrtcVersion()
     except Exception as error:  # cuda-python has a type of its own for each way of not finding a library
-        raise MissingError(
+        raise NoPackageError(
             f"NVRTC, which compiles CUDA C++, is not installed: {str(error).splitlines()[0]}",
             hint=install_command("nvrtc"),
         ) from error
@@ -65,7 +65,7 @@ def _library() -> Any:
 def _call(nvrtc: Any, answer: tuple[Any, ...]) -> Any:
     status, *values = answer
     if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-        raise DefinitionError(f"NVRTC fails: {status}")
+        raise CudaSourceError(f"NVRTC fails: {status}")
     return values[0] if values else None
 
 
@@ -73,7 +73,7 @@ def _refusal(log: str, status: str, options: Sequence[str]) -> DefinitionError:
     """The first error of a log, whose lines are ``file(line): error: text``, the source and a caret."""
     found = re.search(r"^(.*)\((\d+)\): (?:catastrophic )?error: ?(.*(?:\n(?!\S.*\(\d+\): ).*)*)", log, re.MULTILINE)
     if found is None:
-        return DefinitionError(
+        return CudaSourceError(
             f"NVRTC refuses the options {' '.join(options)}: {log or status}", hint="see NVRTC's documentation"
         )
     file, line, text = found.groups()
@@ -83,8 +83,8 @@ def _refusal(log: str, status: str, options: Sequence[str]) -> DefinitionError:
     # A check of aotfactory's own, put into the source.
     own = re.search(r'static assertion failed with "([^"]*)"', text)
     if own:
-        return DefinitionError(own[1], hint="give a tensor of the type that the kernel declares, or change the kernel")
+        return CudaSourceError(own[1], hint="give a tensor of the type that the kernel declares, or change the kernel")
     hint = None
     if "could not open source file" in text or "cannot open source file" in text:
         hint = "give aot_cuda include_paths=[...]"
-    return DefinitionError(f"NVRTC: {text}{more}", where=f"{file}:{line}", hint=hint)
+    return CudaSourceError(f"NVRTC: {text}{more}", where=f"{file}:{line}", hint=hint)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, List, Tuple  # noqa: UP035  (TensorRT reads these very aliases off annotations)
 
 from aotfactory.core import dtypes as data_types
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import PluginError
 from aotfactory.plugins import autotuned, tensorrt_api
 from aotfactory.plugins.aot_kernel import AotKernel, aot_kernel
 
@@ -64,7 +64,7 @@ def plugin(
     like = dict(outputs) if isinstance(outputs, Mapping) else dict.fromkeys(_names(outputs), next(iter(fixed), ""))
     unknown = [n for n in (*fixed, *like) if n not in inner.arg_names]
     if unknown or not fixed or any(source not in fixed for source in like.values()):
-        raise DefinitionError(
+        raise PluginError(
             f"{plugin_id}: {', '.join(unknown) or 'an output is like no input'}", hint=f"it takes {inner.arg_names}"
         )
     attributes = {n: v for n, v in arguments.items() if v in _ATTRIBUTES} if arguments else {}

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from aotfactory.core import dtypes, expressions, proofs
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import CombinationError, LaunchError, PluginError
 from aotfactory.core.expressions import Expr, Op
 from aotfactory.core.network import Combination, Range
 from aotfactory.core.proofs import Domain, Interval
@@ -171,13 +171,13 @@ class PluginCall:
             try:
                 types = tuple(dtypes.of_trt(d.type).name for d in descs)
             except Exception as error:
-                raise DefinitionError(str(error), where=self.definition.where("autotune")) from error
+                raise PluginError(str(error), where=self.definition.where("autotune")) from error
             combination = Combination(dtypes=types, formats=tuple(d.format.name.lower() for d in descs))
             self._configure(combination)
             with blame(self.definition, "autotune"):
                 tactics = sorted(int(t) for t in self._plugin.get_valid_tactics())
             if any(t < 1 for t in tactics):
-                raise DefinitionError(
+                raise CombinationError(
                     f"autotune offers tactic {min(tactics)}",
                     where=self.definition.where("autotune"),
                     hint="custom tactics are positive integers; 0 is TensorRT's own default tactic",
@@ -219,14 +219,14 @@ class PluginCall:
 
     def _scalar(self, value: Any, what: str) -> Expr:
         if value._expr is None:
-            raise DefinitionError(
+            raise LaunchError(
                 f"{what} is neither an int nor an expression of dimensions",
                 where=self.definition.where("aot_impl"),
                 hint="convert numbers by int(...); NumPy's integers and floats are not taken",
             )
         expr: Expr = value._expr.expr
         if isinstance(expr, expressions.SizeTensor):
-            raise DefinitionError(
+            raise LaunchError(
                 f"{what} is a size tensor, which is only known after the kernel ran",
                 where=self.definition.where("aot_impl"),
                 hint="use the upper bound of the size tensor",
@@ -283,12 +283,12 @@ def _utf8(what: str, value: str | bytes) -> str:
     try:
         return value.decode() if isinstance(value, bytes) else value
     except UnicodeDecodeError as error:
-        raise DefinitionError(f"the {what} is not text", hint="TensorRT takes PTX, not a cubin") from error
+        raise PluginError(f"the {what} is not text", hint="TensorRT takes PTX, not a cubin") from error
 
 
 def _dtype(value: Any) -> str:
     if not isinstance(value, trt.DataType):
-        raise DefinitionError(f"an output's dtype is {value!r}", hint="give each output one: trt.float32, ...")
+        raise PluginError(f"an output's dtype is {value!r}", hint="give each output one: trt.float32, ...")
     return dtypes.of_trt(value).name
 
 

@@ -17,7 +17,7 @@ import platform
 import struct
 import tempfile
 
-from aotfactory.core.errors import MissingError
+from aotfactory.core.errors import NoTensorRTError
 
 LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
 """The libraries that TensorRT's Python bindings are linked against."""
@@ -56,7 +56,7 @@ def stub(name: str, machine: str, functions: tuple[str, ...] = FUNCTIONS) -> byt
         MissingError: It is not known how to write one for this machine.
     """
     if machine not in MACHINES:
-        raise MissingError(
+        raise NoTensorRTError(
             f"there is no compile-only TensorRT for {machine}",
             hint=f"it is for {' and '.join(MACHINES)}; the full TensorRT needs no stubs",
         )
@@ -108,7 +108,7 @@ def load_stubs(major: int) -> None:
             _open(stub(soname(library, major), platform.machine()))
     except OSError as error:
         hint = "set TMPDIR to a directory that can be written and is not mounted noexec"
-        raise MissingError(f"the link-time stubs of TensorRT cannot be loaded: {error}", hint=hint) from error
+        raise NoTensorRTError(f"the link-time stubs of TensorRT cannot be loaded: {error}", hint=hint) from error
 
 
 def _open(image: bytes) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import DefinitionError, ExpressionError
 from aotfactory.plugins import tensorrt_api
 
 tensorrt_api.load()
@@ -25,7 +25,7 @@ def constant(dimension: Any) -> int:
     value = folded(dimension)
     if isinstance(value, int):
         return value
-    raise DefinitionError(
+    raise ExpressionError(
         f"{describe(value)} is not constant: its value is only known when the engine runs",
         hint="aotfactory.upper_bound(dimension) gives the largest value in the profile, to size blocks by; or make it "
         "static, with the same number in --min-shape and --max-shape",
@@ -43,7 +43,7 @@ def upper_bound(dimension: Any) -> int:
         return value
     known = getattr(value._expr, "bounds", None)
     if known is None:
-        raise DefinitionError(
+        raise ExpressionError(
             f"nothing is known of {describe(value)} here",
             hint="call upper_bound in the aot_impl; in autotune, x.shape.max has the profile's largest shape",
         )
@@ -86,7 +86,7 @@ class RunTimeInt:
     def of(cls, value: Any, name: str, asked_by: str, remedy: str) -> RunTimeInt:
         """An argument, or a dimension of one, by the argument's name; who asks for it; and what to do instead."""
         text = f"{asked_by} needs the value of {name}, {describe(value)}, which is only known when the engine runs"
-        return cls(value, DefinitionError(text, hint=remedy))
+        return cls(value, ExpressionError(text, hint=remedy))
 
     def _again(self, value: Any) -> Any:
         value = folded(value)

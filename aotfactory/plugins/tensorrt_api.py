@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from aotfactory.core.cuda import cuda_device_count
-from aotfactory.core.errors import MissingError, UsageError
+from aotfactory.core.errors import NoGpuError, NoTensorRTError, SettingError, TensorRTVersionError
 from aotfactory.core.extras import install_command
 from aotfactory.plugins.stubs import LIBRARIES, load_stubs, soname
 
@@ -85,7 +85,7 @@ def require_builder() -> TensorRT:
 
 
 def _no_builder(reason: str) -> NoReturn:
-    raise MissingError(
+    raise NoTensorRTError(
         f"TensorRT's builder is not on this machine, only the compile-only TensorRT ({reason})",
         hint=f"{FULL_COMMAND}, on a machine with an NVIDIA GPU, or use NVIDIA's container, tar or Debian packages",
     )
@@ -93,7 +93,7 @@ def _no_builder(reason: str) -> NoReturn:
 
 def _load(choice: str) -> TensorRT:
     if choice not in ("auto", "full", "compile-only"):
-        raise UsageError(f"AOTFACTORY_TENSORRT is {choice!r}", hint="set it to auto, full or compile-only")
+        raise SettingError(f"AOTFACTORY_TENSORRT is {choice!r}", hint="set it to auto, full or compile-only")
     reason = "AOTFACTORY_TENSORRT=compile-only"
     if choice != "compile-only":
         outcome = _load_full()
@@ -101,7 +101,7 @@ def _load(choice: str) -> TensorRT:
             return outcome
         reason = outcome
         if choice == "full":
-            raise MissingError(f"the full TensorRT is not on this machine: {reason}", hint=FULL_COMMAND)
+            raise NoTensorRTError(f"the full TensorRT is not on this machine: {reason}", hint=FULL_COMMAND)
     return _load_compile_only(reason)
 
 
@@ -122,7 +122,7 @@ def _load_full() -> TensorRT | str:
             return f"no package named tensorrt, {reason}"
         trt, trtp = _import_bindings()
     if not hasattr(trtp, "aot_impl"):
-        raise MissingError(
+        raise TensorRTVersionError(
             f"TensorRT {trt.__version__} has no ahead-of-time plugins, they came with 10.9", hint=FULL_COMMAND
         )
     return TensorRT(kind="full", version=trt.__version__, trt=trt, trtp=trtp)
@@ -149,7 +149,7 @@ def _load_compile_only(reason: str) -> TensorRT:
     bindings, lean = _package_directory("tensorrt_bindings"), _package_directory("tensorrt_lean_libs")
     if bindings is None or lean is None:
         absent = "bindings" if bindings is None else "lean runtime"
-        raise MissingError(
+        raise NoTensorRTError(
             f"this machine has no TensorRT: not the full one ({reason}), and of the compile-only one the {absent} "
             "is missing",
             hint=f"{COMPILE_ONLY_COMMAND}, or for the full TensorRT {FULL_COMMAND}",
@@ -166,7 +166,7 @@ def _load_compile_only(reason: str) -> TensorRT:
     try:
         trt, trtp = _import_bindings(hide="tensorrt_libs")
     except ImportError as error:
-        raise MissingError(
+        raise TensorRTVersionError(
             f"TensorRT's bindings {_stated_version(bindings)} do not load over the lean runtime: {error}",
             hint=COMPILE_ONLY_COMMAND,
         ) from error
@@ -189,7 +189,7 @@ def _guard_constructors(trt: Any, reason: str) -> None:
     @functools.wraps(runtime_init)
     def init_runtime(self: Any, *args: Any, **kwargs: Any) -> None:
         if cuda_device_count() == 0:
-            raise MissingError("TensorRT's runtime needs a GPU and its driver, this machine has none")
+            raise NoGpuError("TensorRT's runtime needs a GPU and its driver, this machine has none")
         runtime_init(self, *args, **kwargs)
 
     trt.Builder.__init__ = init_builder
@@ -250,7 +250,7 @@ def _linked_major(bindings: Path) -> int:
     for extension in bindings.glob("tensorrt*.so"):
         if found := re.search(rb"\0libnvinfer\.so\.(\d+)\0", extension.read_bytes()):
             return int(found[1])
-    raise MissingError(f"no extension module linked against libnvinfer in {bindings}", hint=COMPILE_ONLY_COMMAND)
+    raise NoTensorRTError(f"no extension module linked against libnvinfer in {bindings}", hint=COMPILE_ONLY_COMMAND)
 
 
 def _stated_version(bindings: Path) -> str:
@@ -270,7 +270,7 @@ def _same_version(bindings: Path, library: ctypes.CDLL, name: str) -> None:
 def _mismatch(bindings: Path, other: str) -> NoReturn:
     version = _stated_version(bindings)
     minor = ".".join(version.split(".")[:2])
-    raise MissingError(
+    raise TensorRTVersionError(
         f"TensorRT's parts are of different versions: the bindings are {version}, {other}",
         where=str(bindings),
         hint=f'pip install "tensorrt-cu13-bindings=={minor}.*" "tensorrt-lean-cu13-libs=={minor}.*"',

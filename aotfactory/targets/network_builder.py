@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from aotfactory.core.errors import DefinitionError, UsageError
+from aotfactory.core.errors import OnnxNodeError, PluginError, ShapeError, UnsupportedError
 from aotfactory.core.expressions import Constant, Expr, Symbol
 from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Call, Network, NetworkInput, Range, Shape, Tensor
@@ -75,21 +75,21 @@ class NetworkBuilder:
         """
         low, opt, high = item.profile.min, item.profile.opt, item.profile.max
         if not len(low) == len(opt) == len(high) == len(item.dims):
-            raise UsageError(f"input {item.name}: min, opt and max shapes have different ranks")
+            raise ShapeError(f"input {item.name}: min, opt and max shapes have different ranks")
         shape: list[Expr] = []
         for axis, name in enumerate(item.dims):
             extent = (low[axis], opt[axis], high[axis])
             where = f"{item.name}[{axis}]"
             if not 0 <= extent[0] <= extent[1] <= extent[2]:
-                raise UsageError(
+                raise ShapeError(
                     f"dimension {axis} of {item.name} has min {extent[0]}, opt {extent[1]}, max {extent[2]}",
                     hint="a profile needs 0 <= min <= opt <= max in every dimension",
                 )
             if extent[2] > LIMITS["extent"]:
-                raise UsageError(f"{where} is {extent[2]}, more than {LIMITS['extent']} (limit extent)")
+                raise ShapeError(f"{where} is {extent[2]}, more than {LIMITS['extent']} (limit extent)")
             known, first = self._seen.setdefault(name, (extent, where))
             if known != extent:
-                raise UsageError(
+                raise ShapeError(
                     f"{where} and {first} are both dimension {name}, but one is {_extent(extent)} and the other "
                     f"{_extent(known)}",
                     hint="give both the same extent",
@@ -103,7 +103,7 @@ class NetworkBuilder:
 
     def add_tensor(self, tensor: Tensor) -> None:
         if tensor.name in self.tensors:
-            raise UsageError(f"two tensors are called {tensor.name!r}", hint="give each tensor its own name")
+            raise OnnxNodeError(f"two tensors are called {tensor.name!r}", hint="give each tensor its own name")
         self.tensors[tensor.name] = tensor
 
     def add_call(
@@ -127,14 +127,14 @@ class NetworkBuilder:
         """
         plugin = definitions.find(plugin_id)
         if len(inputs) != len(plugin.inputs):
-            raise UsageError(
+            raise UnsupportedError(
                 f"{plugin_id} takes {len(plugin.inputs)} inputs ({', '.join(plugin.inputs)}), not {len(inputs)}",
                 where=where,
             )
         values = attribute_values(plugin, attributes, where=where)
         made = PluginCall(plugin, values, [(self.tensors[n].dtype, self.tensors[n].shape) for n in inputs], self.ranges)
         if len(outputs) != len(made.output_shapes):
-            raise DefinitionError(
+            raise PluginError(
                 f"register of {plugin_id} returns {len(made.output_shapes)} tensors; expected {len(outputs)}",
                 where=plugin.where("register"),
                 hint="return as many tensors as the return annotation names",
@@ -181,7 +181,7 @@ def chain(
         builder.add_input(item)
     plugin = definitions.find(plugin_id)
     if len(inputs) != len(plugin.inputs):
-        raise UsageError(
+        raise UnsupportedError(
             f"{plugin_id} takes {len(plugin.inputs)} inputs ({', '.join(plugin.inputs)}), not {len(inputs)}",
             hint="give each one a shape: --shape NAME=1x3x32x32",
         )

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, numpy_helper
 
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import OnnxNodeError
 from aotfactory.core.limits import LIMITS
 from aotfactory.targets.onnx_file import element_name
 
@@ -38,7 +38,9 @@ def read(attribute: AttributeProto, declared: Any, where: str) -> Any:
     if attribute.type == AttributeProto.STRING:
         return _text(attribute.s, declared, label, where)
     if declared in (str, bytes):
-        raise UsageError(f"{label} is {kind}", where=where, hint=f"the plugin takes {declared.__name__}: write STRING")
+        raise OnnxNodeError(
+            f"{label} is {kind}", where=where, hint=f"the plugin takes {declared.__name__}: write STRING"
+        )
     if attribute.type in (AttributeProto.FLOAT, AttributeProto.FLOATS):
         return attribute.f if attribute.type == AttributeProto.FLOAT else list(attribute.floats)
     if attribute.type in (AttributeProto.INT, AttributeProto.INTS):
@@ -47,7 +49,9 @@ def read(attribute: AttributeProto, declared: Any, where: str) -> Any:
         return values[0] if attribute.type == AttributeProto.INT else values
     if attribute.type == AttributeProto.TENSOR:
         return _tensor(attribute.t, label, where)
-    raise UsageError(f"{label} is {kind}, which cannot become a plugin's attribute", where=where, hint=f"write {KINDS}")
+    raise OnnxNodeError(
+        f"{label} is {kind}, which cannot become a plugin's attribute", where=where, hint=f"write {KINDS}"
+    )
 
 
 def _text(value: bytes, declared: Any, label: str, where: str) -> str | bytes:
@@ -55,11 +59,13 @@ def _text(value: bytes, declared: Any, label: str, where: str) -> str | bytes:
         return value
     if declared is not str:
         name = getattr(declared, "__name__", str(declared))
-        raise UsageError(f"{label} is a STRING, {value!r}", where=where, hint=f"the plugin takes {name}: write numbers")
+        raise OnnxNodeError(
+            f"{label} is a STRING, {value!r}", where=where, hint=f"the plugin takes {name}: write numbers"
+        )
     try:
         return value.decode()
     except UnicodeDecodeError as error:
-        raise UsageError(
+        raise OnnxNodeError(
             f"{label} is {value!r}, which is not UTF-8",
             where=where,
             hint="the plugin takes str: write UTF-8, or declare the attribute as bytes in its register",
@@ -69,30 +75,32 @@ def _text(value: bytes, declared: Any, label: str, where: str) -> str | bytes:
 def _tensor(tensor: TensorProto, label: str, where: str) -> np.ndarray[Any, Any]:
     kind = element_name(tensor.data_type)
     if any(extent < 0 for extent in tensor.dims) or math.prod(tensor.dims) > LIMITS["attribute_items"]:
-        raise UsageError(f"{label} has the shape {list(tensor.dims)[:9]}", where=where, hint="(limit attribute_items)")
+        raise OnnxNodeError(
+            f"{label} has the shape {list(tensor.dims)[:9]}", where=where, hint="(limit attribute_items)"
+        )
     if tensor.data_location == TensorProto.EXTERNAL:
-        raise UsageError(f"{label} is a tensor with external data", where=where, hint="keep it in the model's file")
+        raise OnnxNodeError(f"{label} is a tensor with external data", where=where, hint="keep it in the model's file")
     try:
         array = np.ravel(numpy_helper.to_array(tensor))
     except Exception as error:
-        raise UsageError(f"{label} is a damaged tensor: {error}", where=where, hint=f"write {KINDS}") from error
+        raise OnnxNodeError(f"{label} is a damaged tensor: {error}", where=where, hint=f"write {KINDS}") from error
     if array.dtype.kind in "iub":
         _require_32_bits(array.tolist(), label, where)
         return array
     if tensor.data_type not in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16):
-        raise UsageError(f"{label} is a tensor of {kind}", where=where, hint=f"write {KINDS}")
+        raise OnnxNodeError(f"{label} is a tensor of {kind}", where=where, hint=f"write {KINDS}")
     if tensor.data_type == TensorProto.BFLOAT16:
         array = array.astype(np.float32)
     beyond = [float(v) for v in array if np.isfinite(v) and abs(float(v)) > FLOAT32_MAX]
     if beyond:
-        raise UsageError(f"{label} has {beyond[0]:g}", where=where, hint="TensorRT's ONNX parser passes float32")
+        raise OnnxNodeError(f"{label} has {beyond[0]:g}", where=where, hint="TensorRT's ONNX parser passes float32")
     return array
 
 
 def _require_32_bits(values: list[int], label: str, where: str) -> None:
     beyond = [v for v in values if int(v) not in INT32]
     if beyond:
-        raise UsageError(
+        raise OnnxNodeError(
             f"{label} is {beyond[0]}", where=where, hint="TensorRT's ONNX parser passes 32 bits and drops the others"
         )
 
@@ -127,7 +135,7 @@ def write(name: str, value: Any, where: str) -> AttributeProto:
 
 def _float32(value: float, label: str, where: str) -> float:
     if np.isfinite(value) and abs(value) > FLOAT32_MAX:
-        raise UsageError(f"{label} is {value:g}", where=where, hint="TensorRT's ONNX parser passes float32")
+        raise OnnxNodeError(f"{label} is {value:g}", where=where, hint="TensorRT's ONNX parser passes float32")
     return value
 
 

@@ -12,7 +12,7 @@ import onnx
 import onnx.inliner
 from onnx import TensorProto
 
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import OnnxFileError, OnnxNodeError
 from aotfactory.core.files import read_file
 from aotfactory.core.limits import LIMITS
 
@@ -35,14 +35,14 @@ def read_model(
     try:
         model = onnx.ModelProto.FromString(read_file(path, limit=LIMITS["onnx_bytes"]))
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint=hint) from error
+        raise OnnxFileError(f"cannot read {path}: {error.strerror}", hint=hint) from error
     except Exception as error:
-        raise UsageError(f"{path} is not an ONNX model: {error}") from error
+        raise OnnxFileError(f"{path} is not an ONNX model: {error}") from error
     if not model.HasField("graph"):
-        raise UsageError(f"{path} is not an ONNX model: it has no graph")
+        raise OnnxFileError(f"{path} is not an ONNX model: it has no graph")
     _require_bounded(model, path)
     if bad := next(_not_utf8(model), None):
-        raise UsageError(f"{path} is not an ONNX model: {bad!r:.80} in it is not UTF-8")
+        raise OnnxFileError(f"{path} is not an ONNX model: {bad!r:.80} in it is not UTF-8")
     if model.functions:
         nodes = [*all_nodes(model.graph.node), *(n for f in model.functions for n in all_nodes(f.node))]
         kept = {(n.domain, n.op_type) for n in nodes if plugin_id(n) in plugins}
@@ -50,7 +50,9 @@ def read_model(
         try:
             model = onnx.inliner.inline_selected_functions(model, inlined)
         except Exception as error:
-            raise UsageError(f"{path}: its functions cannot be inlined: {error}", hint="is the model valid?") from error
+            raise OnnxFileError(
+                f"{path}: its functions cannot be inlined: {error}", hint="is the model valid?"
+            ) from error
     _sort(model.graph, path)
     return model
 
@@ -70,7 +72,9 @@ def _require_bounded(model: onnx.ModelProto, path: Path) -> None:
             total += inlined((node.domain, node.op_type), depth)
             if total > LIMITS["onnx_nodes"]:
                 limit = f"{LIMITS['onnx_nodes']} nodes (limit onnx_nodes)"
-                raise UsageError(f"{path} has more than {limit}", hint="its functions are inlined: are they meant so?")
+                raise OnnxFileError(
+                    f"{path} has more than {limit}", hint="its functions are inlined: are they meant so?"
+                )
         return total
 
     def inlined(key: tuple[str, str], depth: int) -> int:
@@ -79,11 +83,11 @@ def _require_bounded(model: onnx.ModelProto, path: Path) -> None:
         if key not in sizes:
             sizes[key] = None
             if depth > LIMITS["json_depth"]:
-                raise UsageError(f"{path}: functions that call functions more than {depth} deep")
+                raise OnnxFileError(f"{path}: functions that call functions more than {depth} deep")
             sizes[key] = size(functions[key].node, depth + 1)
         found = sizes[key]
         if found is None:
-            raise UsageError(f"{path}: the function {'::'.join(key)} calls itself", hint="is the model valid?")
+            raise OnnxFileError(f"{path}: the function {'::'.join(key)} calls itself", hint="is the model valid?")
         return found
 
     size(model.graph.node, 0)
@@ -155,13 +159,13 @@ def outputs(node: onnx.NodeProto, count: int, where: str) -> tuple[str, ...]:
     while given and not given[-1]:
         given.pop()
     if len(given) > count:
-        raise UsageError(
+        raise OnnxNodeError(
             f"the node has {len(named)} outputs ({', '.join(named)}), the plugin {count}",
             where=where,
             hint="take the others out of the model",
         )
     if not named:
-        raise UsageError("the node's outputs have no names", where=where, hint="name them, or take the node out")
+        raise OnnxNodeError("the node's outputs have no names", where=where, hint="name them, or take the node out")
     given += [""] * (count - len(given))
     return tuple(name or f"{named[0]}.{i}" for i, name in enumerate(given))
 
@@ -175,7 +179,7 @@ def _sort(graph: onnx.GraphProto, path: Path) -> None:
     try:
         order = list(graphlib.TopologicalSorter(needs).static_order())
     except graphlib.CycleError as error:
-        raise UsageError(f"{path}: the nodes feed each other in a circle", hint="is the model valid?") from error
+        raise OnnxNodeError(f"{path}: the nodes feed each other in a circle", hint="is the model valid?") from error
     nodes = [graph.node[i] for i in order]
     del graph.node[:]
     graph.node.extend(nodes)

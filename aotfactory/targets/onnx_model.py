@@ -18,7 +18,7 @@ import onnx
 
 from aotfactory.core import proofs
 from aotfactory.core.dimensions import unsolved
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import DimensionError, OnnxFileError, OnnxNodeError, OnnxShapeError, OptionsError
 from aotfactory.core.expressions import Expr, Symbol
 from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Network, NetworkInput, Profile, Range, Tensor
@@ -58,9 +58,9 @@ def load(path: Path, catalog: Catalog, request: TargetOptions) -> Network:
         UsageError: The file cannot be read, has no plugin node, or the shape of a plugin's input is not known.
     """
     if request.attributes:
-        raise UsageError("--attr does not apply to an ONNX file", hint="the attributes are those of its nodes")
+        raise OptionsError("--attr does not apply to an ONNX file", hint="the attributes are those of its nodes")
     if request.dtype:
-        raise UsageError("--dtype does not apply to an ONNX file", hint="the data types are those of its inputs")
+        raise OptionsError("--dtype does not apply to an ONNX file", hint="the data types are those of its inputs")
     catalog.load_all()
     plugins = frozenset(registry.registered())
     model = read_model(path, plugins)
@@ -93,7 +93,7 @@ def _read(
     reader = _Reader(path, model, builder, plugins, Shapes(model, path, builder, symbols), unbound)
     beside = reader.add_calls()
     if not builder.calls:
-        raise UsageError(f"{path} has no plugin node", hint=_no_plugin_hint(model, plugins))
+        raise OnnxFileError(f"{path} has no plugin node", hint=_no_plugin_hint(model, plugins))
     return _covered(path, model, builder, beside)
 
 
@@ -112,7 +112,7 @@ def check_dims(request: TargetOptions, inputs: list[onnx.ValueInfoProto], path: 
     known = sorted({d for value in inputs for d in _dims(value) if isinstance(d, str) and d})
     for name in request.dims:
         if name not in known:
-            raise UsageError(
+            raise DimensionError(
                 f"--dim: {path} has no open dimension {name!r}",
                 hint=f"its open dimensions: {', '.join(known) or 'none'}",
             )
@@ -173,7 +173,7 @@ class _Reader:
         count = sum(plugin_id(node) in self.plugins for node in self.model.graph.node)
         if count > LIMITS["calls"]:
             limit = f"more than {LIMITS['calls']} (limit calls)"
-            raise UsageError(f"{self.path} has {count} plugin nodes, {limit}", hint="split the model")
+            raise OnnxFileError(f"{self.path} has {count} plugin nodes, {limit}", hint="split the model")
         for index, node in enumerate(self.model.graph.node):
             self._refuse_plugins_inside(node)
             found = plugin_id(node)
@@ -197,7 +197,7 @@ class _Reader:
         plugin = definitions.find(found)
         version = next((a.s for a in node.attribute if a.name == "plugin_version"), b"1")
         if version != b"1":
-            raise UsageError(
+            raise OnnxNodeError(
                 f"plugin_version is {version.decode(errors='replace')!r}",
                 where=where,
                 hint="quickly deployable plugins are version 1: write plugin_version '1', or leave it out",
@@ -219,7 +219,7 @@ class _Reader:
         for graph in subgraphs(outer):
             for node in all_nodes(graph.node):
                 if plugin_id(node) in self.plugins:
-                    raise UsageError(
+                    raise OnnxNodeError(
                         f"{self.path}: {plugin_id(node)} is inside a branch or body of {outer.op_type} {outer.name!r}",
                         hint="only plugin nodes of the main graph can be built; take it out of the subgraph",
                     )
@@ -228,10 +228,10 @@ class _Reader:
         """A tensor that an initializer or another node makes; to the bundle it is an input."""
         what = f"{name!r}, an input of {plugin}"
         if not name:
-            raise UsageError(f"{plugin} leaves an input out", where=where, hint="a plugin's inputs are not optional")
+            raise OnnxNodeError(f"{plugin} leaves an input out", where=where, hint="a plugin's inputs are not optional")
         element, shape = self.shapes.find(name)
         if not element or shape is None:
-            raise UsageError(
+            raise OnnxShapeError(
                 f"{self.path}: the shape of {what}, is not known",
                 hint=f"state type and shape of {name!r} in the model's value_info, or fold the model's constants: "
                 "polygraphy surgeon sanitize --fold-constants MODEL -o FOLDED",
@@ -239,7 +239,7 @@ class _Reader:
         dims: list[Expr] = []
         for axis, d in enumerate(shape):
             if d is None:
-                raise UsageError(
+                raise OnnxShapeError(
                     f"{self.path}: dimension {axis} of {what}, is not known",
                     hint=f"state the shape of {name!r} in the model's value_info, over the dimensions' names of its "
                     "inputs, or give the model's inputs static shapes: --shape NAME=1x3x32x32",
@@ -266,12 +266,12 @@ def _dims(value: onnx.ValueInfoProto) -> list[int | str]:
 def _input(value: onnx.ValueInfoProto, names: list[str], request: TargetOptions) -> NetworkInput:
     where = f"input {value.name!r}"
     if not value.type.HasField("tensor_type"):
-        raise UsageError(f"{where} is not a tensor in the model", hint="TensorRT takes tensors only")
+        raise OnnxShapeError(f"{where} is not a tensor in the model", hint="TensorRT takes tensors only")
     kind = value.type.tensor_type
     asked = profile_of(request, value.name, names)
     if not kind.HasField("shape"):
         if asked is None:
-            raise UsageError(f"the shape of {where} is open in the model", hint=f"--shape {value.name}=1x3x32x32")
+            raise OnnxShapeError(f"the shape of {where} is open in the model", hint=f"--shape {value.name}=1x3x32x32")
         dims: list[int | str] = [""] * len(asked.max)
     else:
         dims = _dims(value)
@@ -279,14 +279,14 @@ def _input(value: onnx.ValueInfoProto, names: list[str], request: TargetOptions)
     for point in (asked.min, asked.max):
         if len(point) != len(dims) or any(isinstance(d, int) and d != n for d, n in zip(dims, point, strict=True)):
             shape = "x".join(str(d) or "?" for d in dims)
-            raise UsageError(
+            raise OnnxShapeError(
                 f"{where} is {shape} in the model, not {'x'.join(map(str, point))}",
                 hint="only dimensions that the model leaves open (a name, ? or -1) can be chosen",
             )
     for axis, d in enumerate(dims):
         wanted = request.dims.get(d) if isinstance(d, str) else None
         if wanted is not None and wanted != (asked.min[axis], asked.opt[axis], asked.max[axis]):
-            raise UsageError(
+            raise OnnxShapeError(
                 f"--dim {d} and the shape given for {where} contradict each other in dimension {axis}",
                 hint="give one of them",
             )
@@ -299,7 +299,7 @@ def _from_dims(dims: list[int | str], request: TargetOptions, where: str, name: 
     ends = []
     for d in dims:
         if isinstance(d, str) and d not in request.dims:
-            raise UsageError(
+            raise OnnxShapeError(
                 f"dimension {d or '?'} of {where} is open in the model",
                 hint=(f"--dim {d}=1:8:64, " if d else "")
                 + f"--shape {name}=1x3x32x32, or --min-shape, --opt-shape and "
@@ -318,7 +318,7 @@ def symbol(name: str, axis: int, dim: int | str) -> str:
 
 def _dtype(element: int, where: str) -> str:
     if element not in ELEMENTS:
-        raise UsageError(
+        raise OnnxShapeError(
             f"{where} is {element_name(element)} in the model", hint=f"plugins take {', '.join(ELEMENTS.values())}"
         )
     return ELEMENTS[element]

@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, shape_inference
 
-from aotfactory.core.errors import DefinitionError, UsageError
+from aotfactory.core.errors import DefinitionError, OnnxShapeError
 from aotfactory.core.expressions import Constant, Expr, parse
 from aotfactory.core.network import Tensor
 from aotfactory.targets.network_builder import NetworkBuilder
@@ -136,7 +136,7 @@ class Shapes:
             try:
                 found = shape_inference.infer_shapes(model, data_prop=True).graph.value_info
             except Exception as error:
-                raise UsageError(
+                raise OnnxShapeError(
                     f"{self.path}: ONNX cannot infer the model's shapes: {error}", hint="is it valid with these inputs?"
                 ) from error
             self._inferred.update({v.name: v for v in found if v.name in made})
@@ -221,7 +221,7 @@ class Shapes:
             if known != element:
                 both = f"{first!r} is {_name(known)} and {name!r} is {_name(element)}"
                 plugin = next(c.plugin for c in self.builder.calls if made & set(node.input) & set(c.outputs))
-                raise UsageError(
+                raise OnnxShapeError(
                     f"{title(node, index)} mixes types: {both}",
                     where=str(self.path),
                     hint=f"{plugin} gives what its register says; put a Cast in between, or change one of the two",
@@ -238,7 +238,7 @@ class Shapes:
             return
         hint = "TensorRT goes by the plugin: correct the model's outputs and value_info, or the plugin's register"
         if kind.elem_type and ELEMENTS.get(kind.elem_type) != tensor.dtype:
-            raise UsageError(
+            raise OnnxShapeError(
                 f"{tensor.name!r} is {_name(kind.elem_type)} in the model, but the plugin gives {tensor.dtype}",
                 where=where,
                 hint=hint,
@@ -252,7 +252,7 @@ class Shapes:
             said = " x ".join(
                 str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in kind.shape.dim
             )
-            raise UsageError(
+            raise OnnxShapeError(
                 f"{tensor.name!r} is {said or 'a scalar'} in the model, but the plugin gives "
                 f"{' x '.join(map(str, tensor.shape)) or 'a scalar'}",
                 where=where,

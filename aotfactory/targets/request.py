@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import DimensionError, InputError, ShapeError
 from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Profile, Shape
 
@@ -47,17 +47,17 @@ def profile_of(request: TargetOptions, name: str, names: list[str]) -> Profile |
     shape, low, high, opt = map(given, (request.shape, request.min_shape, request.max_shape, request.opt_shape))
     if low is None and high is None:
         if opt is not None:
-            raise UsageError(f"--opt-shape of {name} without --min-shape and --max-shape", hint="give all three")
+            raise ShapeError(f"--opt-shape of {name} without --min-shape and --max-shape", hint="give all three")
         return Profile.static(shape) if shape is not None else None
     if low is None or high is None:
         missing = "--min-shape" if low is None else "--max-shape"
-        raise UsageError(f"a dynamic shape for {name} needs {missing} too", hint="give --min-shape and --max-shape")
+        raise ShapeError(f"a dynamic shape for {name} needs {missing} too", hint="give --min-shape and --max-shape")
     if shape is not None and opt is not None:
-        raise UsageError(f"--shape and --opt-shape of {name} mean the same", hint="give one of them")
+        raise ShapeError(f"--shape and --opt-shape of {name} mean the same", hint="give one of them")
     opt = opt or shape or high
     if not len(low) == len(opt) == len(high):
         texts = ", ".join("x".join(map(str, s)) for s in (low, opt, high))
-        raise UsageError(f"min, opt and max shapes of {name} have different ranks: {texts}", hint="use one rank")
+        raise ShapeError(f"min, opt and max shapes of {name} have different ranks: {texts}", hint="use one rank")
     return Profile(min=low, opt=opt, max=high)
 
 
@@ -76,13 +76,13 @@ def check_names(request: TargetOptions, names: list[str], target: str) -> None:
     ):
         unknown = [n for n in given if n is not None and n not in names]
         if unknown:
-            raise UsageError(f"{option}: {target} has no input {unknown[0]!r}", hint=f"its inputs: {', '.join(names)}")
+            raise InputError(f"{option}: {target} has no input {unknown[0]!r}", hint=f"its inputs: {', '.join(names)}")
         if option != "--dtype" and None in given and len(names) > 1:
-            raise UsageError(
+            raise InputError(
                 f"{option} must say which input: {target} has {', '.join(names)}", hint=f"{option} {names[0]}=1x3x32x32"
             )
         if option != "--dtype" and None in given and names[0] in given:
-            raise UsageError(f"{option} is given twice for {names[0]}", hint="with and without its name")
+            raise InputError(f"{option} is given twice for {names[0]}", hint="with and without its name")
 
 
 def parse_shape(text: str) -> Shape:
@@ -94,14 +94,14 @@ def parse_shape(text: str) -> Shape:
     if listed := re.fullmatch(r"[\[(]?(\d+(?:, ?\d+)+),?[\])]?", text.strip(), re.ASCII):
         text = re.sub(", ?", "x", listed[1])
     if not re.fullmatch(r"\d+(x\d+)*", text, re.ASCII):
-        raise UsageError(
+        raise ShapeError(
             f"{text!r} is not a shape", hint="write 1x3x32x32; a dynamic one takes --min-shape and --max-shape"
         )
     shape = tuple(int(n) for n in text.split("x") if len(n) < 20)
     if len(shape) < text.count("x") + 1 or max(shape) > LARGEST_DIMENSION:
-        raise UsageError(f"{text!r} has a dimension above {LARGEST_DIMENSION}", hint="TensorRT has none so large")
+        raise ShapeError(f"{text!r} has a dimension above {LARGEST_DIMENSION}", hint="TensorRT has none so large")
     if len(shape) > MAX_RANK:
-        raise UsageError(f"{text!r} has {len(shape)} dimensions", hint=f"TensorRT has at most {MAX_RANK}")
+        raise ShapeError(f"{text!r} has {len(shape)} dimensions", hint=f"TensorRT has at most {MAX_RANK}")
     return shape
 
 
@@ -112,11 +112,11 @@ def parse_dim(text: str) -> tuple[int, int, int]:
         UsageError: It is none of these.
     """
     if not re.fullmatch(r"\d{1,19}(:\d{1,19}){0,2}", text, re.ASCII):
-        raise UsageError(f"{text!r} is not a range of extents", hint="write NAME=8, NAME=1:64 or NAME=1:8:64")
+        raise DimensionError(f"{text!r} is not a range of extents", hint="write NAME=8, NAME=1:64 or NAME=1:8:64")
     numbers = [int(n) for n in text.split(":")]
     low, opt, high = numbers[0], numbers[len(numbers) // 2], numbers[-1]
     if not low <= opt <= high:
-        raise UsageError(f"{text!r} does not rise", hint="write the smallest, the usual and the largest extent")
+        raise DimensionError(f"{text!r} does not rise", hint="write the smallest, the usual and the largest extent")
     if high > LARGEST_DIMENSION:
-        raise UsageError(f"{text!r} has a dimension above {LARGEST_DIMENSION}", hint="TensorRT has none so large")
+        raise ShapeError(f"{text!r} has a dimension above {LARGEST_DIMENSION}", hint="TensorRT has none so large")
     return low, opt, high

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from aotfactory.core import dtypes
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import DataTypeError, DimensionError, ShapeError, TargetError
 from aotfactory.core.network import Network, NetworkInput, Profile
 from aotfactory.core.recipe import Recipe
 from aotfactory.plugins import definitions, registry
@@ -36,7 +36,7 @@ def resolve(target: str, catalog: Catalog, request: TargetOptions) -> Network:
     recipe = catalog.find(target)
     if recipe is None:
         left_out = "".join(f"; {problem}" for problem in catalog.problems)
-        raise UsageError(
+        raise TargetError(
             f"no recipe {target!r}",
             hint=f"there are {', '.join(sorted(catalog.recipes))}; a plugin without a recipe is built by its id, "
             f"namespace::name; --plugins PATH loads your own{left_out}",
@@ -49,7 +49,7 @@ def _of_recipe(recipe: Recipe, target: str, request: TargetOptions) -> Network:
     check_names(request, names, recipe.name)
     common = request.dtype.get(None, recipe.dtypes[0])
     if common not in recipe.dtypes:
-        raise UsageError(f"{recipe.name} cannot be {common}", hint=f"use one of {', '.join(recipe.dtypes)}")
+        raise DataTypeError(f"{recipe.name} cannot be {common}", hint=f"use one of {', '.join(recipe.dtypes)}")
     profiles = {item.name: profile_of(request, item.name, names) for item in recipe.inputs}
     # An input without a shape of its own takes the dimensions that it shares with one that has.
     known: dict[str, tuple[int, int, int]] = {}
@@ -60,11 +60,11 @@ def _of_recipe(recipe: Recipe, target: str, request: TargetOptions) -> Network:
     names = sorted({d for item in recipe.inputs for d in item.dims})
     for name, extent in request.dims.items():
         if name not in names:
-            raise UsageError(
+            raise DimensionError(
                 f"--dim: {recipe.name} has no dimension {name!r}", hint=f"it has {', '.join(names) or 'none'}"
             )
         if known.setdefault(name, extent) != extent:
-            raise UsageError(f"--dim {name} and a shape contradict each other", hint="give one of them")
+            raise DimensionError(f"--dim {name} and a shape contradict each other", hint="give one of them")
     inputs = []
     for item in recipe.inputs:
         profile = profiles[item.name]
@@ -75,7 +75,7 @@ def _of_recipe(recipe: Recipe, target: str, request: TargetOptions) -> Network:
         dtype = request.dtype.get(item.name, item.dtypes[0] if item.dtypes else common)
         if dtype not in (item.dtypes or recipe.dtypes):
             offered = ", ".join(item.dtypes or recipe.dtypes)
-            raise UsageError(f"{item.name} of {recipe.name} cannot be {dtype}", hint=f"use one of {offered}")
+            raise DataTypeError(f"{item.name} of {recipe.name} cannot be {dtype}", hint=f"use one of {offered}")
         named = len(item.dims) == len(profile.max)
         inputs.append(_input(item.name, dtype, profile, item.dims if named else None))
     return network_builder.chain(
@@ -94,12 +94,14 @@ def _of_plugin(plugin_id: str, request: TargetOptions) -> Network:
     names = plugin.inputs
     check_names(request, names, plugin_id)
     if request.dims:
-        raise UsageError(f"--dim: the dimensions of {plugin_id} have no names", hint="use --min-shape and --max-shape")
+        raise DimensionError(
+            f"--dim: the dimensions of {plugin_id} have no names", hint="use --min-shape and --max-shape"
+        )
     inputs = []
     for name in names:
         profile = profile_of(request, name, names)
         if profile is None:
-            raise UsageError(f"{plugin_id} needs a shape for {name}", hint=f"--shape {name}=1x3x32x32")
+            raise ShapeError(f"{plugin_id} needs a shape for {name}", hint=f"--shape {name}=1x3x32x32")
         inputs.append(_input(name, request.dtype.get(name, request.dtype.get(None, "fp32")), profile, None))
     return network_builder.chain(
         name=plugin_id.split("::")[1],

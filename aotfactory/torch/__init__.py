@@ -21,9 +21,9 @@ PyTorch is no dependency of aotfactory: importing this package needs it, and not
 try:
     import torch as torch
 except ModuleNotFoundError as error:
-    from aotfactory.core.errors import MissingError
+    from aotfactory.core.errors import NoPackageError
 
-    raise MissingError("aotfactory.torch needs PyTorch", hint="pip install torch") from error
+    raise NoPackageError("aotfactory.torch needs PyTorch", hint="pip install torch") from error
 
 from aotfactory.torch.operator import Operator as Operator
 from aotfactory.torch.operator import operator as operator

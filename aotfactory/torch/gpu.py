@@ -18,7 +18,7 @@ from aotfactory.compiler.compile import compile_network
 from aotfactory.compiler.options import Options
 from aotfactory.core.arch import PORTABLE, native_arch
 from aotfactory.core.dimensions import dimension, over_inputs
-from aotfactory.core.errors import CheckError, UsageError
+from aotfactory.core.errors import OperatorError, ProgramError
 from aotfactory.core.expressions import Constant, SizeTensor
 from aotfactory.core.network import Call, Network, NetworkInput, Profile
 from aotfactory.plugins.plugin_call import PluginCall
@@ -70,7 +70,7 @@ def choose(
             ):
                 return variant
     texts = ", ".join("x".join(map(str, shape)) for shape in shapes)
-    raise UsageError(
+    raise OperatorError(
         f"the bundle has no kernel of {plugin} for {combination} at {texts} on {archs[0]}",
         hint="build it for these attributes, types, shapes and this GPU, or leave the bundle out",
     )
@@ -101,7 +101,7 @@ def run(
         CheckError: The driver refused the kernel.
     """
     if any(isinstance(d, SizeTensor) for shape in call.output_shapes for d in shape):
-        raise UsageError(
+        raise OperatorError(
             f"{plugin.id} has outputs whose shape depends on data", hint="run it on the CPU, or in TensorRT"
         )
     shapes = [tuple(int(n) for n in tensor.shape) for tensor in inputs]
@@ -155,7 +155,7 @@ def _function(text: str, kernel: str, shared_mem: int) -> Any:
 def _check(result: tuple[Any, ...]) -> Any:
     error, *values = result
     if int(error):
-        raise CheckError(f"the CUDA driver refused the kernel: {error.name}")
+        raise ProgramError(f"the CUDA driver refused the kernel: {error.name}")
     return values[0] if values else None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aotfactory.core.errors import DefinitionError, UsageError
+from aotfactory.core.errors import OperatorError, RecipeError
 from aotfactory.core.expressions import Constant, Expr, SizeTensor, Symbol
 from aotfactory.core.network import Range
 from aotfactory.core.recipe import Recipe
@@ -99,7 +99,7 @@ class Operator:
     def _on_cpu(self, *given: Any, **named: Any) -> Any:
         inputs, attributes = self._split((*given, *named.values()))
         if self.recipe is None:
-            raise UsageError(
+            raise OperatorError(
                 f"{self.id} has no recipe, whose reference would make its values on a CPU",
                 where=self.plugin.where("register"),
                 hint="add a RECIPE with a reference to the plugin's module (docs/writing-kernels.md)",
@@ -109,7 +109,7 @@ class Operator:
             result = self.recipe.reference(*map(to_array, inputs), **attributes)
         arrays = result if isinstance(result, tuple) else (result,)
         if len(arrays) != len(call.output_dtypes):
-            raise DefinitionError(
+            raise RecipeError(
                 f"the reference of recipe {self.recipe.name} returns {len(arrays)} arrays, {self.id} has "
                 f"{len(call.output_dtypes)} outputs",
                 where=self.plugin.where("register"),
@@ -170,7 +170,7 @@ def _schema(plugin: Plugin, defaults: Mapping[str, Any]) -> str:
         elif kind in SCALARS:
             text = SCALARS[kind]
         else:
-            raise UsageError(
+            raise OperatorError(
                 f"attribute {name} of {plugin.id} is {kind.__name__}, which PyTorch's operators cannot take",
                 where=plugin.where("register"),
                 hint="declare it as str, int, float, bool or an array",

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import ExpressionError
 from aotfactory.core.expressions import APPLY, Constant, Expr, Op, Operation, Symbol
 
 
@@ -26,4 +26,4 @@ def evaluate(expr: Expr, values: Mapping[str, Any]) -> Any:
             if op in (Op.EQUAL, Op.LESS):
                 return torch.sym_ite(a == b if op is Op.EQUAL else a < b, 1, 0)
             return APPLY[op](a, b)
-    raise DefinitionError(f"{expr} is only known after the kernel ran")
+    raise ExpressionError(f"{expr} is only known after the kernel ran")

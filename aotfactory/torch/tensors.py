@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from aotfactory.core import dtypes
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import OperatorError
 
 TORCH = {
     "fp32": torch.float32,
@@ -36,7 +36,9 @@ def name_of(tensor: torch.Tensor) -> str:
         UsageError: No plugin takes such tensors.
     """
     if tensor.dtype not in NAMES:
-        raise UsageError(f"plugins take no tensors of {tensor.dtype}", hint=f"use one of {', '.join(map(str, NAMES))}")
+        raise OperatorError(
+            f"plugins take no tensors of {tensor.dtype}", hint=f"use one of {', '.join(map(str, NAMES))}"
+        )
     return NAMES[tensor.dtype]
 
 

@@ -189,7 +189,7 @@ class TestOtherCommands:
         run(*build(copy, "--shape", "1x64"))
         next(Path("engines/copy.aot").glob("*.ptx")).write_text("")
         done = run("inspect", "engines/copy.aot")
-        assert (done.code, done.out) == (4, "")
+        assert (done.code, done.out) == (5, "")
         assert "is not the file that was compiled" in done.err
 
     @pytest.fixture
@@ -311,8 +311,10 @@ def test_a_wrong_argument_is_exit_code_2_and_one_message(wrong: str, run: Run) -
 def test_a_wrong_definition_is_exit_code_4(run: Run, tmp_path: Path) -> None:
     wrong = Definitions(tmp_path, changed("    n = inp0", "    1 % inp0.shape_expr[0]  # HERE\n    n = inp0"))
     done = run(*build(wrong, "--shape", "1x64", "--format", "json"))
-    assert (done.code, done.out) == (4, "")
-    assert re.fullmatch(rf"error: {wrong.here}: aot_impl of {wrong.id}: TypeError: .*\n  hint: .*\n", done.err)
+    assert (done.code, json.loads(done.out)["error"]["code"]) == (4, "AOT401")
+    assert re.fullmatch(
+        rf"error: {wrong.here}: aot_impl of {wrong.id}: TypeError: .*\n  hint: .*\n  more: .*AOT401\n", done.err
+    )
 
 
 def test_our_own_mistake_is_not_taken_for_a_failed_check(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +345,8 @@ class TestStreams:
                 [*COMMAND, "list", "--format", format], stdout=full, stderr=subprocess.PIPE, text=True, check=False
             )
         assert done.returncode == 3
-        assert done.stderr == "error: cannot write to standard output: No space left on device\n"
+        said = "error: cannot write to standard output: No space left on device\n  more: aotfactory explain AOT309\n"
+        assert done.stderr == said
 
     def test_no_streams_at_all(self, run: Run, monkeypatch: pytest.MonkeyPatch, copy: Definitions) -> None:
         monkeypatch.setattr(sys, "stdout", None)
@@ -438,7 +441,7 @@ def test_interrupted_by_a_signal(tmp_path: Path) -> None:
     assert json.loads(out) == {
         "schema": "aotfactory.error/1",
         "exit_code": 130,
-        "error": {"message": "interrupted", "where": None, "hint": None},
+        "error": {"code": None, "message": "interrupted", "where": None, "hint": None},
     }
 
 

@@ -297,7 +297,7 @@ def test_inspect_a_damaged_record(run: Run, programs):
     beside = made.plan.with_name("circ_pad.plan.json")
     beside.write_text(json.dumps({k: v for k, v in made.record.items() if k != "gpu"}))
     done = run("inspect", str(made.plan))
-    assert (done.code, done.out) == (4, "")
+    assert (done.code, done.out) == (5, "")
     assert f"{beside}: lacks 'gpu'\n  hint: bake the plan again" in done.err
 
 

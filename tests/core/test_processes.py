@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from aotfactory.core.processes import Ended, OutOfTimeError, ending_orderly, run_program
+from aotfactory.core.errors import OutOfTimeError
+from aotfactory.core.processes import Ended, ending_orderly, run_program
 
 CALLER = """
 import sys, tempfile

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged and hostile bundles: the launcher refuses each with exit code 4 and says where the mistake is."""
+"""Damaged and hostile bundles: the launcher refuses each with exit code 5 and says where the mistake is."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ void bundle_case(Files files, Random& random) {
                                      : found == files.ptx.end() ? std::string()
                                                                 : found->second;
         if ((name != "manifest.json" && found == files.ptx.end()) || content.size() > limit) {
-            throw Error(Exit::definition, name + ": missing or too large");
+            throw Error(Exit::damaged, name + ": missing or too large");
         }
         return content;
     });

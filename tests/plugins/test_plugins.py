@@ -17,7 +17,7 @@ from small_definitions import SOURCE, Definitions, changed
 from aotfactory.api.build import BuildResult, build_bundle
 from aotfactory.compiler.compile import Options
 from aotfactory.core.arch import parse_archs
-from aotfactory.core.errors import AotError, DefinitionError, UsageError
+from aotfactory.core.errors import AotError, DamagedError, DefinitionError, UsageError
 from aotfactory.plugins import loader, registry
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.plugins.definitions import find
@@ -601,9 +601,11 @@ def test_a_copy_of_a_shipped_kernel_leaves_that_one_out(tmp_path: Path) -> None:
 
 
 def test_every_error_has_an_exit_code_for_the_command_line() -> None:
-    assert {error.__name__: error.exit_code for error in AotError.__subclasses__()} == {
+    groups = [*AotError.__subclasses__(), DamagedError]
+    assert {group.__name__: group.exit_code for group in groups} == {
         "CheckError": 1,
         "UsageError": 2,
         "MissingError": 3,
         "DefinitionError": 4,
+        "DamagedError": 5,
     }

@@ -23,7 +23,7 @@ import numpy as np
 
 from aotfactory.compiler.compile import CompiledVariant
 from aotfactory.core.check import Case, Check
-from aotfactory.core.errors import CheckError
+from aotfactory.core.errors import InterpreterError
 from aotfactory.core.network import Network
 from aotfactory.core.network_json import network_to_json
 from aotfactory.core.processes import end_with
@@ -165,12 +165,12 @@ def _in_process(
         if outcomes is not None:
             return outcomes
         if expired:
-            raise CheckError(f"Triton's interpreter took more than {TIME_LIMIT} s", hint="use smaller shapes")
+            raise InterpreterError(f"Triton's interpreter took more than {TIME_LIMIT} s", hint="use smaller shapes")
         talk.seek(0)
         # The last line of a traceback; the hint of an error is indented.
         lines = [line.rstrip() for line in talk if line.strip() and not line[0].isspace()]
         last = lines[-1] if lines else "it ended without an answer"
-        raise CheckError(f"Triton's interpreter failed: {last}", hint=f"to see more: {' '.join(command)}")
+        raise InterpreterError(f"Triton's interpreter failed: {last}", hint=f"to see more: {' '.join(command)}")
 
 
 def _talk(

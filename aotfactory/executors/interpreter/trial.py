@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from aotfactory.core import dimensions, dtypes, expressions
-from aotfactory.core.errors import CheckError
+from aotfactory.core.errors import InterpreterError
 from aotfactory.core.expressions import Expr
 from aotfactory.core.network import Call, Network, Shape
 from aotfactory.core.recipe import Recipe
@@ -261,7 +261,7 @@ class Judge:
         try:
             interpreted.run(_chosen(sources, kernel, job["compilations"]), (launch[0], launch[1], launch[2]), arguments)
         except interpreted.AccessError as error:
-            raise CheckError(f"{call.name}: {error}") from error
+            raise InterpreterError(f"{call.name}: {error}") from error
         except interpreted.Unsupported as error:
             raise CannotRun(f"{call.name}: {error}") from error
         for name in call.outputs:

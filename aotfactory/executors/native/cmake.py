@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aotfactory.core.cache import cache_directory
-from aotfactory.core.errors import MissingError
+from aotfactory.core.errors import NoToolchainError, SettingMissingError, UnusablePlaceError
 from aotfactory.core.files import require_own
 from aotfactory.executors.native.process import run_command
 
@@ -36,7 +36,7 @@ def ready_program(name: str) -> Path | None:
     variable = f"AOTFACTORY_{name.upper()}"
     if named := os.environ.get(variable):
         if not _is_executable(Path(named)):
-            raise MissingError(f"{variable}={named} is not an executable")
+            raise SettingMissingError(f"{variable}={named} is not an executable")
         return Path(named)
     shipped = SHIPPED / f"aotfactory-{name}"
     return shipped if _is_executable(shipped) else None
@@ -97,7 +97,7 @@ class ProgramBuild:
                 self._build()
             require_own(self.program, self.cache)
         except OSError as error:
-            raise MissingError(
+            raise UnusablePlaceError(
                 f"the {self.name} cannot be kept in the cache: {error.filename or self.home}: {error.strerror}",
                 hint="set AOTFACTORY_CACHE to a directory of your own (chmod 700)",
             ) from error
@@ -126,7 +126,7 @@ class ProgramBuild:
     def _tool(self, *names: str) -> str:
         if found := next(filter(None, map(shutil.which, names)), None):
             return found
-        raise MissingError(f"{names[0]} is needed to build the {self.name} and is not on the PATH", hint=self.hint)
+        raise NoToolchainError(f"{names[0]} is needed to build the {self.name} and is not on the PATH", hint=self.hint)
 
     def _step(self, done: str, *arguments: str) -> None:
         code, stdout, stderr = run_command([self.cmake, *arguments], timeout=900, on_line=_show_progress, family=True)
@@ -134,7 +134,7 @@ class ProgramBuild:
             # Configuring tells what is wrong on stderr alone; of a build, either may.
             said = (stderr if done == "configured" else "") or stdout + stderr
             tail = "\n".join(said.strip().splitlines()[-30:])
-            raise MissingError(f"the {self.name} could not be {done}:\n{tail}", hint=self.hint)
+            raise NoToolchainError(f"the {self.name} could not be {done}:\n{tail}", hint=self.hint)
 
 
 def _show_progress(line: str) -> None:

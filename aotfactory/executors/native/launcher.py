@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from aotfactory.compiler.bundle import read
 from aotfactory.core import cuda, dimensions
-from aotfactory.core.errors import CheckError, MissingError, UsageError
+from aotfactory.core.errors import InputError, NoGpuError, ProgramError, ShapeError
 from aotfactory.core.network import Network
 from aotfactory.executors.native.cmake import ProgramBuild, ready_program
 from aotfactory.executors.native.process import run_command
@@ -92,7 +92,7 @@ def _launcher_for(bundle: Path, shapes: Mapping[str, Sequence[int]], *, needs_gp
     if not build.done:
         if needs_gpu and cuda.open_driver() is None:
             problem = "no CUDA driver on this machine: libcuda.so.1 cannot be opened"
-            raise MissingError(problem, hint="install NVIDIA's driver; --dry-run of the launcher needs none")
+            raise NoGpuError(problem, hint="install NVIDIA's driver; --dry-run of the launcher needs none")
         _check_shapes(read(bundle).network, shapes, unchecked=unchecked)
     return build.run()
 
@@ -101,9 +101,9 @@ def _check_shapes(network: Network, shapes: Mapping[str, Sequence[int]], *, unch
     inputs = {t.name: t for t in network.inputs}
     for name, shape in shapes.items():
         if name not in inputs:
-            raise UsageError(f"the bundle has no input {name!r}", hint=f"its inputs are {', '.join(inputs)}")
+            raise InputError(f"the bundle has no input {name!r}", hint=f"its inputs are {', '.join(inputs)}")
         if len(shape) != len(inputs[name].shape):
-            raise UsageError(f"input {name!r} has {len(inputs[name].shape)} dimensions, not those of {tuple(shape)}")
+            raise InputError(f"input {name!r} has {len(inputs[name].shape)} dimensions, not those of {tuple(shape)}")
     given = [inputs[name] for name in shapes]
     if dimensions.unsolved({s for t in given for d in t.shape for s in d.symbols}, [t.shape for t in given]):
         return  # other dimensions come from the profile, and only the launcher combines the two
@@ -111,7 +111,7 @@ def _check_shapes(network: Network, shapes: Mapping[str, Sequence[int]], *, unch
     for name, value in values.items():
         known = network.ranges[name]
         if not unchecked and not known.min <= value <= known.max:
-            raise UsageError(f"dimension {name} = {value} is not within the profile's {known.min} to {known.max}")
+            raise ShapeError(f"dimension {name} = {value} is not within the profile's {known.min} to {known.max}")
 
 
 def run_launcher(
@@ -192,7 +192,7 @@ def run_launcher(
                 item["file"] = None
     if check and not result.passed:
         failures = [f"tactic {run.tactic}: {text}" for run in result.runs for text in run.failures]
-        raise CheckError("; ".join(failures), where=os.fspath(bundle))
+        raise ProgramError("; ".join(failures), where=os.fspath(bundle))
     return result
 
 

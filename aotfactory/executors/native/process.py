@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from aotfactory.core.processes import OutOfTimeError as OutOfTimeError
+from aotfactory.core.errors import OutOfTimeError as OutOfTimeError
 from aotfactory.core.processes import run_program
 from aotfactory.core.text import printable
 

@@ -13,13 +13,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aotfactory.core.errors import AotError, CheckError, DefinitionError, MissingError, UsageError
+from aotfactory.core.errors import (
+    AotError,
+    DamagedBundleError,
+    ProgramDefinitionError,
+    ProgramError,
+    ProgramMissingError,
+    ProgramUsageError,
+)
 from aotfactory.executors.npy import load_npy
 
 Array = npt.NDArray[Any]
 
 
-_ERRORS: dict[int, type[AotError]] = {e.exit_code: e for e in (CheckError, UsageError, MissingError, DefinitionError)}
+_ERRORS: dict[int, type[AotError]] = {
+    e.exit_code: e
+    for e in (ProgramError, ProgramUsageError, ProgramMissingError, ProgramDefinitionError, DamagedBundleError)
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +88,11 @@ def parse_report(
     except json.JSONDecodeError:
         died = f"died of {signal.Signals(-code).name}" if code < 0 else f"gave exit code {code}"
         tail = "\n".join((stderr or stdout).splitlines()[-10:])
-        raise CheckError(f"the {program} {died} and printed no JSON: {' '.join(command)}\n{tail}") from None
+        raise ProgramError(f"the {program} {died} and printed no JSON: {' '.join(command)}\n{tail}") from None
     if not isinstance(report, dict) or report.get("schema") != schema:
-        raise CheckError(f"the {program} printed something other than {schema}", hint="is it another version?")
+        raise ProgramError(f"the {program} printed something other than {schema}", hint="is it another version?")
     if report["status"] == "error":
-        raise _ERRORS.get(report["exit_code"], AotError)(report["error"])
+        raise _ERRORS.get(report["exit_code"], ProgramError)(report["error"])
     return report
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy.typing as npt
 
-from aotfactory.core.errors import CheckError
+from aotfactory.core.errors import ProgramError
 from aotfactory.executors.native.cmake import PACKAGES, ProgramBuild, ready_program
 from aotfactory.executors.native.process import run_command
 from aotfactory.executors.native.program import Timing, input_file, load_tensor, parse_report
@@ -144,7 +144,7 @@ def run_runner(
             for item in (*report["outputs"], *report["inputs"]):
                 item.pop("file", None)
     if check and result.failures:
-        raise CheckError("; ".join(result.failures), where=str(plan))
+        raise ProgramError("; ".join(result.failures), where=str(plan))
     return result
 
 

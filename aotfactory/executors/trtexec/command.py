@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aotfactory.core import dtypes
-from aotfactory.core.errors import CheckError, MissingError, UsageError
+from aotfactory.core.errors import InputError, NoTrtexecError, TrtexecError, TrtexecOutputError, UnwritableError
 from aotfactory.core.expressions import Constant, SizeTensor
 from aotfactory.core.files import read_file, replace_file
 from aotfactory.core.limits import LIMITS
@@ -85,7 +85,7 @@ def find_trtexec(program: Path | None = None, root: Path | None = None) -> Path:
     """
     if program is not None:
         if not os.access(program, os.X_OK) or os.path.isdir(program):
-            raise MissingError(f"{program} is not an executable", hint="give the path of trtexec: --trtexec PATH")
+            raise NoTrtexecError(f"{program} is not an executable", hint="give the path of trtexec: --trtexec PATH")
         return program
     named = root or os.environ.get("TENSORRT_ROOT")
     places = [Path(named, "bin", "trtexec")] if named else []
@@ -95,7 +95,7 @@ def find_trtexec(program: Path | None = None, root: Path | None = None) -> Path:
     for place in places:
         if os.access(place, os.X_OK):
             return place
-    raise MissingError(
+    raise NoTrtexecError(
         "trtexec is not on this machine",
         hint="it comes with TensorRT's tar, Debian packages and containers, not with pip: --trtexec PATH, "
         "--tensorrt-root DIR, or set TENSORRT_ROOT",
@@ -202,19 +202,21 @@ def _files(tensors: Sequence[Tensor], arrays: Mapping[str, Array], directory: Pa
     parts = []
     for index, tensor in enumerate(tensors):
         if tensor.name not in arrays:
-            raise UsageError(f"no {kind} for {tensor.name}", hint="give an array for each")
+            raise InputError(f"no {kind} for {tensor.name}", hint="give an array for each")
         if re.search(r"[,:']", tensor.name):
-            raise MissingError(f"trtexec cannot be told of a tensor called {tensor.name!r}", hint="rename it: no , : '")
+            raise NoTrtexecError(
+                f"trtexec cannot be told of a tensor called {tensor.name!r}", hint="rename it: no , : '"
+            )
         array = arrays[tensor.name]
         element = dtypes.find(tensor.dtype).array
         if array.dtype != element:
             if kind == "input":
-                raise UsageError(f"{kind} {tensor.name} is {array.dtype}, the tensor {element}", hint="convert it")
+                raise InputError(f"{kind} {tensor.name} is {array.dtype}, the tensor {element}", hint="convert it")
             array = array.astype(element)
         known = [d.value if isinstance(d, Constant) else None for d in tensor.shape]
         if len(known) != array.ndim or any(n not in (d, None) for d, n in zip(array.shape, known, strict=True)):
             wanted = "x".join(str(d) for d in tensor.shape)
-            raise UsageError(f"{kind} {tensor.name} is {_shape(array)}, the tensor {wanted}", hint="give such an array")
+            raise InputError(f"{kind} {tensor.name} is {_shape(array)}, the tensor {wanted}", hint="give such an array")
         path = directory / f"{kind}{index}.bin"
         path.write_bytes(np.ascontiguousarray(array).tobytes())
         parts.append(f"{tensor.name}:{path}")
@@ -227,13 +229,13 @@ def _run(command: Sequence[str], directory: Path, timeout: float, log: Path) -> 
         code, stdout, stderr = run_command(["env", f"--chdir={directory}", *command], timeout=timeout)
     except OutOfTimeError as error:
         _keep(error.output, log)
-        raise CheckError(
+        raise TrtexecError(
             f"trtexec did not finish in {timeout:g} s", where=str(log), hint="is something else using the GPU?"
         ) from error
     text = stdout + stderr
     _keep(text, log)
     if code < 0:
-        raise CheckError(f"trtexec died of signal {-code}", where=str(log), hint="the log has its last words")
+        raise TrtexecError(f"trtexec died of signal {-code}", where=str(log), hint="the log has its last words")
     return text
 
 
@@ -241,7 +243,7 @@ def _keep(text: str, log: Path) -> None:
     try:
         replace_file(log, text.encode())
     except OSError as error:
-        raise UsageError(
+        raise UnwritableError(
             f"cannot write {log}: {error.strerror}", hint="trtexec's output is kept beside the plan"
         ) from error
 
@@ -253,17 +255,17 @@ def _judge(text: str, log: Path, plan: Path) -> Verdict:
     if re.search(r"magicTag|deserializeCudaEngine|Engine deserialization failed|version tag does not match", text) and (
         said is None or not said.passed
     ):
-        raise CheckError(
+        raise TrtexecError(
             f"trtexec cannot read {plan.name}{last}",
             where=str(log),
             hint="is it whole, and built by this version of TensorRT for this GPU?",
         )
     if said is None:
-        raise CheckError(f"trtexec ended without a verdict{last}", where=str(log), hint="the log has its last words")
+        raise TrtexecError(f"trtexec ended without a verdict{last}", where=str(log), hint="the log has its last words")
     if not said.passed:
-        raise CheckError(f"trtexec failed{last}", where=str(log), hint="the log has everything it said")
+        raise TrtexecError(f"trtexec failed{last}", where=str(log), hint="the log has everything it said")
     if output.performance(text) is None and "--skipInference" not in text:
-        raise CheckError("trtexec passed without a performance summary", where=str(log), hint="did it run the plan?")
+        raise TrtexecError("trtexec passed without a performance summary", where=str(log), hint="did it run the plan?")
     return said
 
 
@@ -272,7 +274,9 @@ def _raw_output(directory: Path, tensor: Tensor) -> Array:
     safe = re.sub(r"[^A-Za-z0-9._,-]", "_", tensor.name)
     found = sorted(p for p in directory.iterdir() if p.name.startswith(f"{safe}.output.") and p.suffix == ".raw")
     if len(found) != 1:
-        raise CheckError(f"trtexec wrote {len(found)} raw files of output {tensor.name}", hint="is it 10.9 or later?")
+        raise TrtexecOutputError(
+            f"trtexec wrote {len(found)} raw files of output {tensor.name}", hint="is it 10.9 or later?"
+        )
     dims = found[0].name.removeprefix(f"{safe}.output.").split(".")[:-2]
     shape = tuple(int(d) for d in dims if re.fullmatch("[0-9]{1,10}", d))
     element = dtypes.find(tensor.dtype).array
@@ -280,9 +284,9 @@ def _raw_output(directory: Path, tensor: Tensor) -> Array:
     try:
         content = read_file(found[0], limit=LIMITS["tensor_bytes"])
     except OSError as error:
-        raise CheckError(f"trtexec's raw file {found[0].name} cannot be read: {error.strerror}") from error
+        raise TrtexecOutputError(f"trtexec's raw file {found[0].name} cannot be read: {error.strerror}") from error
     if len(shape) != len(tensor.shape) or len(content) != size:
-        raise CheckError(f"trtexec's raw file {found[0].name} has {len(content)} bytes, not {size}")
+        raise TrtexecOutputError(f"trtexec's raw file {found[0].name} has {len(content)} bytes, not {size}")
     return np.frombuffer(content, element).reshape(shape)
 
 

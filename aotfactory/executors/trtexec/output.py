@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aotfactory.core.documents import parse_json
-from aotfactory.core.errors import CheckError
+from aotfactory.core.errors import TrtexecOutputError
 from aotfactory.core.files import read_file
 from aotfactory.core.limits import LIMITS
 
@@ -114,7 +114,9 @@ def performance(text: str) -> Performance | None:
     except TypeError:
         summary = None
     if summary is None or values["latency"] is None or values["gpu_compute"] is None:
-        raise CheckError("trtexec's performance summary is incomplete", hint="is it a version between 10.9 and 11.x?")
+        raise TrtexecOutputError(
+            "trtexec's performance summary is incomplete", hint="is it a version between 10.9 and 11.x?"
+        )
     return summary
 
 
@@ -125,7 +127,7 @@ def _statistics(text: str) -> Statistics:
         for p, v in re.findall(rf"percentile\(([0-9]{{1,3}}(?:\.[0-9]{{1,6}})?)%?\) = {_NUMBER} ms", text)
     }
     if len(found) != 4:
-        raise CheckError(f"trtexec wrote statistics that cannot be read: {text[:80]}")
+        raise TrtexecOutputError(f"trtexec wrote statistics that cannot be read: {text[:80]}")
     return Statistics(**found, percentiles=percentiles)
 
 
@@ -137,7 +139,7 @@ def exported_times(path: Path) -> list[dict[str, float]]:
     """
     times = _records(path)
     if not all(_is_number(value) for record in times for value in record.values()):
-        raise CheckError("trtexec's exported times are not numbers", where=str(path))
+        raise TrtexecOutputError("trtexec's exported times are not numbers", where=str(path))
     return times
 
 
@@ -150,7 +152,7 @@ def exported_profile(path: Path) -> tuple[int, list[dict[str, Any]]]:
     first, *layers = _records(path)
     count = first.get("count")
     if type(count) is not int or count < 0:
-        raise CheckError("trtexec's exported profile does not begin with a count", where=str(path))
+        raise TrtexecOutputError("trtexec's exported profile does not begin with a count", where=str(path))
     return count, layers
 
 
@@ -185,10 +187,12 @@ def exported_outputs(path: Path) -> list[ExportedTensor]:
             shape = tuple(int(n) for n in re.findall(r"-?[0-9]{1,10}", dimensions))
             values = tuple(float(item) for item in content.split(",") if item.strip())
         except ValueError as error:
-            raise CheckError(f"trtexec's exported output {name} cannot be read: {error}", where=str(path)) from error
+            raise TrtexecOutputError(
+                f"trtexec's exported output {name} cannot be read: {error}", where=str(path)
+            ) from error
         found.append(ExportedTensor(name=name, shape=shape, values=values))
     if not found and text.strip() != "[\n]":
-        raise CheckError("trtexec's exported outputs cannot be read", where=str(path))
+        raise TrtexecOutputError("trtexec's exported outputs cannot be read", where=str(path))
     return found
 
 
@@ -196,14 +200,14 @@ def _content(path: Path) -> bytes:
     try:
         return read_file(path, limit=LIMITS["trtexec_bytes"])
     except OSError as error:
-        raise CheckError(f"trtexec's export cannot be read: {error.strerror}", where=str(path)) from error
+        raise TrtexecOutputError(f"trtexec's export cannot be read: {error.strerror}", where=str(path)) from error
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
     try:
         value = parse_json(_content(path))
     except ValueError as error:
-        raise CheckError(f"trtexec's export is not JSON: {error}", where=str(path)) from error
+        raise TrtexecOutputError(f"trtexec's export is not JSON: {error}", where=str(path)) from error
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value) or not value:
-        raise CheckError("trtexec's export is not a list of records", where=str(path))
+        raise TrtexecOutputError("trtexec's export is not a list of records", where=str(path))
     return value

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from aotfactory.core import dtypes
-from aotfactory.core.errors import UsageError
+from aotfactory.core.errors import UnwritableError
 from aotfactory.executors.trtexec.command import TrtexecResult
 
 SCHEMA = "aotfactory.trtexec/1"
@@ -33,7 +33,7 @@ def trtexec_report(result: TrtexecResult, output_dir: Path | None) -> dict[str, 
                 output_dir.mkdir(parents=True, exist_ok=True)
                 np.save(file, array)
             except OSError as error:
-                raise UsageError(
+                raise UnwritableError(
                     f"cannot write {file}: {error.strerror}", hint="choose another --output-dir"
                 ) from error
             tensor["file"] = str(file)

@@ -25,26 +25,26 @@ Bundle load_bundle(const FileReader& read) {
             found = bundle.ptx.emplace(variant.ptx, read(variant.ptx, limits::ptx_bytes)).first;
             total += found->second.size();
             if (total > limits::total_ptx_bytes) {
-                throw Error(Exit::definition, "more than " + std::to_string(limits::total_ptx_bytes) + " bytes of PTX");
+                throw Error(Exit::damaged, "more than " + std::to_string(limits::total_ptx_bytes) + " bytes of PTX");
             }
             if (found->second.find('\0') != std::string::npos) {  // the driver takes a zero-terminated text
-                throw Error(Exit::definition, variant.ptx + ": holds a zero byte, so it is no PTX");
+                throw Error(Exit::damaged, variant.ptx + ": holds a zero byte, so it is no PTX");
             }
             if (sha256_hex(found->second) != variant.sha256) {
-                throw Error(Exit::definition, variant.ptx + ": its SHA-256 is not the manifest's: damaged or changed");
+                throw Error(Exit::damaged, variant.ptx + ": its SHA-256 is not the manifest's: damaged or changed");
             }
         } else if (sha256_hex(found->second) != variant.sha256) {
-            throw Error(Exit::definition, variant.ptx + ": two variants give it different SHA-256");
+            throw Error(Exit::damaged, variant.ptx + ": two variants give it different SHA-256");
         }
         if (found->second.size() != variant.ptx_bytes) {
-            throw Error(Exit::definition, variant.ptx + ": has " + std::to_string(found->second.size()) +
+            throw Error(Exit::damaged, variant.ptx + ": has " + std::to_string(found->second.size()) +
                                               " bytes, the manifest says " + std::to_string(variant.ptx_bytes));
         }
         const auto parameters = ptx_parameters(found->second, variant.kernel);
         const auto expected = expected_parameters(bundle.manifest, variant);
         if (!parameters || *parameters != expected) {
             const std::string entry = variant.ptx + ": entry " + quote(variant.kernel);
-            throw Error(Exit::definition, parameters ? entry + " takes " + describe(*parameters) +
+            throw Error(Exit::damaged, parameters ? entry + " takes " + describe(*parameters) +
                                                            ", the call passes " + describe(expected)
                                                      : entry + " is not in it");
         }
@@ -56,10 +56,10 @@ Bundle load_bundle(const std::string& directory) {
     const FileDescriptor opened(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (opened.value() < 0) {
         const std::string reason = std::strerror(errno);
-        throw Error(Exit::definition, quote(directory) + " is no bundle: " + reason);
+        throw Error(Exit::usage, quote(directory) + " is no bundle: " + reason);
     }
     return load_bundle([&](const std::string& name, std::size_t limit) {
-        return RegularFile(name, Exit::definition, opened.value()).text(limit);
+        return RegularFile(name, Exit::damaged, opened.value()).text(limit);
     });
 }
 

@@ -149,11 +149,11 @@ void Parser::read_calls(const JsonNode& node) {
     for (const PendingSizeTensor& pending : size_tensors) {
         const auto& outputs = manifest.calls[*made_by[pending.tensor]].outputs;
         if (pending.output >= outputs.size()) {
-            throw Error(Exit::definition, pending.where + ": the call has no output " + std::to_string(pending.output));
+            throw Error(Exit::damaged, pending.where + ": the call has no output " + std::to_string(pending.output));
         }
         const Tensor& size = manifest.tensors[outputs[pending.output]];
         if (!size.shape.empty() || (size.dtype != DType::int32 && size.dtype != DType::int64)) {
-            throw Error(Exit::definition,
+            throw Error(Exit::damaged,
                         pending.where + ": " + quote(size.name) + " is no scalar of type int32 or int64");
         }
         manifest.tensors[pending.tensor].shape[pending.dimension].size_tensor = outputs[pending.output];
@@ -222,7 +222,7 @@ std::vector<std::string> Manifest::input_names() const {
 
 Manifest parse_manifest(std::string_view text) {
     if (text.size() > limits::manifest_bytes) {
-        throw Error(Exit::definition,
+        throw Error(Exit::damaged,
                     "manifest.json: larger than " + std::to_string(limits::manifest_bytes) + " bytes");
     }
     const Json document = parse_json(text, "manifest.json");

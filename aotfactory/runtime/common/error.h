@@ -9,7 +9,7 @@
 namespace aot {
 
 // The exit codes of the program, those of the Python command line.
-enum class Exit : int { done = 0, check = 1, usage = 2, missing = 3, definition = 4 };
+enum class Exit : int { done = 0, check = 1, usage = 2, missing = 3, definition = 4, damaged = 5 };
 
 class Error : public std::runtime_error {
 public:

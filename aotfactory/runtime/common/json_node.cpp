@@ -12,18 +12,18 @@ namespace aot {
 Json parse_json(std::string_view text, const std::string& where) {
     const auto bounded = [&](int depth, Json::parse_event_t, Json&) {
         if (depth > static_cast<int>(limits::json_depth)) {
-            throw Error(Exit::definition, where + ": nested deeper than " + std::to_string(limits::json_depth));
+            throw Error(Exit::damaged, where + ": nested deeper than " + std::to_string(limits::json_depth));
         }
         return true;
     };
     try {
         return Json::parse(text.begin(), text.end(), bounded);
     } catch (const Json::exception& error) {
-        throw Error(Exit::definition, where + ": not JSON: " + quote(error.what()));
+        throw Error(Exit::damaged, where + ": not JSON: " + quote(error.what()));
     }
 }
 
-void JsonNode::fail(const std::string& message) const { throw Error(Exit::definition, where_ + ": " + message); }
+void JsonNode::fail(const std::string& message) const { throw Error(Exit::damaged, where_ + ": " + message); }
 
 std::optional<JsonNode> JsonNode::find(const char* key) const {
     if (!value_->is_object()) {

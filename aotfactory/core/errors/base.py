@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every error that aotfactory raises on purpose, with the exit code that the command line gives it."""
+"""The base of all errors that aotfactory raises on purpose, and the five groups that the exit codes tell apart.
+
+The groups are abstract, so that mypy refuses to raise one: what is raised is one of the kinds, which have codes.
+"""
 
 from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
 
 
 class AotError(Exception):
@@ -13,7 +19,14 @@ class AotError(Exception):
         hint: What to do about it.
     """
 
-    exit_code = 4
+    exit_code: ClassVar[int] = 4
+    """The exit code that the command line gives it."""
+
+    example: ClassVar[str] = ""
+    """A message of this kind."""
+
+    remedy: ClassVar[str] = ""
+    """What to do about errors of this kind, where the hint of the message does not say."""
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         self.message = message
@@ -21,9 +34,19 @@ class AotError(Exception):
         self.hint = hint
         super().__init__(str(self))
 
+    @property
+    @abstractmethod
+    def code(self) -> str:
+        """The stable code of this kind of error, ``AOT201``: its first digit is the exit code."""
+        return f"AOT{self.exit_code}00"  # of an author's own class
+
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
         return f"{text}\n  hint: {self.hint}" if self.hint else text
+
+    def to_json(self) -> dict[str, str | None]:
+        """What ``--format json`` says of it."""
+        return {"code": self.code, "message": self.message, "where": self.where, "hint": self.hint}
 
 
 class CheckError(AotError):
@@ -48,3 +71,9 @@ class DefinitionError(AotError):
     """A plugin definition, kernel or recipe is wrong."""
 
     exit_code = 4
+
+
+class DamagedError(DefinitionError):
+    """A file that aotfactory wrote is not as it was written. Until 0.1 it had the exit code of a wrong definition."""
+
+    exit_code = 5

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that every command takes, after its name or before it: how much is told, and where."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar, cast, get_type_hints
+
+import typer
+
+from aotfactory.cli import terminal
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", show_default=False)]
+
+
+class Application(typer.Typer):
+    """A Typer whose commands all take these options."""
+
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[Command], Command]:
+        register = super().command(*args, **kwargs)
+
+        def decorate(command: Command) -> Command:
+            register(with_talk(command))
+            return command
+
+        return decorate
+
+
+def with_talk(command: Command) -> Command:
+    """Give a command these options; it does not see them. Typer reads options off the signature."""
+    hints = get_type_hints(command, include_extras=True)
+    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()]
+    options = [
+        inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug),
+    ]
+
+    @functools.wraps(command)
+    def wrapper(debug: bool, **given: Any) -> Any:
+        terminal.debug |= debug
+        return command(**given)
+
+    parameters = [*own, *options]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    del wrapper.__wrapped__
+    return cast(Command, wrapper)
