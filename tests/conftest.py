@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,10 @@ from aotfactory.plugins import tensorrt_api
 
 # A test looks at what is done, not at what was done in another test; those of the cache have one of their own.
 os.environ["AOTFACTORY_NO_CACHE"] = "1"
+
+# Whoever starts the tests may ignore SIGINT (a job in the background, nohup), and what they start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FAKE_DRIVER = Path(__file__).parent / "cpp" / "fake_cuda.cpp"
 
