@@ -26,8 +26,7 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     def run(*arguments: str) -> Result:
-        monkeypatch.setattr(terminal, "printed", False)
-        monkeypatch.setattr(terminal, "debug", False)
+        monkeypatch.setattr(terminal, "talk", terminal.Talk())
         monkeypatch.setattr(sys, "argv", ["aotfactory", *arguments])
         with pytest.raises(SystemExit) as caught:
             cli.main()

@@ -16,7 +16,6 @@ from aotfactory.core import check as checks
 from aotfactory.core.cache import Cache
 from aotfactory.core.check import Check
 from aotfactory.core.network import POINTS, Network
-from aotfactory.core.recipe import Recipe
 from aotfactory.executors.effort import CHECK_TIME, SPENT
 from aotfactory.targets.request import TargetOptions
 
@@ -162,16 +161,4 @@ def _launch_at(variant: Variant, symbols: Mapping[str, int]) -> dict[str, Any]:
         "block": [value[f"block_{axis}"] for axis in "xyz"],
         "shared_mem": value["shared_mem"],
         "extra_args": [expr.evaluate(symbols) for expr in variant.extra_args],
-    }
-
-
-def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as ``aotfactory list --format json`` prints it."""
-    return {
-        "name": recipe.name,
-        "plugin": recipe.plugin,
-        "summary": recipe.summary,
-        "inputs": [{"name": i.name, "shape": list(i.shape), "dtypes": list(i.dtypes)} for i in recipe.inputs],
-        "dtypes": list(recipe.dtypes),
-        "attributes": {n: v.tolist() if hasattr(v, "tolist") else v for n, v in recipe.attributes.items()},
     }

@@ -67,6 +67,8 @@ def bake(
     """Build a TensorRT plan from a bundle's own kernels, byte for byte.
 
     Shapes are for a bundle of an ONNX model, and there for the inputs that no plugin reads.
+
+    Example: aotfactory bake engines/circ_pad.aot
     """
     with working() as progress:
         from aotfactory.api import bake as baking

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aotfactory.cli.flags import CompileFlags, with_flags
+from aotfactory.cli.flags import CompileFlags, ShapeFlags, with_flags
 from aotfactory.cli.options import FormatOption, Target
 from aotfactory.cli.terminal import Format, print_json, say, show, working
 from aotfactory.core import cuda
@@ -36,7 +36,10 @@ def build(
     ] = Engine.auto,
     format: FormatOption = Format.text,
 ) -> None:
-    """Compile and check a target, and build its engine where TensorRT's builder and a GPU are."""
+    """Compile and check a target, and build its engine where TensorRT's builder and a GPU are.
+
+    Example: aotfactory build circ_pad --shape 1x3x32x32 --arch sm_80,sm_90
+    """
     if engine is Engine.tensorrt:
         from aotfactory.api.bake import require_bake
 
@@ -64,7 +67,10 @@ def build(
 
 @with_flags
 def compile_command(target: Target, flags: CompileFlags, format: FormatOption = Format.text) -> None:
-    """Compile and check a target into a kernel bundle, on any machine."""
+    """Compile and check a target into a kernel bundle, on any machine.
+
+    Example: aotfactory compile softmax --min-shape 1x1000 --opt-shape 8x1000 --max-shape 64x1000
+    """
     built = _compile(target, flags)
     _print(built, format)
     raise typer.Exit(1 if built.failed else 0)
@@ -90,9 +96,21 @@ def _compile(target: str, flags: CompileFlags) -> BuildResult:
             name=name,
             plain=True,
         )
+    for text in left_out(flags):
+        say(text)
     if built.replaced:
         say(f"{built.path} replaces another engine: {built.replaced} (--name keeps both)")
     return built
+
+
+def left_out(flags: ShapeFlags) -> list[str]:
+    """What to say where a dynamic shape has no --opt-shape: TensorRT times tactics at that shape."""
+    given = {text.rpartition("=")[0] for text in (*flags.opt_shape, *flags.shape)}
+    return [
+        f"--opt-shape {name and name + '='}... is left out: TensorRT chooses tactics at --max-shape, {shape}"
+        for name, _, shape in (text.rpartition("=") for text in flags.max_shape)
+        if name not in given
+    ]
 
 
 def _print(built: BuildResult, format: Format) -> None:

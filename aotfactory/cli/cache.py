@@ -21,7 +21,10 @@ app = Application(no_args_is_help=True, help="What is kept of earlier builds: ke
 
 @app.command(short_help="Where the cache is, and what it holds.")
 def info(format: FormatOption = Format.text) -> None:
-    """Where the cache is, and what it holds."""
+    """Where the cache is, and what it holds.
+
+    Example: aotfactory cache info
+    """
     cache = _open()
     kinds: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for entry in cache.entries():
@@ -50,14 +53,20 @@ def info(format: FormatOption = Format.text) -> None:
 
 @app.command(short_help="Remove all entries.")
 def clean() -> None:
-    """Remove all entries of this machine's cache; a shared one keeps its own."""
+    """Remove all entries of this machine's cache; a shared one keeps its own.
+
+    Example: aotfactory cache clean
+    """
     cache = _open()
     say(f"removed {cache.clean()} entries from {cache.root}")
 
 
 @app.command(short_help="Read every entry, and remove what is damaged.")
 def verify() -> None:
-    """Read every entry, and remove what is damaged; exit code 1 if there was any."""
+    """Read every entry, and remove what is damaged; exit code 1 if there was any.
+
+    Example: aotfactory cache verify
+    """
     cache = _open()
     whole, damaged = cache.verify()
     for path in damaged:

@@ -15,7 +15,7 @@ from aotfactory.core.errors import AotError, OptionValueError
 
 
 def _codes(incomplete: str) -> list[str]:
-    return [code for code in errors.catalogue() if code.startswith(incomplete.upper())]
+    return [code for code in errors.catalogue() if code.startswith(incomplete)]
 
 
 def explain(

@@ -49,6 +49,8 @@ def farm(
     """Build every engine of a farm.toml; what has not changed is taken from the cache.
 
     A farm that was interrupted goes on where it was when it is started again.
+
+    Example: aotfactory farm farm.toml --keep-going
     """
     from aotfactory.api import farm as farming
     from aotfactory.api.farm_file import FarmFile

@@ -22,7 +22,10 @@ def graft(
     plugins: Plugins = [],  # noqa: B006
     format: FormatOption = Format.text,
 ) -> None:
-    """Replace what plugins do better in a model; each replacement is computed both ways before it is kept."""
+    """Replace what plugins do better in a model; each replacement is computed both ways before it is kept.
+
+    Example: aotfactory graft model.onnx -o grafted.onnx
+    """
     if (out is None) != dry_run:
         raise OptionsError("give either -o OUT.onnx or --dry-run", hint="aotfactory graft model.onnx -o grafted.onnx")
     with working() as progress:

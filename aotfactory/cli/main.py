@@ -19,11 +19,11 @@ from typer.core import TyperGroup
 
 from aotfactory.cli import bake as cli_bake
 from aotfactory.cli import build as cli_build
-from aotfactory.cli import cache, doctor, explain, farm, graft, new, report, terminal, tune, validate
+from aotfactory.cli import cache, doctor, explain, farm, graft, new, recipes, report, terminal, tune, validate
 from aotfactory.cli import run as cli_run
-from aotfactory.cli.options import FormatOption, Plugins
-from aotfactory.cli.talk import Application, Debug
-from aotfactory.cli.terminal import Format, print_json, say, show, working
+from aotfactory.cli.options import FormatOption
+from aotfactory.cli.talk import Application, Debug, LogFile, Quiet, Verbose
+from aotfactory.cli.terminal import ERROR, LOG_ONLY, Format, print_json, say, show
 from aotfactory.core.errors import AotError, MissingError, NoMemoryError
 from aotfactory.core.processes import Ended, ending_orderly
 
@@ -40,7 +40,7 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("interrupted")
+        say("interrupted", ERROR)
         raise SystemExit(INTERRUPTED) from None
 
 
@@ -71,25 +71,7 @@ app.command(short_help="Compile and check a target, and build its engine.")(cli_
 app.command("compile", short_help="Compile and check a target into a kernel bundle.")(cli_build.compile_command)
 
 
-@app.command("list", short_help="List the recipes.")
-def list_command(plugins: Plugins = [], format: FormatOption = Format.text) -> None:  # noqa: B006
-    """List the recipes: aotfactory's own, those of installed packages, and those in --plugins."""
-    with working():
-        from aotfactory.plugins.catalog import Catalog
-
-        catalog = Catalog(plugins)
-        catalog.load_all()
-    for problem in catalog.problems:
-        say(f"warning: {problem}")
-    recipes = list(catalog.recipes.values())
-    if format is Format.json:
-        from aotfactory.api.build import recipe_to_json
-
-        print_json({"schema": "aotfactory.list/1", "recipes": [recipe_to_json(r) for r in recipes]})
-        return
-    from aotfactory.cli import tables
-
-    show(lambda console: tables.print_recipes(console, recipes))
+app.command("list", short_help="List the recipes, or show one in full.")(recipes.list_command)
 
 
 @app.command(short_help="Show what a bundle or plan holds.")
@@ -100,7 +82,10 @@ def inspect(
     ],
     format: FormatOption = Format.text,
 ) -> None:
-    """Show what a bundle or plan holds, after verifying that every file is as it was made."""
+    """Show what a bundle or plan holds, after verifying that every file is as it was made.
+
+    Example: aotfactory inspect engines/circ_pad.aot
+    """
     from aotfactory.compiler import bundle as bundles
 
     if path.suffix == ".plan":
@@ -139,9 +124,12 @@ app.add_typer(cache.app, name="cache")
 @app.callback(invoke_without_command=True)
 def _common(
     version: Annotated[bool, typer.Option("--version", help="Show the versions that matter.")] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
     debug: Debug = False,
 ) -> None:
-    terminal.debug = debug
+    terminal.configure(verbose=verbose, quiet=quiet, log_file=log_file, debug=debug)
     if version:
         versions = _versions()
         show(lambda console: console.print(*(f"{name} {v}" for name, v in versions.items()), sep="\n", highlight=False))
@@ -173,15 +161,14 @@ def _json_of_error(exit_code: object, error: dict[str, str | None]) -> None:
     """The object that ``--format json`` prints where the command came to no result of its own."""
     arguments = sys.argv[1:]
     wanted = "--format=json" in arguments or ("--format", "json") in pairwise(arguments)
-    if wanted and not terminal.printed:
+    if wanted and not terminal.talk.printed:
         print_json({"schema": "aotfactory.error/1", "exit_code": exit_code, "error": error})
 
 
 def _tell(error: AotError) -> NoReturn:
     """Say what is wrong, and end with the exit code that stands for it."""
-    if terminal.debug:
-        say("".join(traceback.format_exception(error)))
-    say(f"error: {error}\n  more: aotfactory explain {error.code}")
+    say("".join(traceback.format_exception(error)), ERROR if terminal.talk.debug else LOG_ONLY)
+    say(f"error: {error}\n  more: aotfactory explain {error.code}", ERROR)
     _json_of_error(error.exit_code, error.to_json())
     sys.exit(error.exit_code)
 
@@ -189,12 +176,20 @@ def _tell(error: AotError) -> NoReturn:
 def main() -> NoReturn:
     """Entry point: one place turns errors into messages and exit codes."""
     try:
+        _main()
+    except SystemExit as ended:
+        say(f"exit code {ended.code or 0}", LOG_ONLY)
+        raise
+
+
+def _main() -> NoReturn:
+    try:
         with ending_orderly(), _interruptible():
             app()
     except AotError as error:
         _tell(error)
     except Ended as ended:
-        say("ended by a signal")
+        say("ended by a signal", ERROR)
         sys.exit(ended.exit_code)
     except MemoryError:
         _tell(NoMemoryError("there is not enough memory", hint="smaller shapes, or fewer --jobs, take less"))
@@ -204,7 +199,7 @@ def main() -> NoReturn:
             _json_of_error(ended.code, {"code": code, "message": message, "where": None, "hint": None})
         raise
     except Exception:
-        say(traceback.format_exc())
-        say("error: this is a mistake in aotfactory itself; please report it with the lines above")
+        say(traceback.format_exc(), ERROR)
+        say("error: this is a mistake in aotfactory itself; please report it with the lines above", ERROR)
         sys.exit(BROKEN)
     sys.exit(0)

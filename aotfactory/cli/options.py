@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import enum
-import importlib
-import pkgutil
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from aotfactory.cli import complete
 from aotfactory.cli.terminal import Format
 from aotfactory.core.errors import EngineNameError, OptionsError
 from aotfactory.core.files import ENGINE_NAME
@@ -74,19 +73,12 @@ def require_name(name: str, option: str) -> None:
         )
 
 
-def _recipe_names(incomplete: str) -> list[str]:
-    """For the shell's completion: the recipes that ship with aotfactory, without loading them."""
-    kernels = importlib.import_module("aotfactory.kernels").__path__
-    names = (m.name for m in pkgutil.iter_modules(kernels) if not m.name.startswith("_"))
-    return sorted(name for name in names if name.startswith(incomplete))
-
-
 Target = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
         help="A recipe, a plugin id (namespace::name), or a .onnx file.",
-        autocompletion=_recipe_names,
+        autocompletion=complete.recipe_names,
         show_default=False,
     ),
 ]
@@ -102,11 +94,20 @@ Plugins = Annotated[
 ]
 
 
-DType = Annotated[list[str], typer.Option("--dtype", metavar="[NAME=]fp32", help="Data type of an input.")]
+DType = Annotated[
+    list[str],
+    typer.Option("--dtype", metavar="[NAME=]fp32", help="Data type of an input.", autocompletion=complete.data_types),
+]
 
 
 Attr = Annotated[
-    list[str], typer.Option("--attr", metavar="NAME=VALUE", help="Plugin attribute; 1,1,1,1 for an array.")
+    list[str],
+    typer.Option(
+        "--attr",
+        metavar="NAME=VALUE",
+        help="Plugin attribute; 1,1,1,1 for an array.",
+        autocompletion=complete.attributes,
+    ),
 ]
 
 
@@ -116,6 +117,7 @@ ArchOption = Annotated[
         "--arch",
         metavar="sm_80,sm_90",
         help="Architectures; native (the GPU here) or portable (every GPU from sm_80 on).",
+        autocompletion=complete.architectures,
     ),
 ]
 

@@ -21,7 +21,10 @@ def report(
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="The checks as JUnit's XML.")] = None,
     format: FormatOption = Format.text,
 ) -> None:
-    """Show what was built, checked and timed in a directory: one page that needs nothing beside it."""
+    """Show what was built, checked and timed in a directory: one page that needs nothing beside it.
+
+    Example: aotfactory report engines --markdown summary.md
+    """
     from aotfactory.api import report_formats
     from aotfactory.api.report import gather
 

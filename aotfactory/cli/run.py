@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Plugins = Annotated[list[str], typer.Option("--plugins", metavar="PATH[:FUNC]", help="A module with recipes.")]
 
 
-Tactic = Annotated[int | None, typer.Option("--tactic", help="Only this tactic.")]
+Tactic = Annotated[int | None, typer.Option("--tactic", metavar="N", help="Only this tactic.")]
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="JSON goes to stdout, everything else to stderr.")]
@@ -43,17 +43,21 @@ def run(
         Path | None, typer.Option("--output-dir", metavar="DIR", help="Where the outputs go, as NAME.npy.")
     ] = None,
     tactic: Tactic = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed for the random data.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed for the random data.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Evaluate shapes and launches; needs no GPU.")] = False,
     executor: Annotated[
-        Executor | None, typer.Option("--executor", help="A bundle's is launcher; a plan's runner or trtexec.")
+        Executor | None,
+        typer.Option("--executor", metavar="NAME", help="For a bundle launcher; for a plan runner or trtexec."),
     ] = None,
     trtexec: TrtexecOption = None,
     tensorrt_root: RootOption = None,
     lean: LeanOption = False,
     format: FormatOption = Format.text,
 ) -> None:
-    """Run a bundle or plan on the GPU with a C++ program; a bundle needs only the CUDA driver, a plan TensorRT."""
+    """Run a bundle or plan on the GPU with a C++ program; a bundle needs only the CUDA driver, a plan TensorRT.
+
+    Example: aotfactory run engines/circ_pad.aot --input x=x.npy --output-dir out
+    """
     tools = Tools(trtexec=trtexec, root=tensorrt_root, lean=lean)
     inputs = {name: Path(file) for name, file in _pairs(input, "--input").items()}
     if is_plan(path):
@@ -91,12 +95,17 @@ def bench(
     path: Artifact,
     shape: Shapes = [],  # noqa: B006
     tactic: Tactic = None,
-    iterations: Annotated[int, typer.Option("--iterations", min=1, help="Samples; the median counts.")] = 50,
+    iterations: Annotated[
+        int, typer.Option("--iterations", min=1, metavar="N", help="Samples; the median counts.")
+    ] = 50,
     tensorrt_root: RootOption = None,
     lean: LeanOption = False,
     format: FormatOption = Format.text,
 ) -> None:
-    """Time every tactic of a bundle on the GPU, against a device copy of as many bytes in the same run; or a plan."""
+    """Time every tactic of a bundle on the GPU, against a device copy of as many bytes in the same run; or a plan.
+
+    Example: aotfactory bench engines/circ_pad.aot
+    """
     tools = Tools(root=tensorrt_root, lean=lean)
     if is_plan(path):
         _refuse_launches(tactic)

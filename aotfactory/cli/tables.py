@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -88,7 +89,7 @@ def print_network(console: Console, network: Network) -> None:
     table = _table("tensor", "", "type", "shape")
     for tensor in network.tensors:
         table.add_row(*map(escape, (tensor.name, _role(tensor, network), tensor.dtype, _shape(tensor))))
-    console.print(_indented(table))
+    _print_table(console, table)
     for name, r in network.ranges.items():
         _say(console, f"  {name}: min {r.min}, opt {r.opt}, max {r.max}")
 
@@ -127,7 +128,7 @@ def print_variants(console: Console, bundle: Bundle, checks: Iterable[Check] = (
             registers = f"{v.registers}, {v.spills} B spilled" if v.spills else f"{v.registers}"
             row = [v.arch, str(combination), str(v.tactic), grid, block, registers, f"{v.ptx_isa} {v.ptx_target}"]
             table.add_row(*map(escape, row), *([_mark(outcomes.get(v.id, []))] if outcomes else []))
-        console.print(_indented(table))
+        _print_table(console, table)
         _print_expressions(console, variants)
     console.print()
 
@@ -219,6 +220,37 @@ def print_recipes(console: Console, recipes: Iterable[Recipe]) -> None:
         console.print(Padding(Text("; ".join(facts)), (0, 0, 0, 4)))
 
 
+def print_recipe(console: Console, facts: Mapping[str, Any]) -> None:
+    """All about one recipe."""
+    _say(console, f"[bold]{escape(facts['name'])}[/]  {escape(facts['summary'])}")
+    _say(console, f"plugin {escape(facts['plugin'])}, in {escape(facts['file'])}")
+    table = _table("input", "shape", "dimensions", "types", "values")
+    for item in facts["inputs"]:
+        values = item["choices"] or item["limits"] or "any"
+        shape, dims = "x".join(map(str, item["shape"])), " ".join(item["dims"])
+        table.add_row(*map(escape, (item["name"], shape, dims, " ".join(item["dtypes"]), _value(values))))
+    _print_table(console, table)
+    if facts["attributes"]:
+        table = _table("attribute", "type", "default")
+        for name, kind in facts["attribute_types"].items():
+            table.add_row(*map(escape, (name, kind, _value(facts["attributes"].get(name, "")))))
+        _print_table(console, table)
+    table = _table("output of type", "may differ by")
+    for dtype in facts["dtypes"]:
+        allowed = facts["tolerance"].get(dtype)
+        table.add_row(dtype, f"{allowed['rtol']:g} of it, or {allowed['atol']:g}" if allowed else "nothing")
+    _print_table(console, table)
+    dynamic = ", ".join(facts["dynamic"]) or "none"
+    _say(
+        console, f"dimensions that may be dynamic: {escape(dynamic)}" + ("; not all go together" * facts["constrained"])
+    )
+    if facts["description"]:
+        console.print()
+        for paragraph in facts["description"].split("\n\n"):
+            plain = "\n" in paragraph and re.search(r"^[ |*-]", paragraph, re.MULTILINE)
+            console.print(Text(paragraph if plain else " ".join(paragraph.split())), "", sep="\n")
+
+
 def _value(value: object) -> str:
     items = value.tolist() if hasattr(value, "tolist") else value
     return ",".join(map(str, items)) if isinstance(items, list | tuple) else str(items)
@@ -231,8 +263,23 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _indented(table: Table) -> Padding:
-    return Padding(table, (0, 0, 0, 2))
+def _print_table(console: Console, table: Table) -> None:
+    """A table; where the terminal is too narrow for it, each row as a sentence, which is broken between words."""
+    rows = list(zip(*([column.header, *column.cells] for column in table.columns), strict=True))
+    texts = [[Text.from_markup(str(cell)) for cell in row] for row in rows]
+    widths = (max(text.cell_len for text in column) for column in zip(*texts, strict=True))
+    if sum(widths) + 2 * len(table.columns) <= console.width:
+        console.print(Padding(table, (0, 0, 0, 2)))
+        return
+    headers = texts[0]
+    for row in texts[1:]:
+        words = [
+            Text(" ").join((header, cell) if header else (cell,))
+            for header, cell in zip(headers, row, strict=True)
+            if cell
+        ]
+        console.print(Padding(words[0], (0, 0, 0, 2)))
+        console.print(Padding(Text(", ").join(words[1:]), (0, 0, 0, 4)))
 
 
 def print_baked(console: Console, baked: Baked) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 import typer
@@ -14,7 +15,19 @@ from aotfactory.cli import terminal
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say each step, and how long it took.", show_default=False)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors on stderr.", show_default=False)]
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--log-file", metavar="FILE", help="Add all that -v says to a file, with the time.", show_default=False
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", show_default=False)]
+
+_OPTIONS = {"verbose": (Verbose, False), "quiet": (Quiet, False), "log_file": (LogFile, None), "debug": (Debug, False)}
 
 
 class Application(typer.Typer):
@@ -35,12 +48,13 @@ def with_talk(command: Command) -> Command:
     hints = get_type_hints(command, include_extras=True)
     own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()]
     options = [
-        inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug),
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in _OPTIONS.items()
     ]
 
     @functools.wraps(command)
-    def wrapper(debug: bool, **given: Any) -> Any:
-        terminal.debug |= debug
+    def wrapper(**given: Any) -> Any:
+        terminal.configure(**{name: given.pop(name) for name in _OPTIONS})
         return command(**given)
 
     parameters = [*own, *options]

@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import enum
 import io
 import json
 import os
+import shlex
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from aotfactory.core.errors import UnusablePlaceError
+from aotfactory.core.errors import OptionsError, UnusablePlaceError, UnwritableError
 from aotfactory.core.text import printable
 
 if TYPE_CHECKING:
@@ -34,17 +39,53 @@ class Format(str, enum.Enum):
     json = "json"
 
 
-debug = False
-"""Whether errors are told with their tracebacks."""
+ERROR, NOTICE, DETAIL, LOG_ONLY = range(4)
+"""What is said: errors always, notices unless --quiet, details where --verbose is given; the log gets all of it."""
 
-printed = False
-"""Whether a result has been printed for programs."""
+
+@dataclass
+class Talk:
+    """How much is said, as the options want it."""
+
+    level: int = NOTICE
+    debug: bool = False
+    """Whether errors are told with their tracebacks."""
+    log: TextIO | None = None
+    """Where all of it goes as well, with the time."""
+    started: float = field(default_factory=time.monotonic)
+    printed: bool = False
+    """Whether a result has been printed for programs."""
+
+
+talk = Talk()
+
+
+def configure(*, verbose: bool, quiet: bool, log_file: Path | None, debug: bool) -> None:
+    """Set how much is said; a command and the program before it may both say so.
+
+    Raises:
+        UsageError: --verbose and --quiet, or the log cannot be written.
+    """
+    if verbose and quiet:
+        raise OptionsError("--verbose and --quiet exclude each other", hint="give one of them")
+    if verbose or quiet:
+        talk.level = DETAIL if verbose else ERROR
+    talk.debug |= debug
+    if log_file is not None:
+        try:
+            talk.log = open(  # noqa: SIM115  (it is open to the end)
+                log_file, "a", encoding="utf-8", errors="backslashreplace"
+            )
+        except OSError as error:
+            raise UnwritableError(
+                f"cannot write {log_file}: {error.strerror}", hint="choose another --log-file"
+            ) from error
+        say(f"+ aotfactory {shlex.join(sys.argv[1:])}", DETAIL)
 
 
 def print_json(value: Any) -> None:
     """Print a command's result for programs."""
-    global printed
-    printed = True
+    talk.printed = True
     with _stdout():
         print(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))
 
@@ -85,11 +126,17 @@ def _encodable(text: str, stream: TextIO) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def say(text: str) -> None:
+def say(text: str, level: int = NOTICE) -> None:
     """Tell people something that is not the result."""
-    if sys.stderr is not None:
+    text = printable(text)
+    if talk.log is not None:
+        now = datetime.datetime.now().isoformat(" ", "seconds")
+        with contextlib.suppress(OSError):  # a full disk is no reason to stop
+            talk.log.write("".join(f"{now} {line}\n" for line in text.splitlines()))
+            talk.log.flush()
+    if level <= talk.level and sys.stderr is not None:
         with contextlib.suppress(OSError):  # nobody listens; what was done is done
-            print(_encodable(printable(text), sys.stderr), file=sys.stderr, flush=True)
+            print(_encodable(text, sys.stderr), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -116,12 +163,14 @@ def working() -> Iterator[Callable[[str], None]]:
     doing, done = ["loading"], threading.Event()
 
     def report(text: str) -> None:
+        if text != doing[0]:
+            say(f"{time.monotonic() - talk.started:8.2f} s  {text}", DETAIL)
         doing[0] = text
 
     with _descriptor_1_to_stderr(), contextlib.redirect_stdout(sys.stderr):
         # Only for a terminal: elsewhere, in a log, a moving line would be noise.
         thread = threading.Thread(target=_spin, args=(doing, done), daemon=True)
-        if sys.stderr is not None and sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty() and talk.level == NOTICE:
             thread.start()
         try:
             yield report

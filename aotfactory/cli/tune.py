@@ -17,11 +17,16 @@ from aotfactory.cli.terminal import Format, print_json, show, working
 def tune(
     target: Target,
     flags: TargetFlags,
-    iterations: Annotated[int, typer.Option("--iterations", min=1, help="Samples; the median counts.")] = 50,
+    iterations: Annotated[
+        int, typer.Option("--iterations", min=1, metavar="N", help="Samples; the median counts.")
+    ] = 50,
     out: Out = Path("engines"),
     format: FormatOption = Format.text,
 ) -> None:
-    """Time every tactic of a target on the GPU here, and keep the ranking in NAME.tuning.json."""
+    """Time every tactic of a target on the GPU here, and keep the ranking in NAME.tuning.json.
+
+    Example: aotfactory tune circ_pad --shape 8x64x512x512
+    """
     with working() as progress:
         from aotfactory.api import tune as tuning
 

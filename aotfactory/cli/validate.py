@@ -12,7 +12,7 @@ from aotfactory.cli import plans
 from aotfactory.cli.check_options import CheckTime
 from aotfactory.cli.options import Artifact, Executor, Jobs, LeanOption, RootOption, Tools, TrtexecOption, is_plan
 from aotfactory.cli.run import FormatOption, Plugins
-from aotfactory.cli.terminal import Format, print_json, say, show, working
+from aotfactory.cli.terminal import ERROR, Format, print_json, say, show, working
 from aotfactory.core.errors import ExecutorError, MissingError, OptionsError
 from aotfactory.executors.effort import CHECK_TIME, Effort
 
@@ -20,7 +20,10 @@ from aotfactory.executors.effort import CHECK_TIME, Effort
 def validate(
     path: Artifact,
     plugins: Plugins = [],  # noqa: B006
-    executor: Annotated[list[Executor], typer.Option("--executor", help="Only this executor; repeatable.")] = [],  # noqa: B006
+    executor: Annotated[
+        list[Executor],
+        typer.Option("--executor", metavar="NAME", help="Only interpreter, launcher, runner or trtexec; repeatable."),
+    ] = [],  # noqa: B006
     require: Annotated[
         str, typer.Option(metavar="NAME,NAME", help="Executors that must have judged it, or exit code 3 says why not.")
     ] = "",
@@ -36,7 +39,10 @@ def validate(
     lean: LeanOption = False,
     format: FormatOption = Format.text,
 ) -> None:
-    """Compare a bundle or plan with its reference, by every executor that this machine has."""
+    """Compare a bundle or plan with its reference, by every executor that this machine has.
+
+    Example: aotfactory validate engines/circ_pad.aot --require interpreter
+    """
     tools = Tools(trtexec=trtexec, root=tensorrt_root, lean=lean)
     wanted = [e.value for e in executor]
     required = [name for name in require.split(",") if name]
@@ -87,6 +93,6 @@ def validate(
 
         show(lambda console: tables.print_checks(console, checks, skipped))
     if lacking:
-        say(f"error: {lacking}")
+        say(f"error: {lacking}", ERROR)
         raise typer.Exit(MissingError.exit_code)
     raise typer.Exit(1 if failed(checks) else 0)

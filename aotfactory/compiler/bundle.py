@@ -221,6 +221,10 @@ def _is_manifest(path: Path) -> bool:
 
 def require_bundle(directory: Path) -> None:
     """Raise UsageError where `directory` holds no bundle, as after a mistyped path."""
+    if not os.path.lexists(directory):
+        raise ArtifactError(
+            f"{directory} is not a bundle: no such file or directory", hint="create one with `aotfactory compile`"
+        )
     if not os.path.lexists(directory / MANIFEST):
         raise ArtifactError(
             f"{directory} is not a bundle: it has no {MANIFEST}", hint="create one with `aotfactory compile`"

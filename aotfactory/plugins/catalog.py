@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib import metadata, resources
 from pathlib import Path
 
-from aotfactory.core.errors import AotError, PluginModuleError, RecipeError
+from aotfactory.core.errors import AotError, PluginModuleError, RecipeError, TargetError
 from aotfactory.core.recipe import Recipe
 from aotfactory.plugins import loader
 
@@ -64,6 +64,22 @@ class Catalog:
         if name not in self.recipes:
             self.load_all()
         return self.recipes.get(name)
+
+    def require(self, name: str) -> Recipe:
+        """The recipe of this name; see `find`.
+
+        Raises:
+            UsageError: There is none; with those that there are.
+        """
+        recipe = self.find(name)
+        if recipe is None:
+            left_out = "".join(f"; {problem}" for problem in self.problems)
+            raise TargetError(
+                f"no recipe {name!r}",
+                hint=f"there are {', '.join(sorted(self.recipes))}; a plugin without a recipe is built by its id, "
+                f"namespace::name; --plugins PATH loads your own{left_out}",
+            )
+        return recipe
 
     def for_plugin(self, plugin_id: str) -> Recipe | None:
         """A loaded recipe of this plugin, for its reference and tolerance."""

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from aotfactory.core import dtypes
-from aotfactory.core.errors import DataTypeError, DimensionError, ShapeError, TargetError
+from aotfactory.core.errors import DataTypeError, DimensionError, ShapeError
 from aotfactory.core.network import Network, NetworkInput, Profile
 from aotfactory.core.recipe import Recipe
 from aotfactory.plugins import definitions, registry
@@ -33,15 +33,7 @@ def resolve(target: str, catalog: Catalog, request: TargetOptions) -> Network:
             catalog.load_all()
             recipe = catalog.for_plugin(target)
         return _of_recipe(recipe, target, request) if recipe else _of_plugin(target, request)
-    recipe = catalog.find(target)
-    if recipe is None:
-        left_out = "".join(f"; {problem}" for problem in catalog.problems)
-        raise TargetError(
-            f"no recipe {target!r}",
-            hint=f"there are {', '.join(sorted(catalog.recipes))}; a plugin without a recipe is built by its id, "
-            f"namespace::name; --plugins PATH loads your own{left_out}",
-        )
-    return _of_recipe(recipe, target, request)
+    return _of_recipe(catalog.require(target), target, request)
 
 
 def _of_recipe(recipe: Recipe, target: str, request: TargetOptions) -> Network:

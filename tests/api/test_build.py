@@ -13,7 +13,8 @@ from small_definitions import SOURCE, Definitions, changed
 
 from aotfactory.api import build as building
 from aotfactory.api import making
-from aotfactory.api.build import BuildResult, build_bundle, recipe_to_json
+from aotfactory.api.build import BuildResult, build_bundle
+from aotfactory.api.recipes import to_json as recipe_to_json
 from aotfactory.compiler import bundle as bundles
 from aotfactory.compiler.compile import Options
 from aotfactory.core.arch import parse_archs

@@ -35,6 +35,10 @@ HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 COMMAND = [sys.executable, "-c", f"{HEED}; from aotfactory.cli.main import main; main()"]
 
 
+LEFT_OUT = "--opt-shape ... is left out: TensorRT chooses tactics at --max-shape, 8x64\n"
+NO_PLAN = "no plan was made: it takes TensorRT's builder and a GPU (aotfactory bake)\n"
+
+
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Definitions:
     """Definitions that compile in no time, in the current directory."""
@@ -52,7 +56,7 @@ class TestBuild:
         done = run(*build(copy, "--min-shape", "1x64", "--max-shape", "8x64"))
         assert (done.code, done.err) == (
             0,
-            "no plan was made: it takes TensorRT's builder and a GPU (aotfactory bake)\n",
+            LEFT_OUT + NO_PLAN,
         )
         assert f"copy: y = {copy.id}(inp0, scale=1)\n" in done.out
         assert re.search(r"sm_80 +fp32-fp32 +0 +1 to 8 +64 +\d+ +7\.0 sm_80 +ok \(3 of 4\)\n", done.out)
@@ -295,7 +299,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "engine": (["build", "circ_pad", "--engine", "plan"], "--engine"),
     "format": (["list", "--format", "xml"], "--format"),
     "plugins": (["list", "--plugins", "nowhere.py"], "no such file"),
-    "no bundle": (["inspect", "nowhere"], "error: nowhere is not a bundle"),
+    "no bundle": (["inspect", "nowhere"], "error: nowhere is not a bundle: no such file"),
 }
 
 
@@ -465,6 +469,15 @@ class TestCompletion:
         assert self.complete("aotfactory build circ") == ["circ_pad"]
         assert self.complete("aotfactory build circ_pad --all") == ["--all-dtypes"]
         assert self.complete("aotfactory build circ_pad --engine t") == ["tensorrt"]
+
+    def test_of_values(self) -> None:
+        assert self.complete("aotfactory list rop") == ["rope"]
+        assert self.complete("aotfactory build rope --arch sm_80,sm_9") == ["sm_80,sm_90"]
+        assert self.complete("aotfactory build rope --arch na") == ["native"]
+        assert self.complete("aotfactory build rope --dtype x=bf") == ["x=bf16"]
+        assert self.complete("aotfactory build circ_pad --attr p") == ["pads="]
+        assert self.complete("aotfactory build no::such --attr p") == []
+        assert self.complete("aotfactory explain AOT50") == ["AOT501", "AOT502", "AOT503"]
 
     def test_can_be_shown_and_installed(self, tmp_path: Path) -> None:
         command = [

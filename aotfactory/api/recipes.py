@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipes as ``aotfactory list`` shows them."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any
+
+from aotfactory.core.recipe import Input, Recipe
+from aotfactory.plugins import definitions
+from aotfactory.plugins.attributes import type_name
+
+
+def to_json(recipe: Recipe) -> dict[str, Any]:
+    """What ``aotfactory list --format json`` prints of each."""
+    return {
+        "name": recipe.name,
+        "plugin": recipe.plugin,
+        "summary": recipe.summary,
+        "inputs": [{"name": i.name, "shape": list(i.shape), "dtypes": list(i.dtypes)} for i in recipe.inputs],
+        "dtypes": list(recipe.dtypes),
+        "attributes": {n: v.tolist() if hasattr(v, "tolist") else v for n, v in recipe.attributes.items()},
+    }
+
+
+def in_full(recipe: Recipe) -> dict[str, Any]:
+    """All that is known of a recipe: its module's words, types and defaults of attributes, limits and tolerances.
+
+    Raises:
+        DefinitionError: Its plugin is not one that can be compiled ahead of time.
+    """
+    plugin = definitions.find(recipe.plugin)
+    module = sys.modules.get(recipe.reference.__module__)
+    return {
+        **to_json(recipe),
+        "description": inspect.cleandoc(module.__doc__ or "") if module else "",
+        "file": str(plugin.file("register")),
+        "inputs": [_input(item, recipe) for item in recipe.inputs],
+        "attribute_types": {name: type_name(kind) for name, kind in plugin.attributes.items()},
+        "dynamic": list(recipe.dynamic) or sorted({d for item in recipe.inputs for d in item.dims}),
+        "constrained": recipe.constraint is not None,
+        "tolerance": {
+            dtype: {"atol": t.atol, "rtol": t.rtol} for dtype, t in recipe.tolerance.items() if dtype in recipe.dtypes
+        },
+        "odd_shapes": [[list(shape) for shape in case] for case in recipe.odd_shapes],
+    }
+
+
+def _input(item: Input, recipe: Recipe) -> dict[str, Any]:
+    limits = list(item.limits) if isinstance(item.limits, tuple) else item.limits
+    return {
+        "name": item.name,
+        "shape": list(item.shape),
+        "dims": list(item.dims),
+        "dtypes": list(item.dtypes or recipe.dtypes),
+        "limits": limits,
+        "choices": list(item.choices),
+    }
