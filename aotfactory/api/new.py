@@ -13,13 +13,23 @@ from string import Template
 from aotfactory.core.errors import EngineNameError, ExistsError, UnwritableError
 from aotfactory.core.files import replace_file
 
+_TRITON_TEST = (
+    "Compile the kernel for each architecture that matters to you, and compare it with its reference: no GPU is needed."
+)
+_CUDA_TEST = """\
+Compile the kernel for every architecture that matters to you, and check how it is launched: no GPU is needed.
 
-def new_plugin(name: str, *, out: Path, namespace: str = "my", package: bool = False) -> list[Path]:
+On a GPU, `aotfactory validate` compares the bundle with the reference; Triton's interpreter does not run CUDA C++.
+"""
+
+
+def new_plugin(name: str, *, out: Path, namespace: str = "my", package: bool = False, cuda: bool = False) -> list[Path]:
     """Write ``NAME.py`` and ``test_NAME.py``, or a package of that name that offers the recipe by an entry point.
 
     Args:
         name: Of the plugin, the recipe and the module.
         out: Directory to write to; it is made if needed.
+        cuda: Whether the kernel is in CUDA C++, not in Triton.
         package: Whether to write ``NAME/pyproject.toml``, ``NAME/NAME/kernel.py`` and ``NAME/tests/test_NAME.py``.
 
     Returns:
@@ -32,19 +42,25 @@ def new_plugin(name: str, *, out: Path, namespace: str = "my", package: bool = F
         if not re.fullmatch(r"[a-z][a-z0-9_]*", text) or keyword.iskeyword(text):
             hint = "use lower-case letters, digits and _, and begin with a letter"
             raise EngineNameError(f"{text!r} cannot be the name of {what}", hint=hint)
-    values = {"name": name, "namespace": namespace, "distribution": name.replace("_", "-")}
+    values = {
+        "name": name,
+        "namespace": namespace,
+        "distribution": name.replace("_", "-"),
+        "requires": "aotfactory[nvrtc]" if cuda else "aotfactory",
+        "test_summary": _CUDA_TEST if cuda else _TRITON_TEST,
+    }
     if package:
         base = out / name
         texts = {
             base / "pyproject.toml": _fill("pyproject", values),
             base / name / "__init__.py": "",
-            base / name / "kernel.py": _fill("kernel", values),
+            base / name / "kernel.py": _fill("cuda" if cuda else "kernel", values),
             base / "tests" / f"test_{name}.py": _fill("test", {**values, "plugins": f'"{name}.kernel"'}),
         }
     else:
         file = out / f"{name}.py"
         texts = {
-            file: _fill("kernel", values),
+            file: _fill("cuda" if cuda else "kernel", values),
             out / f"test_{name}.py": _fill(
                 "test", {**values, "plugins": f'str(Path(__file__).with_name("{name}.py"))'}
             ),

@@ -15,6 +15,7 @@ from aotfactory.cli.terminal import Format, print_json, show
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the plugin and of its recipe.")],
     package: Annotated[bool, typer.Option("--package", help="A Python package with an entry point.")] = False,
+    cuda: Annotated[bool, typer.Option("--cuda", help="A kernel in CUDA C++, not Triton; it takes NVRTC.")] = False,
     namespace: Annotated[str, typer.Option("--namespace", metavar="NAME", help="The plugin id's first half.")] = "my",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path(),
     format: FormatOption = Format.text,
@@ -25,7 +26,7 @@ def new(
     """
     from aotfactory.api.new import new_plugin
 
-    written = new_plugin(name, out=out, namespace=namespace, package=package)
+    written = new_plugin(name, out=out, namespace=namespace, package=package, cuda=cuda)
     if format is Format.json:
         print_json({"schema": "aotfactory.new/1", "files": [str(path) for path in written]})
         return

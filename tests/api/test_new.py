@@ -36,6 +36,16 @@ def test_the_test_passes_at_once(run: Run, tmp_path: Path) -> None:
     assert "3 passed" in pytest_of(tmp_path)
 
 
+def test_cuda_passes_at_once_and_can_fail_to_compile(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("cuda.bindings.nvrtc")
+    run("new", "swell", "--cuda", "--out", str(tmp_path))
+    kernel = tmp_path / "swell.py"
+    assert "3 passed" in pytest_of(tmp_path)
+    kernel.write_text(kernel.read_text().replace("slope * value)", "slope * valeu)"))
+    with pytest.raises(AssertionError, match="valeu"):
+        pytest_of(tmp_path)
+
+
 def test_the_test_can_fail(run: Run, tmp_path: Path) -> None:
     run("new", "swell", "--out", str(tmp_path))
     kernel = tmp_path / "swell.py"
