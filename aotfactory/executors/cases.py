@@ -2,7 +2,8 @@
 """Shapes to judge an artifact at, and whole trials of executors that run it as a whole.
 
 A static dimension stays as it was asked for, unless the recipe says that it may shrink. Dynamic ones are at min, opt
-and max, and inside: once small enough that every program can run, and once larger, each time with no two alike.
+and max, and inside: once small enough that every program can run, once larger and once near max, each time with no two
+alike, and once all alike.
 """
 
 from __future__ import annotations
@@ -26,13 +27,16 @@ LARGEST = 2**28
 SMALL, INSIDE = (2, 3, 5, 7, 11, 13, 17, 19), (37, 29, 53, 41, 67, 59, 83, 71)
 """Extents to try for dynamic dimensions."""
 
+MADE_UP = ("small", "inside", "large", "equal")
+"""Labels of points that nobody asked for, which a plugin may refuse."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One run to make.
 
     Attributes:
-        label: Which shapes: ``min``, ``opt``, ``max``, ``small`` or ``inside``.
+        label: Which shapes: ``min``, ``opt``, ``max``, or one of `MADE_UP`.
         expected: Outputs by name, as far as there is a reference.
     """
 
@@ -70,7 +74,7 @@ def profile_cases(network: Network, find_recipe: FindRecipe) -> list[tuple[str, 
     ends = dict(_ends(network))
     points = dict(_inside(network, find_recipe)) | ends  # where two are the same, the profile's own name is told
     names: dict[tuple[tuple[str, Shape], ...], str] = {}
-    for label in ("static", "small", "opt", "max", "inside", "min"):
+    for label in ("static", "small", "opt", "max", "inside", "large", "equal", "min"):
         if label in points:
             shapes = tuple((t.name, tuple(d.evaluate(points[label]) for d in t.shape)) for t in network.inputs)
             if shapes not in names or label in ends:
@@ -96,21 +100,30 @@ def _inside(network: Network, find_recipe: FindRecipe) -> Iterator[tuple[str, di
         return
     recipes = [r for c in network.calls if (r := find_recipe(c.plugin)) is not None]
     named = {d for r in recipes for item in r.inputs for d in item.dims}
-    for label, wanted in (("small", SMALL), ("inside", INSIDE)):
-        if len(ranges) == 1 or named >= set(ranges):
-            at = _apart(ranges, wanted)
-            constraints = [r.constraint for r in recipes if r.constraint is not None]
-            if not all(holds(_extents(network, find_recipe, at)) for holds in constraints):
-                fitting = (
-                    p
-                    for p in _drawn(ranges, wanted)
-                    if all(holds(_extents(network, find_recipe, p)) for holds in constraints)
-                )
-                at = next(fitting, {})
-        else:
-            at = _on_the_line(ranges, wanted[0])
+    if len(ranges) > 1 and not named >= set(ranges):
+        for label, at in (
+            ("small", _on_the_line(ranges, SMALL[0])),
+            ("inside", _on_the_line(ranges, INSIDE[0])),
+            ("large", _on_the_line(ranges, None)),
+        ):
+            if at:
+                yield label, at
+        return
+    constraints = [r.constraint for r in recipes if r.constraint is not None]
+
+    def holds(at: Mapping[str, int]) -> bool:
+        return all(together(_extents(network, find_recipe, at)) for together in constraints)
+
+    for label, wanted in (("small", SMALL), ("inside", INSIDE), ("large", ())):
+        candidates = [_apart(ranges, wanted)] if wanted else [_near_max(ranges)]
+        at = next(filter(holds, candidates), {}) or next(filter(holds, _drawn(ranges, wanted)), {})
         if at:
             yield label, at
+    if len(ranges) > 1:
+        low, high = max(r.min for r in ranges.values()), min(r.max for r in ranges.values())
+        alike = dict.fromkeys(ranges, min(max(INSIDE[0], low), high))
+        if low <= high and holds(alike):
+            yield "equal", alike
 
 
 def _extents(network: Network, find_recipe: FindRecipe, at: Mapping[str, int]) -> dict[str, int]:
@@ -136,26 +149,41 @@ def _apart(ranges: Mapping[str, Range], wanted: tuple[int, ...]) -> dict[str, in
     return taken
 
 
+def _near_max(ranges: Mapping[str, Range]) -> dict[str, int]:
+    """A value for each dimension just below its largest, odd where the range allows it, and no two alike."""
+    taken: dict[str, int] = {}
+    for name, r in sorted(ranges.items(), key=lambda item: item[1].max):
+        below = [n for n in range(r.max - 1, max(r.min, r.max - 17) - 1, -1) if n not in taken.values()]
+        taken[name] = next(iter([*_odd_first(below), r.max]))
+    return taken
+
+
 def _odd_first(values: list[int]) -> list[int]:
     return sorted(values, key=lambda n: n % 2 == 0)
 
 
 def _drawn(ranges: Mapping[str, Range], wanted: tuple[int, ...]) -> Iterator[dict[str, int]]:
-    """Random points, small ones for small wishes."""
+    """Random points: small ones for small wishes, any for none."""
     rng = np.random.default_rng(0)
+    reach = 2 * max(wanted, default=2**31)
     for _ in range(2000):
-        yield {
-            n: int(rng.integers(r.min, min(r.max, r.min + 2 * max(wanted)), endpoint=True)) for n, r in ranges.items()
-        }
+        yield {n: int(rng.integers(r.min, min(r.max, r.min + reach), endpoint=True)) for n, r in ranges.items()}
 
 
-def _on_the_line(ranges: Mapping[str, Range], wanted: int) -> dict[str, int]:
-    """min plus whole steps towards max, so that what is linear between the dimensions stays so."""
+def _on_the_line(ranges: Mapping[str, Range], wanted: int | None) -> dict[str, int]:
+    """min plus whole steps towards max, so that what is linear between the dimensions stays so.
+
+    Args:
+        wanted: What every dimension is to reach; None: the last step before max.
+    """
     steps = int(np.gcd.reduce([r.max - r.min for r in ranges.values()]))
     if steps <= 1:
         return {}
     slope = {n: (r.max - r.min) // steps for n, r in ranges.items()}
-    step = next((k for k in range(1, steps) if all(ranges[n].min + k * slope[n] >= wanted for n in ranges)), 0)
+    if wanted is None:
+        step = steps - 1
+    else:
+        step = next((k for k in range(1, steps) if all(ranges[n].min + k * slope[n] >= wanted for n in ranges)), 0)
     return {n: ranges[n].min + step * slope[n] for n in ranges} if step else {}
 
 

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,8 +36,52 @@ def build(out: Path, module: str, target: str, **options: object) -> BuildResult
     )
 
 
+def outcomes(module: str, *dtype: str) -> dict[str, dict[str, list[str]]]:
+    """What comes of each recipe of a module, as `judging` says."""
+    command = [sys.executable, str(Path(__file__).parent / "judging.py"), str(JUDGE / f"{module}.py"), *dtype]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, dict[str, list[str]]] = json.loads(done.stdout)
+    return found
+
+
 def judged(built: BuildResult) -> list[Check]:
     return [c for c in built.checks if c.name == "interpreter"]
+
+
+def test_kernels_that_are_wrong_in_one_way_alone_are_found() -> None:
+    """For the last program, for equal sizes, for odd large ones, for NaN, in another order of the programs, ..."""
+    found = outcomes("wrong")
+    passed = [name for name, modes in found.items() if "caught" not in [state for state, _ in modes.values()]]
+    assert passed == ["in_bf16_alone"], {name: found[name] for name in passed}
+    said = {name: " ".join(text for _, text in modes.values()) for name, modes in found.items()}
+    for name, part in {
+        "where_sizes_are_equal": "x 37x37",
+        "tail_after_the_first_block": "x 7x511",
+        "offsets_beyond_int32": "bytes); at x 70000x40000",
+        "an_assertion": "an assertion fails in program (0, 0, 0): rows are short at wrong.py:",
+        "needs_what_comes_later": "adversarial data",
+        "sum_on_what_was_there": "reads y where nothing was written",
+    }.items():
+        assert part in said[name], said[name]
+
+
+def test_what_is_wrong_in_one_type_alone_is_found_in_that_type() -> None:
+    assert outcomes("wrong", "bf16")["in_bf16_alone"]["static"][0] == "caught"
+
+
+def test_kernels_that_are_right_and_unusual_pass() -> None:
+    found = outcomes("right")
+    refused = {name: modes for name, modes in found.items() if {state for state, _ in modes.values()} != {"survived"}}
+    assert list(refused) == ["atomics_of_bf16"], refused  # which Triton's interpreter does not have
+    for state, said in refused["atomics_of_bf16"].values():
+        assert (state, "Unsupported data type at right.py:" in said) == ("not run", True), said
+
+
+@pytest.mark.parametrize("target", ["of_two_builtins", "loop_variable_is_a_tensor", "talks_and_asserts"])
+def test_what_the_interpreter_reads_otherwise_compiles(target: str, tmp_path: Path) -> None:
+    (check,) = judged(build(tmp_path, "right", target))
+    assert (check.status, check.compared) == ("passed", "reference"), check.detail
 
 
 def test_a_lost_modulo_is_found_although_min_is_one(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ Only for a process that was started with ``TRITON_INTERPRET=1``: `triton.jit` th
 from __future__ import annotations
 
 import inspect
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import triton.language as tl
 from triton.runtime import interpreter
 
 from aotfactory.executors.interpreter import libdevice
+from aotfactory.executors.interpreter.gathers import loose_gathers
 from aotfactory.executors.interpreter.memory import AccessError, Buffer, Watch, watching
 from aotfactory.executors.interpreter.narrow_floats import exact_arithmetic
 from aotfactory.executors.interpreter.reductions import whole_reductions
@@ -131,6 +131,7 @@ def run(
     with (
         exact_arithmetic(),
         whole_reductions(),
+        loose_gathers(),
         watching([a for a in arguments if isinstance(a, Buffer)]),
         _language(fn),
     ):
@@ -175,6 +176,9 @@ def _bound(source: Any, arguments: Sequence[Buffer | int]) -> dict[str, Any]:
 
 TRITON = Path(triton.__file__).parent
 
+ASSERTIONS = ("create_assert", "create_assume", "_new_static_assert", "asserted")
+"""Functions that raise for a kernel's own assertions."""
+
 
 def _blamed(error: Exception, program: Program) -> Exception:
     """Whose error it is. The kernel has been compiled, so all but its accesses and assertions is the interpreter's."""
@@ -184,15 +188,22 @@ def _blamed(error: Exception, program: Program) -> Exception:
     if isinstance(cause, AccessError | OutOfTime):
         return cause
     frames = traceback.extract_tb(cause.__traceback__)
-    if isinstance(cause, AssertionError) and frames and frames[-1].name in ("create_assert", "create_assume"):
-        return AccessError(f"an assertion fails in program {program}: {cause}")
+    if isinstance(cause, AssertionError) and frames and frames[-1].name in ASSERTIONS:
+        return AccessError(f"an assertion fails in program {program}: {cause}{_place(frames)}")
     said = str(cause) or type(cause).__name__
     if isinstance(cause, NotImplementedError):
         return Unsupported(f"Triton's interpreter cannot run the kernel: {said}")
-    own = [f for f in frames if Path(f.filename) != Path(__file__) and TRITON not in Path(f.filename).parents]
-    own = [f for f in own if not f.filename.startswith(sys.prefix) and "numpy" not in f.filename]
-    at = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
-    return Unsupported(f"Triton's interpreter fails on a kernel that compiles: {type(cause).__name__}: {said}{at}")
+    return Unsupported(
+        f"Triton's interpreter fails on a kernel that compiles: {type(cause).__name__}: {said}{_place(frames)}"
+    )
+
+
+def _place(frames: traceback.StackSummary) -> str:
+    """Where in the user's own files it happened."""
+    others = (TRITON, Path(__file__).parent, Path(np.__file__).parent)
+    own = [f for f in frames if not any(folder in Path(f.filename).parents for folder in others)]
+    own = [f for f in own if not f.filename.startswith("<")]
+    return f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
 
 
 def _tensor(kind: str, argument: Buffer | int) -> Any:

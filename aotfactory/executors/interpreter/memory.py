@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -34,15 +35,29 @@ class Buffer:
     """
 
     def __init__(self, name: str, array: np.ndarray[Any, Any], *, initialised: bool) -> None:
-        self.name = name
-        self.size = array.nbytes
-        store = np.empty(self.size + 2 * GUARD + TENSOR_ALIGNMENT, np.uint8)
-        start = GUARD + (-store.ctypes.data - GUARD) % TENSOR_ALIGNMENT
-        self.bytes = store[start : start + self.size]
+        self._place(name, np.empty(array.nbytes + 2 * GUARD + TENSOR_ALIGNMENT, np.uint8), array.nbytes, initialised)
+        self.written = np.zeros(self.size, np.uint8)
         self.bytes[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+    @classmethod
+    def vast(cls, name: str, size: int, *, initialised: bool) -> Buffer:
+        """Zeros, of which only what is touched takes memory.
+
+        Raises:
+            OSError: The system does not give so many addresses.
+        """
+        made = cls.__new__(cls)
+        made._place(name, _pages(size + 2 * GUARD + TENSOR_ALIGNMENT), size, initialised)
+        made.written = _pages(max(size, 1))[:size]
+        return made
+
+    def _place(self, name: str, store: np.ndarray[Any, Any], size: int, initialised: bool) -> None:
+        start = GUARD + (-store.ctypes.data - GUARD) % TENSOR_ALIGNMENT
+        self.name = name
+        self.size = size
+        self.bytes = store[start : start + size]
         self.address = store.ctypes.data + start
         self.initialised = initialised
-        self.written = np.zeros(self.size, np.uint8)
         self.atomic: np.ndarray[Any, Any] | None = None
         self.stores = 0
         self.writable = True
@@ -60,6 +75,13 @@ class Buffer:
         count = int(np.prod(shape, dtype=np.int64)) * itemsize
         found: np.ndarray[Any, Any] = _words(record[:count], itemsize) == ONES[itemsize]
         return found.reshape(shape)
+
+
+def _pages(size: int) -> np.ndarray[Any, Any]:
+    """Zeros that the system makes room for once they are touched."""
+    no_reserve = 0x4000  # MAP_NORESERVE, which Python names from 3.13 on
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve)
+    return np.frombuffer(pages, np.uint8)
 
 
 ONES = {1: 0x01, 2: 0x0101, 4: 0x01010101, 8: 0x0101010101010101}

@@ -29,7 +29,7 @@ LARGEST = 2**24
 """Elements of a tensor whose float64 reference is computed; beyond, memory accesses alone are checked."""
 
 LARGEST_BYTES = 2**29
-"""Of a tensor that is put into memory at all."""
+"""Of a tensor that is filled with data; a larger one is zeros, and its memory accesses alone are checked."""
 
 WHOLE = 256
 """Programs of a grid that is run as a whole."""
@@ -85,12 +85,17 @@ class Verdict:
 
 @dataclass
 class _Prepared:
-    """What the variants of one combination share in one situation: the network, its data and references."""
+    """What the variants of one combination share in one situation: the network, its data and references.
+
+    Attributes:
+        vast: A tensor that is too large for data, if there is one.
+    """
 
     network: Network
     symbols: Mapping[str, int]
     data: Data
     expected: dict[str, Array]
+    vast: str | None = None
     references: dict[str, tuple[Array, ...]] = field(default_factory=dict)
 
 
@@ -120,7 +125,11 @@ class Judge:
         network, symbols = prepared.network, prepared.symbols
         call = network.calls[position]
         needed = {name for c in network.calls[: position + 1] for name in c.inputs}
+        if prepared.vast and position:
+            raise CannotRun(f"{prepared.vast}: too large to run the call after another one")
         buffers = {n: Buffer(n, a, initialised=True) for n, a in prepared.data.arrays.items() if n in needed}
+        if prepared.vast:
+            buffers = {n: _vast(network, n, symbols, initialised=True) for n in call.inputs}
         for before in network.calls[:position]:
             self._before(prepared, before, job, buffers)
         verdict = Verdict(notes=list(prepared.data.notes))
@@ -135,7 +144,7 @@ class Judge:
         extra = [expressions.from_json(e) for e in job["extra_args"]] if own else kernel.extra_args
         x, y, z = (launch[f"grid_{axis}"].evaluate(symbols) for axis in "xyz")
         grid = x // getattr(source, "num_ctas", 1), y, z  # a launch counts blocks; a cluster runs one program
-        _outputs_of(network, call, plugin, symbols, buffers)
+        _outputs_of(network, call, plugin, symbols, buffers, vast=prepared.vast is not None)
         arguments: list[Buffer | int] = [
             *(buffers[n] for n in call.inputs),
             *(e.evaluate(symbols) for e in extra),
@@ -145,7 +154,8 @@ class Judge:
         most = dict.fromkeys(call.outputs, 0)
         if verdict.of:
             try:
-                verdict.run = _run(source, grid, arguments, seconds, buffers, most)
+                backwards = situation.kind == "adversarial"  # a right kernel is right in any order
+                verdict.run = _run(source, grid, arguments, seconds, buffers, most, backwards)
             except interpreted.AccessError as error:
                 verdict.wrong = f"{call.name}: {error}"
                 return verdict
@@ -178,22 +188,22 @@ class Judge:
             network = at_shapes(self.network, situation.shapes, types)
         symbols = dimensions.bind(self.network, situation.shapes) if situation.profile else {}
         extents: list[int] = []
+        vast: str | None = None
         for tensor in network.tensors:
             shape = tuple(d.evaluate(symbols) for d in tensor.shape)
             size = int(np.prod(shape, dtype=object)) * dtypes.find(tensor.dtype).itemsize
             if size > LARGEST_BYTES:
-                raise CannotRun(
-                    f"{tensor.name} is {'x'.join(map(str, shape))}: more than {LARGEST_BYTES} bytes are too many for "
-                    f"the interpreter; name dimensions that may shrink in the recipe: Recipe(shrink=...)"
-                )
+                vast = vast or f"{tensor.name} is {'x'.join(map(str, shape))}, {size} bytes"
             extents += shape
         if situation.arrays is not None:
             data = Data(arrays=dict(situation.arrays))
+        elif vast:
+            data = Data(notes=[f"{vast}: of zeros, only memory accesses were checked"])
         else:
             data = make_inputs(
                 network, self.catalog.for_plugin, situation.shapes, types, situation.kind, tuple(extents)
             )
-        return _Prepared(network=network, symbols=symbols, data=data, expected=dict(data.arrays))
+        return _Prepared(network=network, symbols=symbols, data=data, expected=dict(data.arrays), vast=vast)
 
     def _recipe(self, prepared: _Prepared, call: Call) -> Recipe | None:
         """The recipe that judges a call, unless its tensors are too large for a reference."""
@@ -288,6 +298,8 @@ class Judge:
         if sized and not whole:
             verdict.notes.append("how large an output is depends on every program: only memory accesses were checked")
             return None
+        if prepared.vast:
+            return None
         recipe = self._recipe(prepared, call)
         if recipe is None and self.catalog.for_plugin(call.plugin) is not None:
             verdict.notes.append(f"more than {LARGEST} elements: only memory accesses were checked")
@@ -324,7 +336,13 @@ class Judge:
 
 
 def _outputs_of(
-    network: Network, call: Call, plugin: PluginCall, symbols: Mapping[str, int], buffers: dict[str, Buffer]
+    network: Network,
+    call: Call,
+    plugin: PluginCall,
+    symbols: Mapping[str, int],
+    buffers: dict[str, Buffer],
+    *,
+    vast: bool = False,
 ) -> None:
     """Buffers for a call's outputs; its inputs become read-only, but for those that an output shares."""
     for name in call.inputs:
@@ -334,9 +352,22 @@ def _outputs_of(
             buffers[name] = buffers[call.inputs[alias]]
             buffers[name].writable = True
             continue
+        if vast:
+            buffers[name] = _vast(network, name, symbols, initialised=False)
+            continue
         tensor = network.tensor(name)
         shape = tuple(d.evaluate(symbols) for d in tensor.shape)
         buffers[name] = Buffer(name, np.zeros(shape, dtypes.find(tensor.dtype).array), initialised=False)
+
+
+def _vast(network: Network, name: str, symbols: Mapping[str, int], *, initialised: bool) -> Buffer:
+    """Zeros for a tensor that is too large for data."""
+    tensor = network.tensor(name)
+    size = int(np.prod([d.evaluate(symbols) for d in tensor.shape], dtype=object)) * dtypes.find(tensor.dtype).itemsize
+    try:
+        return Buffer.vast(name, size, initialised=initialised)
+    except (OSError, ValueError, OverflowError) as error:
+        raise CannotRun(f"{name} has {size} bytes, for which there is no room: {error}") from error
 
 
 def _run(
@@ -346,6 +377,7 @@ def _run(
     seconds: float,
     buffers: Mapping[str, Buffer],
     most: dict[str, int],
+    backwards: bool,
 ) -> int:
     """Run a grid, or a sample of it; `most` becomes the most elements of each output that a program wrote."""
     before = {name: buffers[name].stores for name in most}
@@ -357,26 +389,34 @@ def _run(
             before[name] = buffers[name].stores
         return done >= FEWEST and time.process_time() > end
 
-    return interpreted.run(source, grid, arguments, _programs(grid), stop)
+    return interpreted.run(source, grid, arguments, _programs(grid, backwards), stop)
 
 
-def _programs(grid: Program) -> Iterator[Program]:
-    """All programs of a small grid; of a larger one the corners, the borders of each axis, and random ones."""
+def _programs(grid: Program, backwards: bool) -> Iterator[Program]:
+    """All programs of a small grid; of a larger one the corners, the borders of each axis, and random ones.
+
+    Args:
+        backwards: The last ones first, so that one which needs what another does after it is found.
+    """
     total = int(np.prod(grid, dtype=object))
+    if total <= WHOLE:
+        every = list(interpreted.every(grid))
+        yield from reversed(every) if backwards else every
+        return
     ends = [sorted({0, extent - 1}) for extent in grid]
     middles = [sorted({0, 1, extent // 2, extent - 2, extent - 1} & set(range(extent))) for extent in grid]
     first = [(x, y, z) for x in ends[0] for y in ends[1] for z in ends[2]]
     for axis in range(3):
         first += [(*first[0][:axis], n, *first[-1][axis + 1 :]) for n in middles[axis]]  # type: ignore[misc]
-    seen = dict.fromkeys(first)
-    if total <= WHOLE:
-        yield from dict.fromkeys([*seen, *interpreted.every(grid)])
-        return
+    known = list(dict.fromkeys(first))
+    yield from reversed(known) if backwards else known
+    seen = set(known)
     rng = np.random.default_rng(total % 2**32)
     while len(seen) < SAMPLE:
-        x, y, z = (int(rng.integers(extent)) for extent in grid)
-        seen.setdefault((x, y, z))
-    yield from seen
+        program = int(rng.integers(grid[0])), int(rng.integers(grid[1])), int(rng.integers(grid[2]))
+        if program not in seen:
+            seen.add(program)
+            yield program
 
 
 def _unwritten(written: Array, whole: bool, at_most: int) -> int:

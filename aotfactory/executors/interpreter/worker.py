@@ -28,14 +28,14 @@ from aotfactory.core import dtypes
 from aotfactory.core.arch import parse_archs
 from aotfactory.core.check import Case
 from aotfactory.core.errors import AotError, CheckError
-from aotfactory.core.network import Network
+from aotfactory.core.network import Network, Shape
 from aotfactory.core.network_json import network_from_json
 from aotfactory.executors import cases
 from aotfactory.executors.effort import SPENT
 from aotfactory.executors.interpreter import libdevice, operators
 from aotfactory.executors.interpreter.disguise import hide_mode, pass_for_compiled
 from aotfactory.executors.interpreter.kernel import OutOfTime
-from aotfactory.executors.interpreter.trial import LARGEST, CannotRun, Judge, Situation
+from aotfactory.executors.interpreter.trial import LARGEST, LARGEST_BYTES, CannotRun, Judge, Situation
 from aotfactory.plugins import device
 from aotfactory.plugins.catalog import Catalog
 
@@ -80,16 +80,11 @@ _shared: _Shared | None = None
 def main() -> None:
     request = json.load(sys.stdin)
     stream, sys.stdout = sys.stdout, sys.stderr  # what definitions print must not get between
-    libdevice.install_everywhere()
-    operators.install()
-    pass_for_compiled()
-    hide_mode()
-    device.assume(parse_archs(request["arch"])[0].capability)
+    prepare(request["arch"])
     network = network_from_json(request["network"])
     catalog = Catalog(request["sources"])
-    global _shared
     jobs = request["variants"]
-    _shared = _Shared(Judge(network, catalog), jobs, request["seconds"])
+    share(network, catalog, jobs, request["seconds"])
     given = given_situation(network, request["given"]) if request.get("given") else None
     tasks = list(plan(network, catalog, len(jobs), given))
     answers: list[list[Answer]] = [[] for _ in jobs]
@@ -102,6 +97,30 @@ def main() -> None:
         for found, job in zip(answers, jobs, strict=True)
     ]
     print(json.dumps({"outcomes": outcomes}), file=stream, flush=True)
+
+
+def prepare(arch: str) -> None:
+    """Make this process, which was started with ``TRITON_INTERPRET=1``, one that interprets; before kernels are loaded.
+
+    Args:
+        arch: What definitions are told that they are compiled for.
+    """
+    libdevice.install_everywhere()
+    operators.install()
+    pass_for_compiled()
+    hide_mode()
+    device.assume(parse_archs(arch)[0].capability)
+
+
+def share(network: Network, catalog: Catalog, jobs: list[dict[str, Any]], seconds: float) -> None:
+    """Keep what `run` needs, for this process and those forked from it.
+
+    Args:
+        jobs: The variants, as `check` describes them.
+        seconds: Processor time of a process after which nothing more is begun.
+    """
+    global _shared
+    _shared = _Shared(Judge(network, catalog), jobs, seconds)
 
 
 def given_situation(network: Network, files: Mapping[str, str]) -> Situation:
@@ -125,22 +144,29 @@ def plan(network: Network, catalog: Catalog, jobs: int, given: Situation | None 
             yield Task(place * jobs + job, job, situation)
 
 
+def vast(network: Network, shapes: Mapping[str, Shape]) -> bool:
+    """Whether an input is too large to be filled with data."""
+    sizes = {t.name: dtypes.find(t.dtype).itemsize for t in network.inputs}
+    return any(not cases.fits(shape, LARGEST_BYTES // sizes[name]) for name, shape in shapes.items())
+
+
 def situations(network: Network, catalog: Catalog) -> list[Situation]:
     """Shapes and data to judge every variant with."""
     names = [t.name for t in network.tensors if t.role == "input"]
     profile = cases.profile_cases(network, catalog.for_plugin)
-    inside = [c for c in profile if c[0] == "inside" and not all(cases.fits(s, LARGEST) for s in c[1].values())]
     first: list[Situation] = []
     later: list[Situation] = []
+    last: list[Situation] = []
     for label, shapes in profile:
-        if (label, shapes) in inside and len(profile) > 1:
+        random, special = (Situation(label=label, shapes=shapes, kind=kind) for kind in cases.KINDS)
+        fit = all(cases.fits(s, LARGEST) for s in shapes.values())
+        if not fit and label in cases.MADE_UP and len(profile) > 1:
             continue
-        (first if label in ("small", "static", "opt", "max") else later).append(
-            Situation(label=label, shapes=shapes, kind="random")
-        )
-        (first if label in ("small", "static") else later).append(
-            Situation(label=label, shapes=shapes, kind="adversarial")
-        )
+        if vast(network, shapes):
+            last.append(random)
+            continue
+        (first if label in ("small", "static", "opt", "max") else later).append(random)
+        (first if label in ("small", "static") else later).append(special)
     found = first + later
     if (shapes_of := cases.shrunk(network, catalog.for_plugin)) is not None:
         found += [Situation(label="shrunk", shapes=shapes_of, kind=kind, profile=False) for kind in cases.KINDS]
@@ -150,7 +176,7 @@ def situations(network: Network, catalog: Catalog) -> list[Situation]:
             if len(odd) == len(names):
                 shapes = {n: tuple(s) for n, s in zip(names, odd, strict=True)}
                 found += [Situation(label="odd", shapes=shapes, kind=kind, profile=False) for kind in cases.KINDS]
-    return found
+    return found + last
 
 
 def _answers(tasks: list[Task], processes: int) -> Iterator[Answer]:
@@ -201,7 +227,8 @@ def run(task: Task) -> Answer:
         return Answer(task, "failed", f"{error.message}; at {task.situation}")
     except AotError as error:
         # A shape that the plugin itself refuses is no case of it; the profile's own shapes are.
-        status = "failed" if task.situation.profile and task.situation.label not in ("small", "inside") else "skipped"
+        asked = task.situation.profile and task.situation.label not in cases.MADE_UP
+        status = "failed" if asked else "skipped"
         return Answer(task, status, f"{error.message}; at {task.situation}")
     status = "failed" if verdict.wrong else "passed"
     detail = f"{verdict.wrong}; at {task.situation}" if verdict.wrong else ""
