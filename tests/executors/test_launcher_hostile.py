@@ -12,7 +12,7 @@ from typing import Any
 import launcher_bundles as bundles
 import pytest
 
-from aotfactory.core.errors import DefinitionError
+from aotfactory.core.errors import DefinitionError, UsageError
 from aotfactory.executors.native.launcher import build_launcher, run_launcher
 
 pytestmark = pytest.mark.launcher
@@ -211,7 +211,8 @@ def test_what_is_no_file(launcher: Path, tmp_path: Path) -> None:
 
 
 def test_no_bundle(launcher: Path, tmp_path: Path) -> None:
-    refused(launcher, tmp_path / "nothing", "is no bundle: No such file")
+    with pytest.raises(UsageError, match="is no bundle: No such file"):
+        run_launcher(tmp_path / "nothing", launcher=launcher, dry_run=True)
     refused(launcher, tmp_path, "manifest.json: No such file")
 
 
