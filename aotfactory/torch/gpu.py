@@ -17,8 +17,9 @@ from aotfactory.compiler.bundle import Variant
 from aotfactory.compiler.compile import compile_network
 from aotfactory.compiler.options import Options
 from aotfactory.core.arch import PORTABLE, native_arch
+from aotfactory.core.cache import open_cache
 from aotfactory.core.dimensions import dimension, over_inputs
-from aotfactory.core.errors import OperatorError, ProgramError
+from aotfactory.core.errors import ConfigError, OperatorError, ProgramError
 from aotfactory.core.expressions import Constant, SizeTensor
 from aotfactory.core.network import Call, Network, NetworkInput, Profile
 from aotfactory.plugins.plugin_call import PluginCall
@@ -105,7 +106,7 @@ def run(
             f"{plugin.id} has outputs whose shape depends on data", hint="run it on the CPU, or in TensorRT"
         )
     shapes = [tuple(int(n) for n in tensor.shape) for tensor in inputs]
-    network, variants = _kernels(plugin, inputs, attributes, bundle)
+    network, variants = _kernels(plugin, call, inputs, attributes, bundle)
     archs = (native_arch().name, PORTABLE.name)
     variant = choose(network, variants, plugin.id, attributes, call.combination, shapes, archs)
     given, outputs = list(inputs), []
@@ -117,9 +118,13 @@ def run(
             extents = [d.value for d in shape if isinstance(d, Constant)]
             outputs.append(torch.empty(extents, dtype=TORCH[dtype], device=inputs[0].device))
     if all(tensor.numel() for tensor in outputs):
-        launch(
-            variant, launch_of(network, variant, shapes), [t.data_ptr() for t in given], [t.data_ptr() for t in outputs]
-        )
+        with torch.cuda.device(inputs[0].device):
+            launch(
+                variant,
+                launch_of(network, variant, shapes),
+                [t.data_ptr() for t in given],
+                [t.data_ptr() for t in outputs],
+            )
     return outputs
 
 
@@ -129,7 +134,8 @@ def launch(variant: Variant, how: Launch, inputs: Sequence[int], outputs: Sequen
 
     from cuda.bindings import driver
 
-    function = _function(variant.text, variant.kernel, how.shared_mem)
+    # A module belongs to one GPU.
+    function = _function(variant.text, variant.kernel, how.shared_mem, torch.cuda.current_device())
     values = (*inputs, *how.extra_args, *outputs)
     kinds = (
         *[ctypes.c_void_p] * len(inputs),
@@ -141,7 +147,7 @@ def launch(variant: Variant, how: Launch, inputs: Sequence[int], outputs: Sequen
 
 
 @functools.lru_cache(maxsize=1024)
-def _function(text: str, kernel: str, shared_mem: int) -> Any:
+def _function(text: str, kernel: str, shared_mem: int, device: int) -> Any:
     from cuda.bindings import driver
 
     module = _check(driver.cuModuleLoadData(text.encode() + b"\0"))
@@ -163,19 +169,33 @@ _compiled: dict[Any, tuple[Network, tuple[Variant, ...]]] = {}
 
 
 def _kernels(
-    plugin: Plugin, inputs: list[torch.Tensor], attributes: Mapping[str, Any], bundle: Path | None
+    plugin: Plugin, call: PluginCall, inputs: list[torch.Tensor], attributes: Mapping[str, Any], bundle: Path | None
 ) -> tuple[Network, tuple[Variant, ...]]:
-    """The kernels of the bundle, or those compiled for inputs of these types and shapes."""
+    """The kernels of the bundle, or the first that compiles for inputs of these types and shapes."""
     key = bundle or (plugin.id, repr(attributes), tuple((name_of(t), tuple(t.shape)) for t in inputs))
     if key not in _compiled:
         if bundle is not None:
             made = bundles.read(bundle)
             _compiled[key] = made.network, made.variants
         else:
-            network = network_of(plugin, inputs, attributes)
-            results = compile_network(network, Options(archs=(native_arch(),)), lambda name: None)
-            _compiled[key] = network, tuple(r.variant for r in results if r.variant is not None)
+            _compiled[key] = _compile(plugin, call, inputs, attributes)
     return _compiled[key]
+
+
+def _compile(
+    plugin: Plugin, call: PluginCall, inputs: list[torch.Tensor], attributes: Mapping[str, Any]
+) -> tuple[Network, tuple[Variant, ...]]:
+    network = network_of(plugin, inputs, attributes)
+    refused: ConfigError | None = None
+    for tactic in next(tactics for c, tactics in call.combinations() if c == call.combination):
+        options = Options(archs=(native_arch(),), tactic=tactic)
+        try:
+            results = compile_network(network, options, lambda name: None, cache=open_cache())
+        except ConfigError as error:  # no launch can have this one
+            refused = refused or error
+            continue
+        return network, tuple(r.variant for r in results if r.variant is not None)
+    raise refused or OperatorError(f"{plugin.id} offers no tactic for {call.combination}")
 
 
 def network_of(plugin: Plugin, inputs: Sequence[torch.Tensor], attributes: Mapping[str, Any]) -> Network:

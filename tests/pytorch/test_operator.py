@@ -21,7 +21,8 @@ from aotfactory.api.build import build_bundle  # noqa: E402
 from aotfactory.compiler.bundle import read  # noqa: E402
 from aotfactory.compiler.options import Options  # noqa: E402
 from aotfactory.core.arch import parse_archs  # noqa: E402
-from aotfactory.core.errors import UsageError  # noqa: E402
+from aotfactory.core.errors import ConfigError, UsageError  # noqa: E402
+from aotfactory.core.network import Network  # noqa: E402
 from aotfactory.plugins.catalog import Catalog  # noqa: E402
 from aotfactory.targets.request import TargetOptions  # noqa: E402
 from aotfactory.targets.resolve import resolve  # noqa: E402
@@ -182,6 +183,29 @@ class TestOnAGpu:
     def test_the_network_of_one_call(self, leaky_relu: aot.Operator) -> None:
         network = gpu.network_of(leaky_relu.plugin, [torch.zeros(2, 3, dtype=torch.float16)], {"alpha": 0.5})
         assert [(t.name, t.dtype, str(t.shape[1])) for t in network.tensors] == [("x", "fp16", "3"), ("y", "fp16", "3")]
+
+    def test_one_tactic_is_compiled_when_it_is_first_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """And of those that a plan can launch: the first one is refused here."""
+        (arch,) = parse_archs("sm_90")
+        monkeypatch.setattr(gpu, "native_arch", lambda: arch)
+        softmax = aot.operator("aotfactory::softmax")
+        x = torch.zeros(4, 96)
+        call, _ = softmax._call([x], {})
+        offered = next(t for c, t in call.combinations() if c == call.combination)
+        assert len(offered) > 1
+        _, (variant,) = gpu._kernels(softmax.plugin, call, [x], {}, None)
+        assert variant.tactic == offered[0]
+        whole = gpu.compile_network
+
+        def refusing(network: Network, options: Options, *rest: Any, **named: Any) -> Any:
+            if options.tactic == offered[0]:
+                raise ConfigError("too much shared memory")
+            return whole(network, options, *rest, **named)
+
+        monkeypatch.setattr(gpu, "compile_network", refusing)
+        monkeypatch.setattr(gpu, "_compiled", {})
+        _, (variant,) = gpu._kernels(softmax.plugin, call, [x], {}, None)
+        assert variant.tactic == offered[1]
 
     @pytest.mark.gpu
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
