@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import tensorrt as trt
     from tensorrt import plugin as trtp
 
+    from aotfactory.api.library import library as library
     from aotfactory.api.verbs import bake as bake
     from aotfactory.api.verbs import build as build
     from aotfactory.api.verbs import compile as compile
@@ -65,6 +66,7 @@ _HOMES = {
     **dict.fromkeys(("bake", "build", "compile", "run", "tune", "validate"), "api.verbs"),
     **dict.fromkeys(("constant", "upper_bound"), "plugins.symbolic_ints"),
     "aot_cuda": "plugins.aot_cuda",
+    "library": "api.library",
     "plugin": "plugins.one_call",
     "tactics_of": "plugins.autotuned",
 }

@@ -17,6 +17,7 @@ from aotfactory.core import cuda
 from aotfactory.core.errors import AotError, MissingError
 from aotfactory.executors.native.cmake import SOURCES
 from aotfactory.executors.native.launcher import build_launcher
+from aotfactory.executors.native.plugin_library import build_plugin_archive
 from aotfactory.executors.native.runner import build_runner
 from aotfactory.plugins import tensorrt_api
 
@@ -88,7 +89,17 @@ def no_runner() -> str:
     return ""
 
 
-ALSO_REQUIRED = {"launcher": ("gpu", "tensorrt"), "runner": ("tensorrt",)}
+@functools.cache
+def no_plugin_library() -> str:
+    """Why no plugin library can be made; empty if one can."""
+    try:
+        build_plugin_archive()
+    except MissingError as error:
+        return f"no plugin library: {' '.join(error.message.split())}"
+    return ""
+
+
+ALSO_REQUIRED = {"launcher": ("gpu", "tensorrt"), "runner": ("tensorrt",), "plugin_library": ("tensorrt",)}
 """What a required test needs besides is required as well; the runner's headers only where TensorRT is."""
 
 
@@ -96,7 +107,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     config = item.config
     if item.get_closest_marker("slow") and not config.getoption("--run-slow") and "slow" not in config.option.markexpr:
         pytest.skip("slow: give --run-slow")
-    needs = {"gpu": no_gpu, "tensorrt": no_tensorrt, "launcher": no_launcher, "runner": no_runner}
+    needs = {
+        "gpu": no_gpu,
+        "tensorrt": no_tensorrt,
+        "launcher": no_launcher,
+        "runner": no_runner,
+        "plugin_library": no_plugin_library,
+    }
     for marker, missing in needs.items():
         if item.get_closest_marker(marker) and (reason := missing()):
             for name in ALSO_REQUIRED.get(marker, (marker,)):

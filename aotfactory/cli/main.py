@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 
 from aotfactory.cli import bake as cli_bake
 from aotfactory.cli import build as cli_build
-from aotfactory.cli import cache, doctor, explain, farm, graft, new, recipes, report, terminal, tune, validate
+from aotfactory.cli import cache, doctor, explain, farm, graft, library, new, recipes, report, terminal, tune, validate
 from aotfactory.cli import run as cli_run
 from aotfactory.cli.options import FormatOption
 from aotfactory.cli.talk import Application, Debug, LogFile, Quiet, Verbose
@@ -108,6 +108,7 @@ def inspect(
 
 
 app.command(short_help="Build a TensorRT plan from a bundle.")(cli_bake.bake)
+app.command(short_help="Write a TensorRT plugin library that carries bundles.")(library.library)
 app.command(short_help="Run a bundle or plan on the GPU, without Python.")(cli_run.run)
 app.command(short_help="Compare a bundle or plan with its reference.")(validate.validate)
 app.command(short_help="Time a bundle's tactics, or a plan, on the GPU.")(cli_run.bench)

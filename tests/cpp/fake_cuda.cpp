@@ -3,6 +3,7 @@
 // kernels are the C++ functions below, found by entry name. FAKE_CUDA sets what goes wrong: "no-device", "old-ptx",
 // "bad-ptx".
 //   g++ -std=c++17 -shared -fPIC -I aotfactory/runtime -o libcuda.so.1 tests/cpp/fake_cuda.cpp
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -32,6 +33,7 @@ int number(void* argument) { return *static_cast<int*>(argument); }
 constexpr Result illegal_address = 700;
 Result sticky = success;  // a fault makes every later call fail, as in the driver
 int atomics = 0;
+std::atomic<int> modules{0};
 
 // (x, n, y): y = x by the first `threads` threads, with a change that some kernels make
 KernelCode copy(std::function<void(float* x, float* y, int n)> change = nullptr) {
@@ -125,6 +127,10 @@ Result cuDeviceGetAttribute(int* value, DeviceAttribute attribute, Device) {
 Result cuDevicePrimaryCtxRetain(Context* context, Device) { return *context = nullptr, success; }
 Result cuDevicePrimaryCtxRelease_v2(Device) { return success; }
 Result cuCtxSetCurrent(Context) { return success; }
+Result cuCtxGetCurrent(Context* context) { return *context = reinterpret_cast<Context>(&sticky), success; }
+Result cuCtxGetDevice(Device* device) { return *device = 0, success; }
+Result cuCtxPushCurrent_v2(Context) { return success; }
+Result cuCtxPopCurrent_v2(Context*) { return success; }
 Result cuMemGetInfo_v2(std::size_t* available, std::size_t* total) { return *available = *total = 1u << 30, success; }
 Result cuMemAlloc_v2(DevicePointer* address, std::size_t bytes) {
     *address = reinterpret_cast<DevicePointer>(std::malloc(bytes));
@@ -183,7 +189,10 @@ Result cuModuleLoadDataEx(Module* module, const void*, unsigned, JitOption* opti
         std::strcpy(static_cast<char*>(values[0]), "ptxas error: line 7");
         return 218;
     }
-    return fails("old-ptx") ? static_cast<Result>(unsupported_ptx_version) : success;
+    if (fails("old-ptx")) {
+        return unsupported_ptx_version;
+    }
+    return ++modules, success;
 }
 Result cuModuleGetFunction(Function* function, Module, const char* name) {
     const auto found = kernels().find(name);
@@ -191,7 +200,8 @@ Result cuModuleGetFunction(Function* function, Module, const char* name) {
         found == kernels().end() ? nullptr : reinterpret_cast<Function>(const_cast<KernelCode*>(&found->second));
     return found == kernels().end() ? 500 : success;
 }
-Result cuModuleUnload(Module) { return success; }
+Result cuModuleUnload(Module) { return --modules, success; }
+int fake_cuda_modules() { return modules; }
 Result cuFuncGetAttribute(int* value, FunctionAttribute, Function) { return *value = 0, success; }
 Result cuFuncSetAttribute(Function, FunctionAttribute, int) { return success; }
 Result cuLaunchKernel(Function function, unsigned grid, unsigned, unsigned, unsigned block, unsigned, unsigned,

@@ -44,6 +44,7 @@ from aotfactory.core.errors.definitions import EmptyBundleError as EmptyBundleEr
 from aotfactory.core.errors.definitions import ExpressionError as ExpressionError
 from aotfactory.core.errors.definitions import KernelArgumentError as KernelArgumentError
 from aotfactory.core.errors.definitions import LaunchError as LaunchError
+from aotfactory.core.errors.definitions import LibraryError as LibraryError
 from aotfactory.core.errors.definitions import LimitError as LimitError
 from aotfactory.core.errors.definitions import PluginError as PluginError
 from aotfactory.core.errors.definitions import ProgramDefinitionError as ProgramDefinitionError

@@ -140,3 +140,11 @@ class DocumentError(DefinitionError):
     code = "AOT417"
     example = "it is nested too deeply"
     remedy = "Plainer or shorter names, fewer parts; docs/bundle.md lists the limits."
+
+
+class LibraryError(DefinitionError):
+    """A plugin library cannot carry these bundles: TensorRT could not tell calls apart, or compute their shapes."""
+
+    code = "AOT418"
+    example = "aotfactory::circ_pad is there twice with the same attributes, types and shapes, and other kernels"
+    remedy = "Give fewer bundles, or make several libraries."

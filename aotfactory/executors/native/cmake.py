@@ -55,6 +55,7 @@ class ProgramBuild:
         settings: Arguments for CMake's configuration.
         key: What else the build depends on.
         hint: What to install where something is missing.
+        product: What is installed, relative to the prefix; by default the program.
 
     Raises:
         MissingError: No CMake or compiler.
@@ -69,6 +70,7 @@ class ProgramBuild:
         settings: Sequence[str] = (),
         key: str = "",
         hint: str = PACKAGES,
+        product: str = "",
     ) -> None:
         self.name, self.directory, self.settings = name, directory, settings
         self.hint = f"{hint} (or set AOTFACTORY_{name.upper()} to a built aotfactory-{name})"
@@ -79,7 +81,8 @@ class ProgramBuild:
         self.cache = cache or cache_directory()
         self.home = self.cache / name
         self.target = self.home / cache_key(self.compiler, *settings, key)
-        self.program = self.target / "bin" / f"aotfactory-{name}"
+        self.product = Path(product or f"bin/aotfactory-{name}")
+        self.program = self.target / self.product
 
     @property
     def done(self) -> bool:
@@ -113,9 +116,9 @@ class ProgramBuild:
             source = ["-S", str(SOURCES / self.directory), "-B", build]
             self._step("configured", *source, *self.generator, *where, *self.settings)
             jobs = str(os.cpu_count() or 1)
-            self._step("built", "--build", build, "--parallel", jobs, "--target", self.program.name)
+            self._step("built", "--build", build, "--parallel", jobs, "--target", f"aotfactory-{self.name}")
             self._step("installed", "--install", build, "--strip")
-            for path in (Path(install), Path(install, "bin"), Path(install, "bin", self.program.name)):
+            for path in (Path(install), Path(install, self.product.parent), Path(install, self.product)):
                 path.chmod(0o700)  # whatever the umask is
             try:
                 os.replace(install, self.target)

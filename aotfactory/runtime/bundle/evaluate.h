@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -34,6 +35,11 @@ std::vector<TensorShape> evaluate_shapes(const Manifest& manifest, const std::ve
 
 // Throws Error(definition) for a value that CUDA's launch or an int32 argument can't hold.
 Launch evaluate_launch(const Variant& variant, const std::vector<std::int64_t>& symbols);
+
+// The variants of a call, among those that `wanted` takes, that run on the architecture: its own, else those of the
+// newest plain PTX target, all of one architecture. aotfactory/compiler/select.py chooses the same.
+std::vector<const Variant*> usable_variants(const Manifest& manifest, std::size_t call, const std::string& arch,
+                                            const std::function<bool(const Variant&)>& wanted);
 
 // The architectures that the bundle has variants for, in the order of the manifest.
 std::vector<std::string> architectures(const Manifest& manifest);

@@ -24,6 +24,8 @@ struct LinearForm {
 // An int, a symbol's name, or [op, a, b]. Never a size tensor: those are whole dimensions only (see Manifest).
 class Expression {
 public:
+    enum class Op : std::uint8_t { constant, symbol, sum, prod, max, min, sub, equal, less, floor_div, ceil_div };
+
     // Throws Error(definition) for an unknown operation or symbol, a wrong type, or one too deep or too large.
     static Expression parse(const JsonNode& node, const SymbolIndex& symbols);
 
@@ -35,8 +37,20 @@ public:
     std::optional<LinearForm> linear() const;
     const std::string& where() const { return where_; }
 
+    // The expression in another algebra: of `leaf(Op::constant, value)`, `leaf(Op::symbol, index)` and
+    // `apply(op, left, right)`, operands first.
+    template <typename Value, typename Leaf, typename Apply>
+    Value build(Leaf leaf, Apply apply) const {
+        std::vector<Value> values;
+        for (const Term& term : terms_) {
+            const bool is_leaf = term.op == Op::constant || term.op == Op::symbol;
+            values.push_back(is_leaf ? leaf(term.op, term.value)
+                                     : apply(term.op, values[term.left], values[term.right]));
+        }
+        return values.back();
+    }
+
 private:
-    enum class Op : std::uint8_t { constant, symbol, sum, prod, max, min, sub, equal, less, floor_div, ceil_div };
     struct Term {
         Op op;
         std::int64_t value;       // of a constant; the index of a symbol

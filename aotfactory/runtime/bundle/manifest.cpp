@@ -90,11 +90,10 @@ Extent Parser::read_extent(const JsonNode& node, std::size_t dimension, Role rol
             }
             const auto output = static_cast<std::size_t>(items[1].integer(0, limits::extent));
             size_tensors.push_back({manifest.tensors.size(), dimension, output, node.where()});
-            Expression::parse(items[2], symbols);  // opt: for TensorRT's tuning only
-            return {Expression::parse(items[3], symbols), std::nullopt};
+            return {Expression::parse(items[3], symbols), std::nullopt, Expression::parse(items[2], symbols)};
         }
     }
-    return {Expression::parse(node, symbols), std::nullopt};
+    return {Expression::parse(node, symbols), std::nullopt, std::nullopt};
 }
 
 std::size_t Parser::tensor(const JsonNode& name) const {

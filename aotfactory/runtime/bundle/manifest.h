@@ -24,6 +24,7 @@ struct Symbol {  // a dynamic dimension; 0 <= min <= opt <= max
 struct Extent {                              // one dimension of a tensor
     Expression upper;                        // its value; for a size tensor the upper bound, which buffers are made for
     std::optional<std::size_t> size_tensor;  // the tensor that holds the extent after the run: a scalar int32 or int64
+    std::optional<Expression> opt;           // of a size tensor: the extent that TensorRT tunes for
 };
 
 enum class Role : std::uint8_t { input, output, internal };
@@ -51,8 +52,9 @@ struct Variant {
     std::string id, arch, kernel, ptx, sha256, ptx_target;
     std::size_t call, ptx_bytes;
     std::vector<DType> dtypes;  // inputs, then outputs
-    bool linear;                // whether all formats are
-    std::int64_t tactic;        // 0: the plugin has no custom tactics
+    std::vector<std::string> formats;
+    bool linear;          // whether all formats are
+    std::int64_t tactic;  // 0: the plugin has no custom tactics
     std::vector<Expression> launch;
     std::vector<Expression> extra_args;
 };

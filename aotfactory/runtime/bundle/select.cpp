@@ -18,14 +18,20 @@ bool fits(const Manifest& manifest, const Variant& variant) {
                       [&](std::size_t tensor, DType dtype) { return manifest.tensors[tensor].dtype == dtype; });
 }
 
-// The call's variants that fit the tensors and run on the architecture: its own, else those of the newest plain PTX
-// target, all of one architecture. aotfactory/compiler/select.py chooses the same.
+// The call's usable variants that fit the tensors.
 std::vector<const Variant*> candidates(const Manifest& manifest, std::size_t call, const std::string& arch) {
+    return usable_variants(manifest, call, arch, [&](const Variant& variant) { return fits(manifest, variant); });
+}
+
+}  // namespace
+
+std::vector<const Variant*> usable_variants(const Manifest& manifest, std::size_t call, const std::string& arch,
+                                            const std::function<bool(const Variant&)>& wanted) {
     std::vector<const Variant*> own, older;
     int newest = 0;
     for (const Variant& variant : manifest.variants) {
         const PtxTarget target = *parse_target(variant.ptx_target);
-        if (variant.call != call || !fits(manifest, variant) || !runs(target, arch)) {
+        if (variant.call != call || !wanted(variant) || !runs(target, arch)) {
             continue;
         }
         if (variant.arch == arch) {
@@ -39,8 +45,6 @@ std::vector<const Variant*> candidates(const Manifest& manifest, std::size_t cal
     }
     return own.empty() ? older : own;
 }
-
-}  // namespace
 
 std::vector<std::string> architectures(const Manifest& manifest) {
     std::vector<std::string> result;

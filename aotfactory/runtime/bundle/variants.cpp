@@ -81,9 +81,10 @@ void parse_variants(const JsonNode& list, const SymbolIndex& symbols, Manifest& 
             }
             variant.dtypes.push_back(dtype->dtype);
         }
-        const auto formats = item.at("formats").texts(2 * limits::call_tensors, 32);
-        variant.linear = std::all_of(formats.begin(), formats.end(), [](const auto& name) { return name == "linear"; });
-        if (variant.dtypes.size() != tensors || formats.size() != tensors) {
+        variant.formats = item.at("formats").texts(2 * limits::call_tensors, 32);
+        variant.linear = std::all_of(variant.formats.begin(), variant.formats.end(),
+                                     [](const auto& name) { return name == "linear"; });
+        if (variant.dtypes.size() != tensors || variant.formats.size() != tensors) {
             item.fail("dtypes and formats need one entry for each of the call's " + std::to_string(tensors) +
                       " tensors");
         }

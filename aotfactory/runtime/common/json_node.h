@@ -25,6 +25,7 @@ public:
     JsonNode(const Json& value, std::string where) : value_(&value), where_(std::move(where)) {}
 
     const std::string& where() const { return where_; }
+    const Json& value() const { return *value_; }
     bool is_null() const { return value_->is_null(); }
     bool is_string() const { return value_->is_string(); }
     bool is_integer() const { return value_->is_number_integer(); }

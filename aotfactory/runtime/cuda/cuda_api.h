@@ -42,6 +42,10 @@ enum CaptureMode : int { capture_thread_local = 1 };
     X(cuDevicePrimaryCtxRetain, Context*, Device)                                                                     \
     X(cuDevicePrimaryCtxRelease_v2, Device)                                                                           \
     X(cuCtxSetCurrent, Context)                                                                                       \
+    X(cuCtxGetCurrent, Context*)                                                                                      \
+    X(cuCtxGetDevice, Device*)                                                                                        \
+    X(cuCtxPushCurrent_v2, Context)                                                                                   \
+    X(cuCtxPopCurrent_v2, Context*)                                                                                   \
     X(cuMemGetInfo_v2, std::size_t*, std::size_t*)                                                                    \
     X(cuMemAlloc_v2, DevicePointer*, std::size_t)                                                                     \
     X(cuMemFree_v2, DevicePointer)                                                                                    \

@@ -112,8 +112,7 @@ std::size_t Session::free_bytes() const {
     return available;
 }
 
-Owner<Module> load_module(const Session& session, const std::string& ptx, const std::string& name) {
-    const Api& api = session.api;
+Owner<Module> load_module(const Api& api, const std::string& ptx, const std::string& name) {
     std::array<char, 8192> log{};
     std::array<JitOption, 2> options = {error_log_buffer, error_log_bytes};
     // an option's value is passed in the pointer itself
@@ -122,9 +121,11 @@ Owner<Module> load_module(const Session& session, const std::string& ptx, const 
     const Result result = api.cuModuleLoadDataEx(&module, ptx.c_str(), static_cast<unsigned>(options.size()),
                                                  options.data(), values.data());
     if (result == unsupported_ptx_version) {
+        int driver = 0;
+        api.cuDriverGetVersion(&driver);
         throw Error(Exit::missing,
-                    name + ": " + api.describe(result) + "; the driver (CUDA " + std::to_string(session.driver / 1000) +
-                        "." + std::to_string(session.driver % 1000 / 10) +
+                    name + ": " + api.describe(result) + "; the driver (CUDA " + std::to_string(driver / 1000) + "." +
+                        std::to_string(driver % 1000 / 10) +
                         ") is older than the PTX's ISA: update it or compile the bundle with an older --ptx-isa");
     }
     if (result != success) {

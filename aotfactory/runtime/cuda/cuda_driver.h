@@ -67,9 +67,9 @@ private:
     Stream stream_ = nullptr;
 };
 
-// Compiles PTX for the device. Throws Error(missing) if the driver is too old for its ISA, else Error(definition) with
-// the compiler's log.
-Owner<Module> load_module(const Session& session, const std::string& ptx, const std::string& name);
+// Compiles PTX for the current context's device. Throws Error(missing) if the driver is too old for its ISA, else
+// Error(definition) with the compiler's log.
+Owner<Module> load_module(const Api& api, const std::string& ptx, const std::string& name);
 
 Owner<Event> make_event(const Session& session);
 

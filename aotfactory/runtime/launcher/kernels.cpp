@@ -13,7 +13,8 @@ const Kernel& Kernels::get(const Variant& variant) {
     auto module = modules_.find(variant.ptx);
     if (module == modules_.end()) {
         module =
-            modules_.emplace(variant.ptx, cuda::load_module(session_, bundle_.ptx.at(variant.ptx), variant.ptx)).first;
+            modules_.emplace(variant.ptx, cuda::load_module(session_.api, bundle_.ptx.at(variant.ptx), variant.ptx))
+                .first;
     }
     const auto& api = session_.api;
     Kernel kernel{};
