@@ -11,7 +11,6 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from aotfactory.core.arch import BASE_ISA, cuda_isa, native_arch
 from aotfactory.core.cache import cache_directory
 from aotfactory.core.errors import AotError
 from aotfactory.core.extras import install_command
+from aotfactory.core.processes import run_program
 from aotfactory.executors.native.cmake import PACKAGES, ready_program
 from aotfactory.executors.trtexec.command import find_trtexec
 from aotfactory.plan.options import BROKEN, OLDEST
@@ -210,14 +210,12 @@ def _triton_cache() -> Path:
 def _has_header(compiler: str, header: str) -> bool:
     command = [compiler, "-x", "c++", "-E", "-o", os.devnull, "-"]
     source = f"#if !__has_include(<{header}>)\n#error missing\n#endif\n"
-    return (
-        subprocess.run(command, input=source, text=True, capture_output=True, timeout=60, check=False).returncode == 0
-    )
+    return run_program(command, timeout=60, text=source).code == 0
 
 
 def _first_line(command: list[str], index: int = 0) -> str:
-    said = subprocess.run(command, text=True, errors="replace", capture_output=True, timeout=60, check=True).stdout
-    return said.strip().splitlines()[index]
+    lines = run_program(command, timeout=60).stdout.strip().splitlines()
+    return lines[index] if lines else "it says nothing of itself"
 
 
 def _version(package: str) -> str:

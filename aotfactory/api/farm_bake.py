@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,11 @@ from aotfactory.api.farm_file import Engine
 from aotfactory.core import cuda, workers
 from aotfactory.core.arch import PORTABLE
 from aotfactory.core.errors import EngineError, NoGpuError
+from aotfactory.core.processes import run_program
 from aotfactory.plugins import tensorrt_api
+
+TIME_LIMIT = 6 * 3600.0
+"""Seconds for one plan: TensorRT may try kernels for hours."""
 
 
 def required() -> Bake:
@@ -56,7 +59,7 @@ def _bake(capability: int, bundle: Path, engine: Engine) -> None:
             text = "x".join(map(str, shape))
             options += [f"--{name.replace('_', '-')}", f"{tensor}={text}" if tensor else text]
     command = [sys.executable, "-m", "aotfactory", "bake", str(bundle), "--format", "json", *options]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        said = done.stderr.strip().removeprefix("error: ") or f"exit code {done.returncode}"
+    done = run_program(command, timeout=TIME_LIMIT)
+    if done.code:
+        said = done.stderr.strip().removeprefix("error: ") or f"exit code {done.code}"
         raise EngineError(f"its plan was not made: {said}")

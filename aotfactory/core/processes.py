@@ -6,17 +6,21 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import selectors
 import signal
 import subprocess
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from aotfactory.core.errors import OutOfTimeError
+from aotfactory.core.errors import OutOfTimeError, OutputError
+from aotfactory.core.limits import LIMITS
 
 _PR_SET_PDEATHSIG = 1
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
+_STOPPING = (*_ENDING, signal.SIGINT)
 
 # The shell stays beside a program that starts others (make and its compilers), and ends the whole group when the pipe
 # that only we hold is closed: by us, or because we are gone.
@@ -48,6 +52,7 @@ def run_program(
     env: Mapping[str, str] | None = None,
     family: bool = False,
     on_line: Callable[[str], None] | None = None,
+    limit: int = LIMITS["output_bytes"],
 ) -> Finished:
     """Run a program in a process group of its own, which ends with this call, whatever ends it.
 
@@ -56,82 +61,142 @@ def run_program(
         text: For its standard input; else that is empty.
         env: Its whole environment, by default ours.
         family: It starts other programs, which are to end even where this process is killed. Not with `text`.
-        on_line: Is given every line of stdout as it comes. Not with `text`.
+        on_line: Is given every line of stdout as it comes.
+        limit: Bytes that it may write to stdout and stderr together.
 
     Raises:
         OutOfTimeError: It ran longer.
+        OutputError: It wrote more.
         OSError: It cannot be started.
     """
     reading, writing = os.pipe() if family else (None, None)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # between the fork and `try` nobody would end it
     try:
         process = subprocess.Popen(
             ["/bin/sh", "-c", _WATCH, "sh", *command] if family else command,
             stdin=reading if family else subprocess.DEVNULL if text is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
             env=env,
             start_new_session=True,
-            preexec_fn=end_with(os.getpid()),
+            preexec_fn=_end_with(os.getpid(), before),
         )
+        talk = _Talk(process, (text or "").encode(), on_line, limit)
         try:
-            if on_line is None:
-                stdout, stderr = process.communicate(text, timeout=timeout)
-            else:
-                stdout, stderr = _follow(process, timeout, on_line)
-        except subprocess.TimeoutExpired:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            talk.follow(time.monotonic() + timeout)
+        except TimeoutError:
             error = OutOfTimeError(f"stopped after {timeout:g} s: {' '.join(command)}")
-            error.output = "".join(_end(process))
+            error.output = talk.stdout + talk.stderr
             raise error from None
+        except _TooMuch:
+            raise OutputError(f"stopped, as it wrote more than {limit} bytes: {' '.join(command)}") from None
         finally:  # ctrl-C or a signal: compilers and the like must not live on
-            if process.poll() is None:
-                _end(process)
+            talk.end()
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for handle in (reading, writing):
             if handle is not None:
                 os.close(handle)
-    return Finished(code=process.returncode, stdout=stdout, stderr=stderr)
+    return Finished(code=process.returncode, stdout=talk.stdout, stderr=talk.stderr)
 
 
-def _follow(process: subprocess.Popen[str], timeout: float, on_line: Callable[[str], None]) -> tuple[str, str]:
-    """As `communicate`, but with each line of stdout when it comes."""
-    assert process.stdout is not None
-    assert process.stderr is not None
-    said: list[str] = []
-    reader = threading.Thread(target=lambda stream: said.append(stream.read()), args=(process.stderr,), daemon=True)
-    timer = threading.Timer(timeout, lambda: os.killpg(process.pid, signal.SIGKILL))
-    reader.start()
-    timer.start()
-    lines = []
-    try:
-        for line in process.stdout:
-            lines.append(line)
-            on_line(line)
-        process.wait()
-        reader.join()
-    finally:
-        late = not timer.is_alive()
-        timer.cancel()
-    if late:
-        raise subprocess.TimeoutExpired(process.args, timeout)
-    return "".join(lines), "".join(said)
+class _TooMuch(Exception):
+    """A program wrote more than it may."""
 
 
-def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    return process.communicate()
+class _Talk:
+    """Everything that goes to a program and comes from it, until both its outputs end."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], text: bytes, on_line: Callable[[str], None] | None, limit: int
+    ) -> None:
+        self._process, self._text, self._on_line, self._left = process, memoryview(text), on_line, limit
+        self._said: dict[Any, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
+        self._told = 0
+        self._selector = selectors.DefaultSelector()
+        for stream in self._said:
+            self._selector.register(stream, selectors.EVENT_READ)
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
+            self._selector.register(process.stdin, selectors.EVENT_WRITE)
+
+    @property
+    def stdout(self) -> str:
+        return _decoded(self._said[self._process.stdout])
+
+    @property
+    def stderr(self) -> str:
+        return _decoded(self._said[self._process.stderr])
+
+    def follow(self, end: float) -> None:
+        """Raises TimeoutError at `end`, or `_TooMuch`."""
+        while self._selector.get_map():
+            for key, _ in self._selector.select(max(0.0, end - time.monotonic())):
+                if key.fileobj is self._process.stdin:
+                    self._write(key.fileobj)
+                else:
+                    self._read(key.fileobj)
+            if time.monotonic() > end:
+                raise TimeoutError
+        try:
+            self._process.wait(max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise TimeoutError from None
+
+    def _read(self, stream: Any) -> None:
+        block, said = os.read(stream.fileno(), 1 << 16), self._said[stream]
+        said += block
+        self._left -= len(block)
+        if self._left < 0:
+            raise _TooMuch
+        if not block:
+            self._selector.unregister(stream)
+        if self._on_line and stream is self._process.stdout:
+            last = said.rfind(b"\n", self._told) + 1 if block else len(said)
+            lines, self._told = said[self._told : last], max(last, self._told)
+            for line in lines.splitlines(keepends=True):
+                self._on_line(_decoded(line))
+
+    def _write(self, stream: Any) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it does not want to know
+            self._text = self._text[os.write(stream.fileno(), self._text[: 1 << 16]) :] if self._text else self._text
+            if self._text:
+                return
+        self._selector.unregister(stream)
+        with contextlib.suppress(BrokenPipeError):
+            stream.close()
+
+    def end(self) -> None:
+        """End the program, if it has not ended, and all of its group."""
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(TimeoutError, _TooMuch):  # what it had said before
+                self.follow(time.monotonic() + 1)
+            self._process.wait()
+        self._selector.close()
+        for stream in (self._process.stdin, *self._said):
+            if stream is not None:
+                stream.close()
+
+
+def _decoded(said: bytes | bytearray) -> str:
+    return said.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 _libc = ctypes.CDLL(None)
 
 
-def end_with(parent: int) -> Callable[[], None]:
-    """A `preexec_fn`: Linux ends the child when `parent` is gone, even if that was killed."""
+def _end_with(parent: int, mask: Iterable[int]) -> Callable[[], None]:
+    """A `preexec_fn`: Linux ends the child when `parent` is gone, even if that was killed.
+
+    Args:
+        mask: Signals that the child is to have blocked.
+    """
 
     def prepare() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # gone before that
             os._exit(1)

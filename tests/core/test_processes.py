@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from aotfactory.core.errors import OutOfTimeError
+from aotfactory.core.errors import OutOfTimeError, OutputError
 from aotfactory.core.processes import Ended, ending_orderly, run_program
 
 CALLER = """
 import sys, tempfile
 from pathlib import Path
+from aotfactory.core.errors import CheckError
 from aotfactory.core.processes import Ended, ending_orderly, run_program
 try:
     with ending_orderly(), tempfile.TemporaryDirectory(dir=sys.argv[1]) as scratch:
@@ -133,3 +135,38 @@ def test_signals_that_are_ignored_stay_so() -> None:
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_what_it_says_is_limited(tmp_path: Path, pids: list[int]) -> None:
+    for redirected in ("", ">&2"):
+        script = f"echo $$ > {tmp_path}/pid; exec yes {redirected}"
+        with pytest.raises(OutputError, match="wrote more than 100000 bytes"):
+            run_program(["bash", "-c", script], timeout=20, limit=100_000)
+        pids.append(int((tmp_path / "pid").read_text()))
+        assert until(lambda: not alive(pids[-1]))
+
+
+def test_large_input_and_output_at_once() -> None:
+    text = "0123456789abcdef\n" * 50_000
+    lines: list[str] = []
+    done = run_program(["cat"], timeout=60, text=text, on_line=lines.append)
+    assert done.stdout == text == "".join(lines)
+    assert run_program(["true"], timeout=20, text=text).code == 0  # it does not read
+
+
+def test_line_ends_are_line_feeds() -> None:
+    lines: list[str] = []
+    done = run_program(["printf", r"a\r\nb\rc"], timeout=20, on_line=lines.append)
+    assert (done.stdout, "".join(lines)) == ("a\nb\nc", "a\nb\nc")
+
+
+def test_it_ends_when_it_has_closed_its_outputs_and_stays() -> None:
+    with pytest.raises(OutOfTimeError, match=r"stopped after 0\.5 s"):
+        run_program(["sh", "-c", "exec >&- 2>&-; sleep 60"], timeout=0.5)
+
+
+def test_nothing_else_starts_programs() -> None:
+    package = Path(__file__).resolve().parents[2] / "aotfactory"
+    starting = re.compile(r"subprocess\.(run|Popen|call|check_)|os\.(system|popen|spawn|posix_spawn)")
+    found = {str(p.relative_to(package)) for p in package.rglob("*.py") if starting.search(p.read_text())}
+    assert found == {"core/processes.py"}

@@ -426,6 +426,8 @@ def test_bf16_is_computed_with_as_on_a_gpu(tmp_path: Path) -> None:
 def test_what_definitions_print_does_not_get_between(tmp_path: Path) -> None:
     edits = {', "LINEAR", [1, 2]': "", "n = x.shape_expr.numel()": "print('[]'); n = x.shape_expr.numel()"}
     assert detail(tmp_path, DOUBLE, {**edits, "import numpy as np": "import numpy as np\nprint('{')"})[0] == "passed"
+    loud = "import numpy as np\nimport os\nos.system('echo {')"
+    assert detail(tmp_path, DOUBLE, {**edits, "import numpy as np": loud})[0] == "passed"
 
 
 def test_a_kernel_that_the_interpreter_cannot_run_says_why(tmp_path: Path) -> None:

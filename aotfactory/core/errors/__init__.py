@@ -22,6 +22,7 @@ from aotfactory.core.errors.checks import BuilderError as BuilderError
 from aotfactory.core.errors.checks import EngineError as EngineError
 from aotfactory.core.errors.checks import InterpreterError as InterpreterError
 from aotfactory.core.errors.checks import OutOfTimeError as OutOfTimeError
+from aotfactory.core.errors.checks import OutputError as OutputError
 from aotfactory.core.errors.checks import PlanError as PlanError
 from aotfactory.core.errors.checks import ProgramError as ProgramError
 from aotfactory.core.errors.checks import PtxasError as PtxasError

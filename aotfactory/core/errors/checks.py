@@ -97,3 +97,11 @@ class OutOfTimeError(CheckError):
     remedy = "See whether the machine is busy with something else."
 
     output = ""
+
+
+class OutputError(CheckError):
+    """A program wrote more to its outputs than is read of one."""
+
+    code = "AOT112"
+    example = "stopped, as it wrote more than 67108864 bytes: ptxas -v kernel.ptx"
+    remedy = "Run the command of the message to see what it says."

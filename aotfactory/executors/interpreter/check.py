@@ -11,22 +11,19 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from aotfactory.compiler.compile import CompiledVariant
 from aotfactory.core.check import Case, Check
-from aotfactory.core.errors import InterpreterError
+from aotfactory.core.errors import InterpreterError, OutOfTimeError
 from aotfactory.core.network import Network
 from aotfactory.core.network_json import network_to_json
-from aotfactory.core.processes import end_with
+from aotfactory.core.processes import run_program
 from aotfactory.executors.effort import DEFAULT_EFFORT, Effort
 from aotfactory.executors.inputs import Array
 
@@ -142,50 +139,25 @@ def _in_process(
     }
     command = [sys.executable, "-m", "aotfactory.executors.interpreter.worker"]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as talk:
-        worker = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=talk,
-            text=True,
-            encoding="utf-8",
-            env=environment,
-            preexec_fn=end_with(os.getpid()),
-        )
-        late = threading.Timer(TIME_LIMIT, worker.kill)
-        late.start()
-        try:
-            outcomes = _talk(worker, request, progress)
-        finally:
-            expired = not late.is_alive()
-            late.cancel()
-            worker.kill()  # nothing is left to do, or this process is interrupted
-            worker.wait()
-        if outcomes is not None:
-            return outcomes
-        if expired:
-            raise InterpreterError(f"Triton's interpreter took more than {TIME_LIMIT} s", hint="use smaller shapes")
-        talk.seek(0)
-        # The last line of a traceback; the hint of an error is indented.
-        lines = [line.rstrip() for line in talk if line.strip() and not line[0].isspace()]
-        last = lines[-1] if lines else "it ended without an answer"
-        raise InterpreterError(f"Triton's interpreter failed: {last}", hint=f"to see more: {' '.join(command)}")
+    answers: list[list[dict[str, Any]]] = []
 
-
-def _talk(
-    worker: subprocess.Popen[str], request: dict[str, Any], progress: Callable[[str], None]
-) -> list[dict[str, Any]] | None:
-    """The worker's outcomes; None if it ended before it had any."""
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    with suppress(BrokenPipeError):
-        worker.stdin.write(json.dumps(request))
-        worker.stdin.close()
-    for line in worker.stdout:
+    def heard(line: str) -> None:
         message = json.loads(line)
         if "outcomes" in message:
-            found: list[dict[str, Any]] = message["outcomes"]
-            return found
-        progress(f"interpreter: {message['done']} of {message['of']} runs")
-    return None
+            answers.append(message["outcomes"])
+        else:
+            progress(f"interpreter: {message['done']} of {message['of']} runs")
+
+    try:
+        done = run_program(command, timeout=TIME_LIMIT, text=json.dumps(request), env=environment, on_line=heard)
+    except OutOfTimeError:
+        message = f"Triton's interpreter took more than {TIME_LIMIT} s"
+        raise InterpreterError(message, hint="use smaller shapes") from None
+            f"Triton's interpreter took more than {TIME_LIMIT} s", hint="use smaller shapes"
+        ) from None
+    if answers:
+        return answers[0]
+    # The last line of a traceback; the hint of an error is indented.
+    lines = [line.rstrip() for line in done.stderr.splitlines() if line.strip() and not line[0].isspace()]
+    last = lines[-1] if lines else "it ended without an answer"
+    raise InterpreterError(f"Triton's interpreter failed: {last}", hint=f"to see more: {' '.join(command)}")
