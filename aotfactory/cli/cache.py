@@ -48,7 +48,7 @@ def info(format: FormatOption = Format.text) -> None:
     lines = [f"{cache.root}: {_amount(used)} of {_amount(cache.limit)}"]
     lines += [f"  {kind}: {count} entries, {_amount(size)}" for kind, (count, size) in sorted(kinds.items())]
     lines += [f"shared: {shared}"] if shared else []
-    show(lambda console: console.print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True))
+    show(lambda console: console.print(*lines, sep="\n", soft_wrap=True))
 
 
 @app.command(short_help="Remove all entries.")

@@ -37,7 +37,7 @@ def explain(
     lines = [f"{found['code']}, exit code {found['exit_code']}: {found['cause']}"]
     lines += [f"example: {found['example']}"] if found["example"] else []
     lines += [f"remedy: {found['remedy']}"]
-    show(lambda console: console.print("\n".join(lines), highlight=False, markup=False))
+    show(lambda console: console.print("\n".join(lines)))
 
 
 def described(kind: type[AotError]) -> dict[str, str | int]:

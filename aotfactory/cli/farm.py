@@ -155,10 +155,10 @@ def _print_plan(engines: list[Engine], cached: dict[str, bool], seconds: float |
         for engine in engines:
             state = "cached" if cached[engine.name] else "to build"
             line = f"{engine.name}  {engine.target} for {engine.arch}: {state}"
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
         about = "unknown" if seconds is None else f"about {_duration(seconds)}"
         text = f"{len(engines)} engines: {len(engines) - waiting} cached, {waiting} to build, which takes: {about}"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
 
     show(render)
 
@@ -168,4 +168,4 @@ def _print_summary(result: FarmResult, directory: Path) -> None:
     wrong = [made for made in result.made if made.error]
     lines = [f"{made.engine.name}: {made.status} ({made.engine.where})" for made in wrong]
     lines.append(f"{len(result.made)} engines in {_duration(result.seconds)}: {counts}; they are in {directory}")
-    show(lambda console: console.print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True))
+    show(lambda console: console.print(*lines, sep="\n", soft_wrap=True))

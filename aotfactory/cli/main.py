@@ -133,7 +133,7 @@ def _common(
     terminal.configure(verbose=verbose, quiet=quiet, log_file=log_file, debug=debug)
     if version:
         versions = _versions()
-        show(lambda console: console.print(*(f"{name} {v}" for name, v in versions.items()), sep="\n", highlight=False))
+        show(lambda console: console.print(*(f"{name} {v}" for name, v in versions.items()), sep="\n"))
         raise typer.Exit
 
 

@@ -44,4 +44,4 @@ def report(
         return
     counts = ", ".join(f"{count} {status}" for status, count in sorted(gathered["counts"].items()))
     lines = [f"{len(gathered['engines'])} engines: {counts}", *(f"wrote {path}" for path in files)]
-    show(lambda console: console.print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True))
+    show(lambda console: console.print(*lines, sep="\n", soft_wrap=True))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -35,7 +34,10 @@ if TYPE_CHECKING:
     from aotfactory.executors.native.launcher import LaunchResult
 
 
-MARKS = {"passed": "[green]ok[/]", "failed": "[bold red]FAILED[/]", "skipped": "[dim]skipped[/]"}
+MARKS = {"passed": ("ok", "green"), "failed": ("FAILED", "bold red"), "skipped": ("skipped", "dim")}
+
+Part = str | tuple[str, str]
+"""A piece of a sentence: text, or text and the style that it gets. No text is ever read as markup."""
 
 
 def print_build(console: Console, report: BuildResult) -> None:
@@ -44,21 +46,21 @@ def print_build(console: Console, report: BuildResult) -> None:
     print_variants(console, report.bundle, report.checks)
     if beside := report.bundle.network.beside:
         others = ", ".join(f"{count} {operator}" for operator, count in beside.items())
-        _say(console, f"TensorRT imports itself: {escape(others)}")
+        _say(console, f"TensorRT imports itself: {others}")
     for check in report.failed:
-        _say(console, f"[bold red]{check.name} failed[/]: {escape(check.subject)}: {escape(check.detail)}")
+        _say(console, (f"{check.name} failed", "bold red"), f": {check.subject}: {check.detail}")
     reasons = {(c.name, c.detail.split(" as ")[0]) for c in report.checks if c.status == "skipped"}
     reasons -= {(name, "abi failed") for name in NAMES}  # that has been said
     for name, detail in sorted(reasons):
-        _say(console, f"[dim]{name} skipped: {escape(detail)}[/]")
+        _say(console, (f"{name} skipped: {detail}", "dim"))
     if report.path:
         passed = ", ".join(n for n in NAMES if any(c.name == n and c.status == "passed" for c in report.checks))
         _print_judged(console, report.checks)
         _print_skipped(console, report.bundle.skipped)
         _say(console, f"checks passed: {passed}")
-        _say(console, f"wrote [bold]{escape(str(report.path))}[/]")
+        _say(console, "wrote ", (str(report.path), "bold"))
     else:
-        _say(console, "[bold red]nothing was written[/]: a check failed")
+        _say(console, ("nothing was written", "bold red"), ": a check failed")
 
 
 def _print_judged(console: Console, checks: Sequence[Check]) -> None:
@@ -68,27 +70,27 @@ def _print_judged(console: Console, checks: Sequence[Check]) -> None:
         if check.compared in ("reference", "memory") and check.status == "passed":
             said[check.name, check.detail] = said.get((check.name, check.detail), 0) + 1
     for (name, detail), count in said.items():
-        _say(console, f"[dim]{name} of {count}: {escape(detail)}[/]")
+        _say(console, (f"{name} of {count}: {detail}", "dim"))
     if judged := summary(checks):
         _say(console, f"kernels: {judged}")
 
 
 def _print_skipped(console: Console, skipped: Mapping[str, str]) -> None:
     for name, reason in skipped.items():
-        _say(console, f"[bold yellow]built with --skip-check {name}[/], because {escape(reason)}")
+        _say(console, (f"built with --skip-check {name}", "bold yellow"), f", because {reason}")
 
 
-def _say(console: Console, markup: str) -> None:
-    """A sentence: the terminal wraps it, so that it can be copied and searched in one piece."""
-    console.print(markup, highlight=False, soft_wrap=True)
+def _say(console: Console, *parts: Part, wrap: bool = False) -> None:
+    """A sentence: the terminal wraps it, so that it can be copied and searched in one piece; or `wrap` does."""
+    console.print(Text.assemble(*parts), soft_wrap=not wrap)
 
 
 def print_network(console: Console, network: Network) -> None:
     """Tensors, calls and profile of a network."""
-    _say(console, f"[bold]{escape(network.name)}[/]")
+    _say(console, (network.name, "bold"))
     table = _table("tensor", "", "type", "shape")
     for tensor in network.tensors:
-        table.add_row(*map(escape, (tensor.name, _role(tensor, network), tensor.dtype, _shape(tensor))))
+        table.add_row(tensor.name, _role(tensor, network), tensor.dtype, _shape(tensor))
     _print_table(console, table)
     for name, r in network.ranges.items():
         _say(console, f"  {name}: min {r.min}, opt {r.opt}, max {r.max}")
@@ -115,7 +117,7 @@ def print_variants(console: Console, bundle: Bundle, checks: Iterable[Check] = (
         outcomes.setdefault(check.subject, []).append(check)
     for call in bundle.network.calls:
         variants = [v for v in bundle.variants if v.call == call.name]
-        _say(console, f"\n{_headline(call)}")
+        _say(console, "\n", *_headline(call))
         table = _table("arch", "types", "tactic", "grid", "block", "regs", "PTX")
         if outcomes:
             table.add_column("checks")
@@ -127,16 +129,16 @@ def print_variants(console: Console, bundle: Bundle, checks: Iterable[Check] = (
             combination = Combination(dtypes=v.dtypes, formats=v.formats)
             registers = f"{v.registers}, {v.spills} B spilled" if v.spills else f"{v.registers}"
             row = [v.arch, str(combination), str(v.tactic), grid, block, registers, f"{v.ptx_isa} {v.ptx_target}"]
-            table.add_row(*map(escape, row), *([_mark(outcomes.get(v.id, []))] if outcomes else []))
+            table.add_row(*row, *([Text.assemble(*_mark(outcomes.get(v.id, [])))] if outcomes else []))
         _print_table(console, table)
         _print_expressions(console, variants)
     console.print()
 
 
-def _headline(call: Call) -> str:
+def _headline(call: Call) -> tuple[Part, ...]:
     attributes = "".join(f", {n}={_value(v)}" for n, v in call.attributes.items())
     outputs, inputs = ", ".join(call.outputs), ", ".join(call.inputs)
-    return f"[bold]{escape(call.name)}[/]: {escape(f'{outputs} = {call.plugin}({inputs}{attributes})')}"
+    return (call.name, "bold"), f": {outputs} = {call.plugin}({inputs}{attributes})"
 
 
 def _extents(launch: Mapping[str, Expr], what: str, low: Mapping[str, int], high: Mapping[str, int]) -> str:
@@ -153,14 +155,14 @@ def _extents(launch: Mapping[str, Expr], what: str, low: Mapping[str, int], high
     return " x ".join(texts).removesuffix(" x 1").removesuffix(" x 1")
 
 
-def _mark(checks: Sequence[Check]) -> str:
+def _mark(checks: Sequence[Check]) -> tuple[Part, ...]:
     passed = sum(check.status == "passed" for check in checks)
     weak = next((c for c in checks if c.status == "passed" and (c.compared == "memory" or c.sampled)), None)
     if any(check.status == "failed" for check in checks):
-        return MARKS["failed"]
+        return (MARKS["failed"],)
     notes = [f"{passed} of {len(checks)}"] if passed != len(checks) else []
     notes += [] if weak is None else ["memory only" if weak.compared == "memory" else "sampled"]
-    return f"{MARKS['passed']} ({', '.join(notes)})" if notes else MARKS["passed"]
+    return (MARKS["passed"], f" ({', '.join(notes)})") if notes else (MARKS["passed"],)
 
 
 def _print_expressions(console: Console, variants: Sequence[Variant]) -> None:
@@ -174,7 +176,7 @@ def _print_expressions(console: Console, variants: Sequence[Variant]) -> None:
             label = f"{Combination(dtypes=v.dtypes, formats=v.formats)} tactic {v.tactic}"
             shared.setdefault(tuple(lines), []).append(label)
     for expressions, labels in shared.items():
-        _say(console, f"  {escape(', '.join(dict.fromkeys(labels)))}")
+        _say(console, f"  {', '.join(dict.fromkeys(labels))}")
         for name, text in expressions:
             console.print(Padding(Text(f"{name}: {text}"), (0, 0, 0, 4)))
 
@@ -184,36 +186,31 @@ def print_bundle(console: Console, bundle: Bundle) -> None:
     print_network(console, bundle.network)
     print_variants(console, bundle)
     made = ", ".join(f"{name} {version}" for name, version in bundle.versions.items())
-    _say(console, f"made by {escape(made)}; every PTX file is as compiled")
+    _say(console, f"made by {made}; every PTX file is as compiled")
     _print_skipped(console, bundle.skipped)
 
 
 def print_record(console: Console, record: Mapping[str, Any]) -> None:
     """A plan, by its record."""
     versions, gpu = record["versions"], record["gpu"]
-    _say(
-        console,
-        f"[bold]{escape(record['plan']['path'])}[/]: {record['plan']['bytes']} bytes, from {escape(record['target'])}",
-    )
-    _say(
-        console,
-        f"  built by TensorRT {escape(versions['tensorrt'])} on {escape(str(gpu['name']))}, for {escape(gpu['arch'])}",
-    )
-    _say(console, f"  bundle: {escape(record['bundle']['path'])}")
+    plan = record["plan"]
+    _say(console, (plan["path"], "bold"), f": {plan['bytes']} bytes, from {record['target']}")
+    _say(console, f"  built by TensorRT {versions['tensorrt']} on {gpu['name']}, for {gpu['arch']}")
+    _say(console, f"  bundle: {record['bundle']['path']}")
     for kernel in record["kernels"]:
         if kernel["in_plan"]:
-            _say(console, f"  kernel of {escape(kernel['call'])}: {escape(kernel['id'])}, tactic {kernel['tactic']}")
+            _say(console, f"  kernel of {kernel['call']}: {kernel['id']}, tactic {kernel['tactic']}")
     for check in record["checks"]:
-        _say(console, f"  {escape(check['name'])}: {MARKS[check['status']]} {escape(check['detail'])}")
+        _say(console, f"  {check['name']}: ", MARKS[check["status"]], f" {check['detail']}")
     for message in record["messages"]:
-        _say(console, f"  TensorRT warned: {escape(message)}")
+        _say(console, f"  TensorRT warned: {message}")
     _say(console, "plan, record and bundle agree")
 
 
 def print_recipes(console: Console, recipes: Iterable[Recipe]) -> None:
     """Two lines for every recipe."""
     for r in sorted(recipes, key=lambda r: r.name):
-        _say(console, f"[bold]{escape(r.name)}[/]  {escape(r.summary)}")
+        _say(console, (r.name, "bold"), f"  {r.summary}")
         inputs = ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in r.inputs)
         attributes = [f"{n}={_value(v)}" for n, v in r.attributes.items()]
         facts = [r.plugin, inputs, " ".join(r.dtypes), *attributes]
@@ -222,18 +219,18 @@ def print_recipes(console: Console, recipes: Iterable[Recipe]) -> None:
 
 def print_recipe(console: Console, facts: Mapping[str, Any]) -> None:
     """All about one recipe."""
-    _say(console, f"[bold]{escape(facts['name'])}[/]  {escape(facts['summary'])}")
-    _say(console, f"plugin {escape(facts['plugin'])}, in {escape(facts['file'])}")
+    _say(console, (facts["name"], "bold"), f"  {facts['summary']}")
+    _say(console, f"plugin {facts['plugin']}, in {facts['file']}")
     table = _table("input", "shape", "dimensions", "types", "values")
     for item in facts["inputs"]:
         values = item["choices"] or item["limits"] or "any"
         shape, dims = "x".join(map(str, item["shape"])), " ".join(item["dims"])
-        table.add_row(*map(escape, (item["name"], shape, dims, " ".join(item["dtypes"]), _value(values))))
+        table.add_row(item["name"], shape, dims, " ".join(item["dtypes"]), _value(values))
     _print_table(console, table)
     if facts["attributes"]:
         table = _table("attribute", "type", "default")
         for name, kind in facts["attribute_types"].items():
-            table.add_row(*map(escape, (name, kind, _value(facts["attributes"].get(name, "")))))
+            table.add_row(name, kind, _value(facts["attributes"].get(name, "")))
         _print_table(console, table)
     table = _table("output of type", "may differ by")
     for dtype in facts["dtypes"]:
@@ -241,9 +238,7 @@ def print_recipe(console: Console, facts: Mapping[str, Any]) -> None:
         table.add_row(dtype, f"{allowed['rtol']:g} of it, or {allowed['atol']:g}" if allowed else "nothing")
     _print_table(console, table)
     dynamic = ", ".join(facts["dynamic"]) or "none"
-    _say(
-        console, f"dimensions that may be dynamic: {escape(dynamic)}" + ("; not all go together" * facts["constrained"])
-    )
+    _say(console, f"dimensions that may be dynamic: {dynamic}", "; not all go together" * facts["constrained"])
     if facts["description"]:
         console.print()
         for paragraph in facts["description"].split("\n\n"):
@@ -266,7 +261,7 @@ def _table(*columns: str) -> Table:
 def _print_table(console: Console, table: Table) -> None:
     """A table; where the terminal is too narrow for it, each row as a sentence, which is broken between words."""
     rows = list(zip(*([column.header, *column.cells] for column in table.columns), strict=True))
-    texts = [[Text.from_markup(str(cell)) for cell in row] for row in rows]
+    texts = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
     widths = (max(text.cell_len for text in column) for column in zip(*texts, strict=True))
     if sum(widths) + 2 * len(table.columns) <= console.width:
         console.print(Padding(table, (0, 0, 0, 2)))
@@ -285,25 +280,25 @@ def _print_table(console: Console, table: Table) -> None:
 def print_baked(console: Console, baked: Baked) -> None:
     """The plan that was built."""
     kernels = ", ".join(v.id for v in baked.plan.kernels) or "hidden by the plan"
-    console.print(f"kernels in the plan: {escape(kernels)}", highlight=False, soft_wrap=True)
+    _say(console, f"kernels in the plan: {kernels}")
     for message in baked.plan.messages:
-        console.print(f"[yellow]TensorRT warns[/] {escape(message)}", highlight=False, soft_wrap=True)
-    console.print(f"wrote [bold]{escape(str(baked.path))}[/]", highlight=False, soft_wrap=True)
+        _say(console, ("TensorRT warns", "yellow"), f" {message}")
+    _say(console, "wrote ", (str(baked.path), "bold"))
 
 
 def print_findings(console: Console, findings: Iterable[Finding]) -> None:
     """What `doctor` found: a line for everything, and the remedy under what is not right."""
-    marks = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "failure": "[bold red]failure[/]"}
+    styles = {"ok": "green", "warning": "yellow", "failure": "bold red"}
     for finding in findings:
-        _say(console, f"{marks[finding.status]} [bold]{escape(finding.name)}[/]: {escape(finding.detail)}")
+        _say(console, (finding.status, styles[finding.status]), " ", (finding.name, "bold"), f": {finding.detail}")
         if finding.remedy:
-            _say(console, f"  remedy: {escape(finding.remedy)}")
+            _say(console, f"  remedy: {finding.remedy}")
 
 
 def print_new(console: Console, name: str, files: Sequence[Path], package: bool) -> None:
     """The files of a new plugin, and what to do with them next."""
     for path in files:
-        _say(console, f"wrote [bold]{escape(str(path))}[/]")
+        _say(console, "wrote ", (str(path), "bold"))
     tests = shlex.quote(str(files[-1]))
     if package:
         folder = shlex.quote(str(files[0].parent))
@@ -312,15 +307,15 @@ def print_new(console: Console, name: str, files: Sequence[Path], package: bool)
         steps = [f"pytest {tests}", f"aotfactory build {name} --plugins {shlex.quote(str(files[0]))}"]
     _say(console, "next:")
     for step in steps:
-        _say(console, f"  {escape(step)}")
+        _say(console, f"  {step}")
 
 
 def print_checks(console: Console, checks: list[Check], skipped: Mapping[str, str]) -> None:
     """Checks of an artifact, each with what was compared, and their sum."""
     for check in checks:
-        mark = _mark([check]) if check.status == "passed" else MARKS[check.status]
-        console.print(f"{escape(check.name)} {escape(check.subject)}: {mark}", highlight=False)
-        console.print(f"  [dim]{escape(check.detail)}[/]", highlight=False)
+        mark = _mark([check]) if check.status == "passed" else (MARKS[check.status],)
+        _say(console, f"{check.name} {check.subject}: ", *mark, wrap=True)
+        _say(console, (f"  {check.detail}", "dim"), wrap=True)
     _say(console, f"kernels: {summary(checks) or 'none judged'}")
     _print_skipped(console, skipped)
 
@@ -330,7 +325,7 @@ def print_run(console: Console, result: LaunchResult) -> None:
         for launch in run.launches:
             extra = ", ".join(map(str, launch["extra_args"])) or "-"
             grid = " x ".join(map(str, launch["grid"]))
-            console.print(f"{escape(launch['variant'])}: grid {grid}, extra arguments {extra}", highlight=False)
+            _say(console, f"{launch['variant']}: grid {grid}, extra arguments {extra}", wrap=True)
         print_tensors(console, run.outputs, run.failures)
 
 
@@ -350,7 +345,7 @@ def print_bench(console: Console, result: LaunchResult) -> None:
 
 def print_ranking(console: Console, ranking: Ranking, path: Path, losers: list[int]) -> None:
     shapes = ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in ranking.shapes.items())
-    console.print(f"[bold]{escape(ranking.name)}[/] on {escape(ranking.gpu)}: {escape(shapes)}", highlight=False)
+    _say(console, (ranking.name, "bold"), f" on {ranking.gpu}: {shapes}", wrap=True)
     table = Table(box=None, pad_edge=False)
     for column in ("tactic", "microseconds", "p5", "p95", "GB/s", "of a copy", "regs", "spills", "threads", "shared"):
         table.add_column(column, justify="right")
@@ -360,19 +355,17 @@ def print_ranking(console: Console, ranking: Ranking, path: Path, losers: list[i
         table.add_row(str(t.tactic), *times, f"{t.gb_per_s:.0f}", f"{t.of_copy:.2f}", *resources)
     console.print(table)
     if losers:
-        console.print(
-            f"never among the fastest in {path.name}: {', '.join(map(str, losers))}", highlight=False, soft_wrap=True
-        )
-    console.print(f"wrote [bold]{escape(str(path))}[/]", highlight=False, soft_wrap=True)
+        _say(console, f"never among the fastest in {path.name}: {', '.join(map(str, losers))}")
+    _say(console, "wrote ", (str(path), "bold"))
 
 
 def print_tensors(console: Console, outputs: Mapping[str, Array], failures: Sequence[str]) -> None:
     """The outputs of a run, and what its checks found."""
     for name, array in outputs.items():
         shape = shape_text(array.shape)
-        console.print(f"  {escape(name)}: {array.dtype} {shape}", highlight=False)
+        _say(console, f"  {name}: {array.dtype} {shape}", wrap=True)
     for failure in failures:
-        console.print(f"  [bold red]failed[/] {escape(failure)}", highlight=False)
+        _say(console, "  ", ("failed", "bold red"), f" {failure}", wrap=True)
 
 
 def print_timing(console: Console, timing: Mapping[str, Any]) -> None:
@@ -389,9 +382,9 @@ def print_timing(console: Console, timing: Mapping[str, Any]) -> None:
 def print_grafts(console: Console, found: Sequence[Graft], out: Path | None) -> None:
     """One line for every match, and what was written."""
     for match in found:
-        mark = "[green]replaced[/]" if match.replaced else "[yellow]left alone[/]"
-        _say(console, f"{mark} {escape(', '.join(match.outputs))}: {match.rule}, by {match.plugin}")
-        _say(console, f"  [dim]{len(match.nodes)} nodes ({escape(', '.join(match.nodes))}): {escape(match.detail)}[/]")
+        mark = ("replaced", "green") if match.replaced else ("left alone", "yellow")
+        _say(console, mark, f" {', '.join(match.outputs)}: {match.rule}, by {match.plugin}")
+        _say(console, (f"  {len(match.nodes)} nodes ({', '.join(match.nodes)}): {match.detail}", "dim"))
     if not found:
         _say(console, "nothing that a rule looks for is in the model")
-    _say(console, f"wrote [bold]{escape(str(out))}[/]" if out else "nothing was written (--dry-run)")
+    _say(console, *(("wrote ", (str(out), "bold")) if out else ("nothing was written (--dry-run)",)))

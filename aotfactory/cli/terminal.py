@@ -98,7 +98,9 @@ def show(render: Callable[[Console], None]) -> None:
         return
     terminal = sys.stdout.isatty()
     width = None if terminal or "COLUMNS" in os.environ else PIPE_WIDTH
-    console = _filtering(Console)(file=io.StringIO(), force_terminal=terminal, width=width)
+    # Text is text: styles are given beside it, and nothing in it is read as markup, an emoji or worth colours.
+    plain = {"markup": False, "emoji": False, "highlight": False}
+    console = _filtering(Console)(file=io.StringIO(), force_terminal=terminal, width=width, **plain)
     render(console)
     with _stdout():
         text = "\n".join(line.rstrip(" ") for line in console.file.getvalue().split("\n"))
@@ -203,11 +205,10 @@ def _spin(doing: list[str], done: threading.Event) -> None:
     if done.wait(PATIENCE):
         return
     from rich.console import Console
-    from rich.markup import escape
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn("line"), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn("line"), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(escape(printable(doing[0])))
+        task = progress.add_task(printable(doing[0]))
         while not done.wait(0.1):
-            progress.update(task, description=escape(printable(doing[0])))
+            progress.update(task, description=printable(doing[0]))

@@ -9,6 +9,9 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
 
 from aotfactory.cli import tables, terminal
 from aotfactory.core.check import Check
@@ -32,7 +35,7 @@ HOSTILE = {
 def test_what_a_terminal_would_act_on_is_escaped(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert printable(text) == HOSTILE[text]
     terminal.say(text)
-    terminal.show(lambda console: console.print(text, markup=False, highlight=False))
+    terminal.show(lambda console: console.print(text))
     terminal.show(lambda console: tables.print_checks(console, [Check(name=text, subject=text, status="failed")], {}))
     out, err = capsys.readouterr()
     assert err == HOSTILE[text] + "\n"
@@ -52,6 +55,20 @@ def test_markup_of_others_is_text(text: str, capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert f"{text} {text}: ok" in out
     assert f"\n  {text}\n" in out
+
+
+@pytest.mark.parametrize("text", ["[bold]x[/bold]", "[/]", "[link=http://x]y[/link]", ":warning:", "\\[x]"])
+def test_text_is_never_markup(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """However it gets to the console: printed, in a cell, a title or a heading."""
+
+    def everywhere(console: Console) -> None:
+        table = Table(text, title=text, caption=text)
+        table.add_row(text)
+        console.print(text, table, Padding(text, 1))
+        console.rule(text)
+
+    terminal.show(everywhere)
+    assert capsys.readouterr().out.count(text) == 7
 
 
 def test_a_locale_without_the_characters() -> None:

@@ -153,8 +153,6 @@ def _in_process(
     except OutOfTimeError:
         message = f"Triton's interpreter took more than {TIME_LIMIT} s"
         raise InterpreterError(message, hint="use smaller shapes") from None
-            f"Triton's interpreter took more than {TIME_LIMIT} s", hint="use smaller shapes"
-        ) from None
     if answers:
         return answers[0]
     # The last line of a traceback; the hint of an error is indented.
