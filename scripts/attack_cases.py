@@ -4,29 +4,36 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests"), *(str(ROOT / "tests" / room) for room in ("compiler", "plan", "executors"))]
+sys.path[:0] = [str(ROOT / "tests"), *(str(ROOT / "tests" / room) for room in ("api", "compiler", "plan", "executors"))]
 
 import test_bundle_hostile  # noqa: E402
+import test_farm_file  # noqa: E402
 import test_npy  # noqa: E402
 import test_record_hostile  # noqa: E402
 import test_trtexec_hostile  # noqa: E402
 from attack_faults import faults  # noqa: E402
+from attack_machine import machine  # noqa: E402
 from attack_onnx import models  # noqa: E402
 from attacks import Attack  # noqa: E402
 from test_bundle import made  # noqa: E402
 
 from aotfactory.api import tune  # noqa: E402
+from aotfactory.api.farm_file import FarmFile  # noqa: E402
 from aotfactory.compiler import bundle as bundles  # noqa: E402
+from aotfactory.compiler import triton_cache  # noqa: E402
 from aotfactory.compiler.ptx import parse_module  # noqa: E402
 from aotfactory.core import expressions  # noqa: E402
+from aotfactory.core.cache import Cache, key_of  # noqa: E402
 from aotfactory.core.text import printable  # noqa: E402
 from aotfactory.executors.npy import load_npy  # noqa: E402
 from aotfactory.executors.trtexec import output  # noqa: E402
@@ -50,7 +57,71 @@ WRONG: dict[str, Any] = {
 
 
 def cases() -> list[Attack]:
-    return [*manifests(), *records(), *arrays(), *trtexec(), *texts(), *terminal(), *models(), *faults()]
+    return [
+        *manifests(),
+        *records(),
+        *arrays(),
+        *trtexec(),
+        *texts(),
+        *terminal(),
+        *factory(),
+        *models(),
+        *faults(),
+        *machine(),
+    ]
+
+
+# --- farm.toml, the cache ---------------------------------------------------------------------------------------------
+
+
+def factory() -> Iterator[Attack]:
+    def farm(text: str, folder: Path) -> None:
+        test_farm_file.farm(folder, text)
+
+    for name, (text, _) in test_farm_file.HOSTILE.items():
+        yield Attack("farm.toml", name, functools.partial(farm, text))
+
+    def special(make: Callable[[Path], Any], folder: Path) -> None:
+        (folder / "farm.toml").touch()
+        make(folder / "farm.toml")
+        FarmFile(folder / "farm.toml")
+
+    for kind in ("pipe", "device", "sparse", "folder"):
+        make = getattr(test_bundle_hostile, kind)
+        yield Attack("farm.toml", f"a {kind}", functools.partial(special, make))
+
+    def entry(change: Callable[[Path], Any], folder: Path) -> str:
+        cache, key = Cache(folder / "cache"), key_of("attack")
+        cache.put("a", key, b"what was kept")
+        change(cache._path("a", key))
+        if cache.get("a", key) is not None:
+            raise RuntimeError("it was used")
+        return "counts as missing"
+
+    bomb = zlib.compress(bytes(2**28), 9)
+    for name, change in {
+        "a pipe for an entry": lambda p: (p.unlink(), os.mkfifo(p, 0o600)),
+        "a device for an entry": lambda p: (p.unlink(), p.symlink_to("/dev/zero")),
+        "a sparse file of a terabyte for an entry": lambda p: os.truncate(p, 2**40),
+        "an entry that others may write": lambda p: p.chmod(0o666),
+        "a folder that others may write": lambda p: p.parent.chmod(0o777),
+        "an entry that unpacks to 256 MB": lambda p: p.write_bytes(
+            hashlib.sha256(bomb).hexdigest().encode() + b"\n" + bomb
+        ),
+        "an entry without its hash": lambda p: p.write_bytes(b"what was kept"),
+    }.items():
+        yield Attack("cache", name, functools.partial(entry, change), refused=False)
+
+    def outside(name: str, folder: Path) -> str:
+        try:
+            triton_cache._contents({name: "x"})
+        except ValueError:
+            return "counts as missing"
+        raise RuntimeError("it would be written")
+
+    for name in ("../x", "/tmp/x", "", ".", "..", "a/b", "\0"):
+        run = functools.partial(outside, name)
+        yield Attack("cache", f"{name!r} for the name of a file of Triton's", run, refused=False)
 
 
 # --- bundles ---------------------------------------------------------------------------------------------------------

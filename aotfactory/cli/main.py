@@ -24,7 +24,8 @@ from aotfactory.cli import run as cli_run
 from aotfactory.cli.options import FormatOption
 from aotfactory.cli.talk import Application, Debug, LogFile, Quiet, Verbose
 from aotfactory.cli.terminal import ERROR, LOG_ONLY, Format, print_json, say, show
-from aotfactory.core.errors import AotError, MissingError, NoMemoryError
+from aotfactory.core.errors import AotError, MissingError
+from aotfactory.core.faults import fault
 from aotfactory.core.processes import Ended, ending_orderly
 
 INTERRUPTED = 130
@@ -192,14 +193,14 @@ def _main() -> NoReturn:
     except Ended as ended:
         say("ended by a signal", ERROR)
         sys.exit(ended.exit_code)
-    except MemoryError:
-        _tell(NoMemoryError("there is not enough memory", hint="smaller shapes, or fewer --jobs, take less"))
     except SystemExit as ended:
         if ended.code not in (None, 0):  # typer's own messages have gone to stderr
             code, message = _CODES.get(ended.code, (None, "see stderr")) if isinstance(ended.code, int) else (None, "")
             _json_of_error(ended.code, {"code": code, "message": message, "where": None, "hint": None})
         raise
-    except Exception:
+    except Exception as error:
+        if known := fault(error):
+            _tell(known)
         say(traceback.format_exc(), ERROR)
         say("error: this is a mistake in aotfactory itself; please report it with the lines above", ERROR)
         sys.exit(BROKEN)

@@ -33,7 +33,7 @@ KEPT = 0.8
 ABANDONED = 3600
 """Seconds after which a temporary file belongs to a process that was killed."""
 
-LARGEST = 128 * 2**20
+LARGEST = 64 * 2**20
 """Bytes of an entry, packed and unpacked; a larger one is not kept."""
 
 _NAME = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -131,7 +131,8 @@ class Cache:
         """All entries, in no order."""
         for path, status in self._files():
             if _NAME.fullmatch(path.name):
-                yield Entry(kind=path.parent.parent.name, path=path, size=status.st_size, used=status.st_mtime)
+                used = min(status.st_mtime, time.time())  # one from the future would never be the oldest
+                yield Entry(kind=path.parent.parent.name, path=path, size=status.st_size, used=used)
 
     def trim(self, *, always: bool = False) -> int:
         """Drop the least recently used entries if there are more than the limit allows; returns how many.
@@ -143,7 +144,7 @@ class Cache:
             return 0
         self._written = 0
         for path, status in self._files():
-            if path.name.endswith(".tmp") and time.time() - status.st_mtime > ABANDONED:
+            if path.name.endswith(".tmp") and abs(time.time() - status.st_mtime) > ABANDONED:
                 path.unlink(missing_ok=True)
         entries = sorted(self.entries(), key=lambda entry: entry.used)
         total, dropped = sum(entry.size for entry in entries), 0

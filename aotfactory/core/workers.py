@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from aotfactory.core.errors import AotError, WorkerError
+from aotfactory.core.faults import fault
 from aotfactory.core.processes import Ended, ending_orderly
 
 if TYPE_CHECKING:
@@ -134,6 +135,10 @@ def _attempt(task: Callable[[], Result]) -> Outcome[Result]:
         return Outcome(task())
     except AotError as error:
         return Outcome(error=error)
+    except (MemoryError, OSError) as error:
+        if (known := fault(error)) is None:
+            raise
+        return Outcome(error=known)
 
 
 def _start(task: Callable[[], Any], running: dict[Connection, tuple[int, int]]) -> tuple[Connection, int]:

@@ -116,6 +116,8 @@ def _as_told(
     if spec.data is not None:
         try:
             array = np.asarray(spec.data(rng, shape, given, element))
+        except MemoryError:
+            raise
         except Exception as error:
             raise ReferenceCheckError(f"data of input {spec.name} raises {type(error).__name__}: {error}") from error
         if array.shape != shape:

@@ -38,6 +38,8 @@ def run(model: onnx.ModelProto, find_recipe: FindRecipe, inputs: Mapping[str, Ar
             found: dict[str, Array] = evaluator.run(None, dict(inputs), intermediate=True)
     except CheckError:
         raise
+    except MemoryError:
+        raise
     except Exception as error:
         text = str(error).splitlines()[0] if str(error) else ""
         raise ReferenceCheckError(f"the model cannot be computed on the CPU: {type(error).__name__}: {text}") from error

@@ -45,6 +45,8 @@ def of_call(recipe: Recipe, call: Call, values: Mapping[str, Array]) -> tuple[Ar
     try:
         with np.errstate(all="ignore"):
             result = recipe.reference(*(values[name] for name in call.inputs), **call.attributes)
+    except MemoryError:
+        raise
     except Exception as error:
         raise ReferenceCheckError(
             f"the reference of recipe {recipe.name} raises {type(error).__name__}: {error}"

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from aotfactory.core.errors import AotError, AuthorError
+from aotfactory.core.errors import AotError, AuthorError, NoMemoryError
 
 Statement = TypeVar("Statement", bound=ast.stmt)
 
@@ -155,6 +155,11 @@ def explained(path: Path | None, *, what: str = "", otherwise: Callable[[], str]
     except AotError as error:
         where = error.where or _line(error, path) or (otherwise() if otherwise else None)
         raise type(error)(error.message, where=where, hint=error.hint) from error
+    except MemoryError as error:
+        text = f"{what}: there is not enough memory" if what else "there is not enough memory"
+        raise NoMemoryError(
+            text, where=_line(error, path), hint="smaller shapes, or fewer --jobs, take less"
+        ) from error
     except (Exception, SystemExit) as error:
         text = f"{what}: {_text(error)}" if what else _text(error)
         raise AuthorError(
