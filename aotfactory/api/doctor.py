@@ -26,6 +26,7 @@ from aotfactory.core.cache import cache_directory
 from aotfactory.core.errors import AotError
 from aotfactory.core.extras import install_command
 from aotfactory.core.processes import run_program
+from aotfactory.core.settings import SECRET, SETTINGS
 from aotfactory.executors.native.cmake import PACKAGES, ready_program
 from aotfactory.executors.trtexec.command import find_trtexec
 from aotfactory.plan.options import BROKEN, OLDEST
@@ -35,12 +36,6 @@ OLDEST_TRITON = (3, 5)
 HEADERS = ("nlohmann/json.hpp", "CLI/CLI.hpp")
 LOW_DISK = 2**30
 """Bytes of free space under which a build may run out."""
-
-VARIABLES = (
-    *("AOTFACTORY_CACHE", "AOTFACTORY_TENSORRT", "AOTFACTORY_LAUNCHER", "AOTFACTORY_RUNNER"),
-    *("TRITON_INTERPRET", "TRITON_CACHE_DIR", "TRITON_PTXAS_PATH", "TRITON_DEBUG", "TRITON_ALWAYS_COMPILE"),
-    *("TENSORRT_ROOT", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "CC", "CXX"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +78,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _environment() -> Iterator[Finding]:
-    given = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    given = {name: "(set)" if name in SECRET else os.environ[name] for name in SETTINGS if name in os.environ}
     text = ", ".join(f"{name}={value}" for name, value in given.items()) or "none of the variables that matter is set"
     if given.get("TRITON_INTERPRET", "0") not in ("", "0"):
         remedy = "unset TRITON_INTERPRET: with it, kernels are interpreted instead of compiled"

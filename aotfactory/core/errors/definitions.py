@@ -43,7 +43,7 @@ class CallingConventionError(DefinitionError):
 
     code = "AOT405"
     example = "kernel swell: it needs global scratch memory"
-    remedy = "See docs/checks.md for what a kernel may and may not use."
+    remedy = "See docs/explanation/calling-convention.md for what a kernel may and may not use."
 
 
 class PtxError(DefinitionError):

@@ -174,7 +174,7 @@ class OnnxNodeError(UsageError):
 
     code = "AOT221"
     example = "demo::swell leaves an input out"
-    remedy = "See docs/onnx.md for what a node must look like."
+    remedy = "See docs/how-to/onnx-node.md for what a node must look like."
 
 
 class OnnxShapeError(UsageError):
