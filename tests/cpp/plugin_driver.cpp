@@ -2,7 +2,7 @@
 // Calls a plugin library as TensorRT does: creator, build interface, serialization, runtime interface. The registry is
 // NVIDIA's, of the lean runtime that is named, or none. argv[1] is a JSON file, and the answer goes to stdout:
 //
-//   {"library": "lib.so", "registry": "libnvinfer_lean.so.11" or null, "cases": [CASE...]}
+//   {"library": "lib.so", "registry": "libnvinfer_lean.so.11" or null, "tight": false, "cases": [CASE...]}
 //   CASE   {"plugin": "ns::name", "fields": [...], "inputs": [{"dtype", "dims", "min", "opt", "max"}],
 //           "types": ["fp32"...], "formats": [0...], "runs": [RUN...]}
 //   RUN    {"types": [...], "shapes": [[...]...], "inputs": ["file"...], "outputs": "prefix", "tactics": [...] or null}
@@ -292,13 +292,16 @@ private:
         auto& loaded_runtime =
             interface_of<IPluginV3OneRuntime>(*loaded, PluginCapabilityType::kRUNTIME, "PLUGIN_V3ONE_RUNTIME");
         loaded_runtime.setTactic(tactic);
-        const std::unique_ptr<IPluginV3> attached(loaded_runtime.attachToContext(nullptr));
+        IPluginV3* attached = kept_.emplace_back(loaded_runtime.attachToContext(nullptr)).get();
         auto& runtime =
             interface_of<IPluginV3OneRuntime>(*attached, PluginCapabilityType::kRUNTIME, "PLUGIN_V3ONE_RUNTIME");
         runtime.setTactic(tactic);
         const auto* outputs = &descs[static_cast<std::size_t>(inputs_)];
+        if (gpu_ == nullptr) {
+            return answer;
+        }
         answer["shape_change"] = runtime.onShapeChange(descs.data(), inputs_, outputs, outputs_);
-        if (gpu_ != nullptr && answer["shape_change"] == 0 && run.contains("inputs")) {
+        if (answer["shape_change"] == 0 && run.contains("inputs")) {
             std::vector<std::int32_t> aliased;
             for (std::int32_t i = 0; i < outputs_; ++i) {
                 aliased.push_back(aliased_input(*build_, i));
@@ -320,6 +323,7 @@ private:
     std::unique_ptr<IPluginV3> plugin_;
     Build* build_ = nullptr;
     std::int32_t inputs_ = 0, outputs_ = 0;
+    std::vector<std::unique_ptr<IPluginV3>> kept_;  // so that kernels stay loaded for the next run
     side::ExprBuilder builder_;
     std::vector<DimsExprs> shapes_;
 };
@@ -333,12 +337,16 @@ int main(int argc, char** argv) {
         text << file.rdbuf();
         const Json document = Json::parse(text.str());
         const auto gpu = Gpu::open();
+        Gpu::guard = document.value("tight", false) ? 0 : Gpu::guard;
         const Registry registry(document["library"].get<std::string>(), document["registry"]);
         Json answers = Json::array();
         for (const Json& item : document["cases"]) {
             answers.push_back(Case(registry, item, gpu.get()).run());
         }
-        std::cout << Json{{"gpu", gpu ? Json(gpu->session.name) : Json()}, {"cases", answers}}.dump() << std::endl;
+        const int left = loaded_modules();  // all plugins are gone
+        std::cout
+            << Json{{"left_modules", left}, {"gpu", gpu ? Json(gpu->session.name) : Json()}, {"cases", answers}}.dump()
+            << std::endl;
         return 0;
     } catch (const std::exception& error) {
         std::cerr << error.what() << '\n';

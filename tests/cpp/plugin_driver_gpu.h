@@ -27,6 +27,7 @@ struct Gpu {  // a stream and the primary context, current in the thread that ma
     Gpu() : session(api, 0) {}
     aot::cuda::Api api;
     aot::cuda::Session session;
+    static inline std::size_t guard = 256;  // bytes around each tensor; 0 leaves it to compute-sanitizer
 
     static std::unique_ptr<Gpu> open() {
         try {
@@ -55,7 +56,6 @@ inline std::size_t resident_bytes() {
 // The tensors of one call, each between guard bands.
 class Tensors {
 public:
-    static constexpr std::size_t guard = 256;
     static constexpr unsigned char guard_byte = 0xa5;
 
     Tensors(const Gpu& gpu, const std::vector<nvinfer1::PluginTensorDesc>& descs, std::size_t inputs,
@@ -78,12 +78,12 @@ public:
             const std::int32_t shared = i < inputs ? -1 : aliased[i - inputs];
             const std::size_t owner = shared < 0 ? memory_.size() : owners_[static_cast<std::size_t>(shared)];
             if (shared < 0) {
-                memory_.emplace_back(gpu.api, bytes + 2 * guard);
+                memory_.emplace_back(gpu.api, bytes + 2 * guard_);
                 owned_.push_back(i);
             }
             owners_.push_back(owner);
             (i < inputs ? input_pointers_ : output_pointers_)
-                .push_back(reinterpret_cast<void*>(memory_[owner].address() + guard));
+                .push_back(reinterpret_cast<void*>(memory_[owner].address() + guard_));
         }
     }
 
@@ -93,12 +93,12 @@ public:
         for (std::size_t place = 0; place < memory_.size(); ++place) {
             const std::size_t i = owned_[place];
             const auto address = memory_[place].address();
-            gpu.api.check(gpu.api.cuMemsetD8Async(address, guard_byte, bytes_[i] + 2 * guard, stream), "memset");
+            gpu.api.check(gpu.api.cuMemsetD8Async(address, guard_byte, bytes_[i] + 2 * guard_, stream), "memset");
             if (bytes_[i] > 0 && i < input_count_) {
-                gpu.api.check(gpu.api.cuMemcpyHtoDAsync_v2(address + guard, data_[i].data(), bytes_[i], stream),
+                gpu.api.check(gpu.api.cuMemcpyHtoDAsync_v2(address + guard_, data_[i].data(), bytes_[i], stream),
                               "upload");
             } else if (bytes_[i] > 0) {
-                gpu.api.check(gpu.api.cuMemsetD8Async(address + guard, 0xff, bytes_[i], stream), "poison");
+                gpu.api.check(gpu.api.cuMemsetD8Async(address + guard_, 0xff, bytes_[i], stream), "poison");
             }
         }
         gpu.session.synchronize("reset");
@@ -108,16 +108,16 @@ public:
     std::vector<std::string> outputs(const Gpu& gpu) const {
         std::vector<std::string> found;
         for (std::size_t i = 0; i < descs_.size(); ++i) {
-            std::string all(bytes_[i] + 2 * guard, '\0');
+            std::string all(bytes_[i] + 2 * guard_, '\0');
             const auto address = memory_[owners_[i]].address();
             gpu.api.check(gpu.api.cuMemcpyDtoHAsync_v2(all.data(), address, all.size(), gpu.session.stream()),
                           "download");
             gpu.session.synchronize("download");
-            const std::string band(guard, static_cast<char>(guard_byte));
-            if (all.compare(0, guard, band) != 0 || all.compare(all.size() - guard, guard, band) != 0) {
+            const std::string band(guard_, static_cast<char>(guard_byte));
+            if (all.compare(0, guard_, band) != 0 || all.compare(all.size() - guard_, guard_, band) != 0) {
                 throw std::runtime_error("memory outside of tensor " + std::to_string(i) + " was changed");
             }
-            const std::string own = all.substr(guard, bytes_[i]);
+            const std::string own = all.substr(guard_, bytes_[i]);
             const bool shared =
                 std::find(aliased_.begin(), aliased_.end(), static_cast<std::int32_t>(i)) != aliased_.end();
             if (i >= input_count_) {
@@ -156,6 +156,7 @@ private:
         return found;
     }
 
+    std::size_t guard_ = Gpu::guard;
     std::vector<nvinfer1::PluginTensorDesc> descs_;
     std::size_t input_count_;
     std::vector<std::int32_t> aliased_;

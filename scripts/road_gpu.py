@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Plugin libraries on a GPU: every recipe, type, tactic and shape against its reference, through a C++ driver.
+
+    scripts/road_gpu.py --prepare sm_90 --dir DIR       anywhere with TensorRT's headers: fill DIR with a library of all
+                                                        recipes and a driver that calls it as TensorRT does
+    scripts/road_gpu.py --dir DIR --out FILE.json       on the GPU, which needs neither headers nor a compiler
+
+The second runs each tactic in a stream and in a CUDA graph, from eight threads with streams and plugins of their own,
+and through 10,000 changes of shape, whose host and GPU memory it compares; times enqueue beside a bare cuLaunchKernel;
+and runs compute-sanitizer where that is. With --dry-run it does all that needs no GPU: types, shapes, formats and
+tactics are compared, and nothing is launched. Exits with 1 if anything is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from aotfactory.api.build import build_bundle
+from aotfactory.api.library import library
+from aotfactory.compiler import bundle as bundles
+from aotfactory.compiler.bundle import Bundle
+from aotfactory.compiler.compile import Options
+from aotfactory.core.arch import parse_archs
+from aotfactory.core.errors import AotError
+from aotfactory.executors import reference
+from aotfactory.executors.cases import trials
+from aotfactory.plan.library import library_document
+from aotfactory.plugins.catalog import Catalog
+from aotfactory.targets.request import TargetOptions
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+from gpu_check import gpu, profile
+from plugin_cases import build_driver, case_of, outputs_of, run_of, wrong_answers
+
+Row = dict[str, Any]
+
+SHAPE_CHANGES, THREADS, LAUNCHES = 10_000, 8, 2_000
+LEAK = 8 << 20
+"""Bytes that 10,000 changes of shape may leave the process larger by: what allocators keep."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dir", type=Path, required=True, help="where library, driver and bundles are, or go")
+    parser.add_argument("--prepare", metavar="ARCH", default="", help="only fill --dir, for this architecture")
+    parser.add_argument("--out", type=Path, default=Path("road-gpu.json"), help="where the results go")
+    parser.add_argument("--recipes", default="", help="only these, comma-separated")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="bundles at a time")
+    parser.add_argument("--minutes", type=float, default=10, help="bundles that did not run by then say so")
+    parser.add_argument("--dry-run", action="store_true", help="launch nothing")
+    options = parser.parse_args()
+    wanted = [name for name in options.recipes.split(",") if name]
+    if options.prepare:
+        return prepare(options.dir, options.prepare, wanted, options.jobs)
+    started = time.time()
+    paths = [p for p in sorted(options.dir.glob("bundles/*/*/*.aot")) if not wanted or p.stem in wanted]
+    jobs = [(options.dir, path, options.dry_run) for path in paths]
+    rows = []
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for path, row in zip(paths, [pool.submit(check, *job) for job in jobs], strict=True):
+            try:
+                rows.append(row.result(max(1.0, started + options.minutes * 60 - time.time())))
+            except TimeoutError:
+                rows.append({"bundle": name_of(path), "problems": ["not run: out of time"]})
+    result = {
+        "date": datetime.date.today().isoformat(),
+        "command": shlex.join(["scripts/road_gpu.py", *sys.argv[1:]]),
+        "machine": {} if options.dry_run else gpu(),
+        "seconds": round(time.time() - started),
+        "rows": rows,
+    }
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    wrong = [f"{row['bundle']}: {problem}" for row in rows for problem in row["problems"]]
+    print(summary(rows), *wrong[:50], sep="\n")
+    return 1 if wrong or not rows else 0
+
+
+def summary(rows: list[Row]) -> str:
+    total = {
+        key: sum(row.get(key, 0) for row in rows) for key in ("runs", "graphs", "threads", "shape_changes", "sanitized")
+    }
+    cost = next((row["host_cost"] for row in rows if "host_cost" in row), None)
+    text = ", ".join(f"{value} {key}" for key, value in total.items())
+    return f"{len(rows)} bundles, {sum(bool(r['problems']) for r in rows)} with problems; {text}; host cost: {cost}"
+
+
+def name_of(path: Path) -> str:
+    return "/".join((*path.parts[-3:-1], path.stem))
+
+
+# --- anywhere --------------------------------------------------------------------------------------------------------
+
+
+def prepare(directory: Path, arch: str, wanted: list[str], jobs: int) -> int:
+    """Fill the directory: a bundle for each recipe, type and kind of shapes, a library of all of them, the driver."""
+    catalog = Catalog()
+    catalog.load_all()
+    cases = [
+        (name, dtype, shapes, arch, directory)
+        for name in wanted or sorted(catalog.recipes)
+        for dtype in catalog.recipes[name].dtypes
+        for shapes in ("static", "dynamic")
+    ]
+    with ProcessPoolExecutor(jobs) as pool:
+        paths = list(pool.map(compile_case, *zip(*cases, strict=True)))
+    library(paths, directory / "libroad.so")
+    build_driver(directory / "driver")
+    print(f"{len(paths)} bundles, {(directory / 'libroad.so').stat().st_size} bytes of library")
+    return 0
+
+
+def compile_case(name: str, dtype: str, shapes: str, arch: str, directory: Path) -> Path:
+    catalog = Catalog()
+    recipe = catalog.find(name)
+    assert recipe is not None
+    low, opt, high = profile(recipe, shapes)
+    done = build_bundle(
+        name,
+        request=TargetOptions(dtype={None: dtype}, min_shape=low, opt_shape=opt, max_shape=high),
+        options=Options(archs=parse_archs(arch)),
+        out=directory / "bundles" / shapes / dtype,
+        interpret=False,
+    )
+    if done.path is None:
+        raise AotError(f"{name} {dtype} {shapes}: " + "; ".join(f"{c.name}: {c.detail}" for c in done.failed))
+    return done.path
+
+
+# --- on the GPU ------------------------------------------------------------------------------------------------------
+
+
+def check(directory: Path, path: Path, dry_run: bool) -> Row:
+    """All calls of one bundle: a row of the results."""
+    row: Row = {"bundle": name_of(path), "problems": [], "runs": 0, "graphs": 0, "threads": 0, "shape_changes": 0}
+    try:
+        with tempfile.TemporaryDirectory(prefix="road-") as scratch:
+            for number, part in enumerate(library_document([bundles.read(path)]).parts):
+                folder = Path(scratch, str(number))
+                folder.mkdir()
+                check_part(directory, part, folder, row, dry_run)
+    except Exception as error:  # a row says what went wrong with it
+        row["problems"].append(f"{type(error).__name__}: {error}"[:500])
+    return row
+
+
+def check_part(directory: Path, part: Bundle, scratch: Path, row: Row, dry_run: bool) -> None:
+    catalog = Catalog()
+    made = list(trials(part.network, catalog))
+    runs = [run_of(part, trial.inputs, scratch, f"{i}") for i, trial in enumerate(made)]
+    other = next((r for r in runs if r["shapes"] != runs[0]["shapes"]), runs[0])
+    first = min(v.tactic for v in part.variants)
+    stress = {**runs[0], "outputs": str(scratch / "stress"), "tactics": [first], "threads": THREADS}
+    stress |= {"shape_changes": SHAPE_CHANGES, "other_shapes": other["shapes"], "other_inputs": other["inputs"]}
+    if part.network.calls[0].id_parts[1] == "circ_pad":
+        stress["host_cost"] = LAUNCHES
+    case = case_of(part, [*runs, stress])
+    answer = ask(directory, case, scratch, row)
+    if answer is None:
+        return
+    arch = parse_archs(sorted({v.arch for v in part.variants})[0])[0]
+    row["problems"] += wrong_answers(part, answer, arch, alone=False)
+    if dry_run:
+        return
+    for trial, run, result in zip(made, runs, answer["runs"], strict=False):
+        for each in result["runs"]:
+            row["runs"] += 1
+            row["graphs"] += bool(each.get("graph_same"))
+            where = f"{trial}, tactic {each['tactic']}"
+            if not each.get("ran"):
+                row["problems"].append(f"{where}: {each.get('error', 'did not run')}")
+                continue
+            found = outputs_of(part, run, each["tactic"])
+            if wrong := reference.compare(part.network, catalog.for_plugin, found, trial.expected):
+                row["problems"].append(f"{where}: {wrong}")
+            if not each["graph_same"]:
+                row["problems"].append(f"{where}: a CUDA graph gave something else")
+    judge_stress(answer["runs"][-1]["runs"][0], row)
+    sanitize(directory, case, runs, scratch, row)
+
+
+def judge_stress(found: Row, row: Row) -> None:
+    if not found.get("ran"):
+        row["problems"].append(f"stress: {found.get('error', 'did not run')}")
+        return
+    row["threads"] += THREADS
+    row["shape_changes"] += found["shape_changes"]["count"]
+    row["stress"] = {"shape_changes": found["shape_changes"], "modules": found["modules"]}
+    if found["threads_wrong"] or not found["same_afterwards"]:
+        row["problems"].append(f"stress: {found['threads_wrong']} results of threads differ")
+    if found["shape_changes"]["host_bytes"] > LEAK or found["shape_changes"]["gpu_bytes"] > 0:
+        row["problems"].append(f"stress: memory grew: {found['shape_changes']}")
+    if "host_cost" in found:
+        row["host_cost"] = found["host_cost"]
+
+
+def ask(directory: Path, case: Row, scratch: Path, row: Row, wrapper: tuple[str, ...] = (), **more: Any) -> Row | None:
+    """The driver's answer to a case; None, and a problem in the row, where it gave none."""
+    script = scratch / "cases.json"
+    document = {"library": str((directory / "libroad.so").resolve()), "registry": None, "cases": [case], **more}
+    script.write_text(json.dumps(document))
+    command = [*wrapper, str((directory / "driver").resolve()), str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    line = next((text for text in done.stdout.splitlines() if text.startswith("{")), None)
+    if done.returncode != 0 or line is None:
+        row["problems"].append(f"the driver gave {done.returncode}: {(done.stderr or done.stdout)[-400:]}")
+        return None
+    answer: Row = json.loads(line)["cases"][0]
+    return answer
+
+
+def sanitize(directory: Path, case: Row, runs: list[Row], scratch: Path, row: Row) -> None:
+    """Every tactic at the first shape, with exact allocations, under compute-sanitizer's memcheck."""
+    tool = shutil.which("compute-sanitizer")
+    if tool is None:
+        row["sanitizer"] = "compute-sanitizer is not on the PATH"
+        return
+    log = scratch / "memcheck.log"
+    wrapper = (tool, "--tool", "memcheck", "--log-file", str(log))
+    ask(directory, {**case, "runs": runs[:1]}, scratch, row, wrapper, tight=True)
+    found = re.search(r"SUMMARY: (\d+)", log.read_text() if log.exists() else "")
+    row["sanitizer"] = int(found[1]) if found else "no summary"
+    row["sanitized"] = 1
+    if row["sanitizer"] != 0:
+        row["problems"].append(f"compute-sanitizer: {row['sanitizer']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
