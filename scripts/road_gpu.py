@@ -10,6 +10,8 @@ The second runs each tactic in a stream and in a CUDA graph, from eight threads 
 and through 10,000 changes of shape, whose host and GPU memory it compares; times enqueue beside a bare cuLaunchKernel;
 and runs compute-sanitizer where that is. With --dry-run it does all that needs no GPU: types, shapes, formats and
 tactics are compared, and nothing is launched. Exits with 1 if anything is wrong.
+
+The GPU's machine needs DIR, and Python with what scripts/gpu_check.py needs there.
 """
 
 from __future__ import annotations
@@ -85,7 +87,7 @@ def main() -> int:
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     wrong = [f"{row['bundle']}: {problem}" for row in rows for problem in row["problems"]]
-    print(summary(rows), *wrong[:50], sep="\n")
+    print(summary(rows), *wrong[:50], sep="\n", flush=True)
     return 1 if wrong or not rows else 0
 
 
@@ -159,6 +161,7 @@ def check(directory: Path, path: Path, dry_run: bool) -> Row:
 
 def check_part(directory: Path, part: Bundle, scratch: Path, row: Row, dry_run: bool) -> None:
     catalog = Catalog()
+    catalog.load_all()
     made = list(trials(part.network, catalog))
     runs = [run_of(part, trial.inputs, scratch, f"{i}") for i, trial in enumerate(made)]
     other = next((r for r in runs if r["shapes"] != runs[0]["shapes"]), runs[0])
@@ -184,6 +187,8 @@ def check_part(directory: Path, part: Bundle, scratch: Path, row: Row, dry_run: 
                 row["problems"].append(f"{where}: {each.get('error', 'did not run')}")
                 continue
             found = outputs_of(part, run, each["tactic"])
+            if found.keys() - trial.expected.keys():
+                row["problems"].append(f"{where}: there is no reference")
             if wrong := reference.compare(part.network, catalog.for_plugin, found, trial.expected):
                 row["problems"].append(f"{where}: {wrong}")
             if not each["graph_same"]:

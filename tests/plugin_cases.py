@@ -50,7 +50,7 @@ def build_driver(output: Path, *, options: Sequence[str] = ()) -> Path:
     limits = output.parent / "generated" / "common" / "limits.h"
     script = ["cmake", f"-DJSON={SOURCES.parent / 'core' / 'limits.json'}", f"-DHEADER={limits}"]
     subprocess.run([*script, "-P", SOURCES / "limits.cmake"], check=True)
-    command = ["c++", "-std=c++17", "-O1", "-I", SOURCES, "-I", limits.parents[1], *options]
+    command = [build.compiler, "-std=c++17", "-O1", "-I", SOURCES, "-I", limits.parents[1], *options]
     command += [word for path in includes if path.is_dir() for word in ("-isystem", path)]
     command += [DRIVER, build.program, "-static-libstdc++", "-static-libgcc", "-ldl", "-lpthread", "-o", output]
     subprocess.run([str(word) for word in command], check=True)
