@@ -481,5 +481,6 @@ RECIPE = Recipe(
     attributes={"pads": np.array([1, 1, 1, 1], np.int32)},
     reference=circ_pad_reference,
     extremes=True,
+    shrink=("N", "C"),
     odd_shapes=(((1, 1, 1, 1),), ((1, 1, 7, 13),), ((2, 3, 1, 31),), ((1, 2, 5, 509),), ((3, 1, 61, 3),)),
 )

@@ -160,5 +160,6 @@ RECIPE = Recipe(
         "bf16": Tolerance(atol=1e-30, rtol=4e-3),
     },
     extremes=True,
+    shrink=("B", "S"),
     odd_shapes=tuple(((*s, d), (d,)) for s, d in (((1, 1), 1), ((3, 5), 61), ((37,), 64), ((2,), 9001))),
 )

@@ -290,6 +290,7 @@ RECIPE = Recipe(
     reference=grid_sample_reference,
     dynamic=("N", "C", "H", "W", "Hout", "Wout"),
     extremes=True,
+    shrink=("N", "C"),
     odd_shapes=(
         ((1, 1, 1, 1), (1, 1, 1, 2)),
         ((2, 3, 5, 7), (2, 11, 13, 2)),

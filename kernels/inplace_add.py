@@ -112,5 +112,6 @@ RECIPE = Recipe(
     reference=inplace_add_reference,
     chain=2,
     extremes=True,
+    shrink=("N",),
     odd_shapes=(((1, 1, 1, 1),), ((1, 1, 11, 93),), ((1, 1, 1, 1024),), ((1, 1, 5, 205),), ((7, 1, 13, 17),)),
 )

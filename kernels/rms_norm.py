@@ -354,6 +354,7 @@ RECIPES = (
         reference=rms_norm_reference,
         tolerance=TOLERANCE,
         extremes=True,
+        shrink=("B", "S"),
         odd_shapes=tuple(((*s, d), (d,)) for s, d in (((1, 1), 1), ((3, 5), 61), ((37,), 64), ((2,), 40001))),
     ),
     Recipe(
@@ -371,6 +372,7 @@ RECIPES = (
         reference=rms_norm_add_reference,
         tolerance=TOLERANCE,
         extremes=True,
+        shrink=("B", "S"),
         odd_shapes=tuple(((*s, d), (*s, d), (d,)) for s, d in (((1, 1), 1), ((3, 5), 61), ((37,), 64), ((2,), 40001))),
     ),
 )

@@ -152,5 +152,6 @@ RECIPE = Recipe(
         "bf16": Tolerance(atol=1e-6, rtol=4e-3),
     },
     extremes=True,
+    shrink=("B", "S"),
     odd_shapes=(((1, 1, 2),), ((3, 5, 62),), ((37, 128),), ((2, 9002),), ((3, 4096),)),
 )

@@ -13,8 +13,10 @@ counted apart: either it is equivalent, or the judge does not go where it matter
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import json
+import math
 import os
 import sys
 import time
@@ -60,17 +62,26 @@ SECONDS = 2 * CHECK_TIME
 INTERPRETER = "Triton's interpreter"
 """Begins what is said of a kernel that the interpreter cannot run."""
 
-LOOK = 3.0
+LOOK = 1.5
 """The same, to find the lines that run."""
 
 
-def requests(recipe: Recipe) -> Iterator[tuple[str, TargetOptions]]:
-    """The recipe's own shapes; and those with what may be dynamic from 1 to somewhat more; the first that builds."""
+def requests(recipe: Recipe, beyond: int = 0) -> Iterator[tuple[str, TargetOptions]]:
+    """The recipe's own shapes; and those with what may be dynamic from 1 to somewhat more; the first that builds.
+
+    Args:
+        beyond: Elements that the largest input has at max, if there are to be so many.
+    """
     named = tuple(dict.fromkeys(d for i in recipe.inputs for d in i.dims))
     own = {i.name: i.shape for i in recipe.inputs}
     for names in dict.fromkeys([recipe.dynamic or named, named[:1]]):
         low = {i.name: tuple(1 if d in names else n for d, n in _dims(i)) for i in recipe.inputs}
         high = {i.name: tuple(n + 3 if d in names else n for d, n in _dims(i)) for i in recipe.inputs}
+        if beyond:
+            most, extents = max(((math.prod(i.shape), dict(_dims(i))) for i in recipe.inputs), key=lambda pair: pair[0])
+            first = next((d for d in names if d in extents), None)
+            more = {first: beyond * extents.get(first, 1) // most + 1}
+            high = {i.name: tuple(more.get(d, n) for d, n in _dims(i)) for i in recipe.inputs}
         if names and low != high:
             yield "dynamic", TargetOptions(min_shape=low, opt_shape=own, max_shape=high)
     yield "static", TargetOptions(shape=own)
@@ -118,6 +129,8 @@ def trial(mutant: Mutant, networks: dict[str, Network], catalog: Catalog, fns: l
     """Judge one mutant in this process, which ends afterwards."""
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (kernels warn)
     began = time.process_time()
+    if mutant.kind == "a cast to int64 lost":
+        networks = _vast(catalog.recipes[mutant.recipe], catalog) or networks
     if mutant.function:
         apply(mutant, next(f for f in fns if name_of(f) == mutant.function))
     outcome: dict[str, Any] = {**asdict(mutant), "says": {}, "edited": str(mutant)}
@@ -133,6 +146,16 @@ def trial(mutant: Mutant, networks: dict[str, Network], catalog: Catalog, fns: l
     return {**outcome, "seconds": round(time.process_time() - began, 1)}
 
 
+def _vast(recipe: Recipe, catalog: Catalog) -> dict[str, Network]:
+    """Shapes of more elements than int32 counts; none where the kernel as it is does not take such."""
+    for mode, request in requests(recipe, beyond=2**31 + 2**28):
+        with contextlib.suppress(AotError):
+            network = resolve(recipe.name, catalog, request)
+            if mode == "dynamic" and judged(network, catalog, None, SECONDS)[0] == "survived":
+                return {mode: network}
+    return {}
+
+
 def look(networks: dict[str, Network], catalog: Catalog) -> dict[str, Any]:
     """Which lines of which interpreted functions run, and the launch; in a process that ends afterwards."""
     lines: dict[str, set[int]] = {}
@@ -146,11 +169,11 @@ def look(networks: dict[str, Network], catalog: Catalog) -> dict[str, Any]:
 
     lines |= {f.fn.__code__.co_filename: set() for f in functions()}
     sys.settrace(trace)
-    found = [judged(network, catalog, None, LOOK) for network in networks.values()]
+    found = {mode: judged(network, catalog, None, LOOK) for mode, network in networks.items()}
     sys.settrace(None)
     job = jobs_of(list(networks.values())[-1])[0]
     used = [name_of(f) for f in functions() if f.fn in interpreter.InterpretedFunction.rewritten_fn]
-    refused = next((said for state, said in found if state != "survived"), "")
+    refused = {mode: said for mode, (state, said) in found.items() if state != "survived"}
     return {"refused": refused, "lines": lines, "used": used, "launch": job["launch"], "extra": job["extra_args"]}
 
 
@@ -205,9 +228,9 @@ def score(sources: list[str], arguments: argparse.Namespace) -> None:
             print(f"{recipe.name}: {outcome.error}", file=sys.stderr)
             continue
         seen: Any = outcome.value
-        if seen["refused"]:
-            print(f"{recipe.name} is refused as it is: {seen['refused']}", file=sys.stderr)
-            continue
+        for mode, said in seen["refused"].items():
+            print(f"{recipe.name}, {mode}, is refused as it is: {said}", file=sys.stderr)
+            networks.pop(mode)
         used = [f for f in fns if name_of(f) in seen["used"]]
         found = [*of_launch(recipe.name, seen["launch"], seen["extra"])]
         for fn in used:

@@ -70,7 +70,7 @@ def _print_judged(console: Console, checks: Sequence[Check]) -> None:
         if check.compared in ("reference", "memory") and check.status == "passed":
             said[check.name, check.detail] = said.get((check.name, check.detail), 0) + 1
     for (name, detail), count in said.items():
-        _say(console, (f"{name} of {count}: {detail}", "dim"))
+        _say(console, (f"{name}, {count} kernel{'s' * (count > 1)}: {detail}", "dim"))
     if judged := summary(checks):
         _say(console, f"kernels: {judged}")
 

@@ -54,6 +54,7 @@ class Check:
         status: A skipped check says why in `detail`.
         compared: For checks that run a kernel; None for others.
         cases: The runs that were judged, as far as programs are counted.
+        not_run: Label, shapes and data of those that were not, for lack of time.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Check:
     detail: str = ""
     compared: Compared | None = None
     cases: tuple[Case, ...] = ()
+    not_run: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def sampled(self) -> bool:
@@ -81,6 +83,8 @@ class Check:
         if self.cases:
             found["cases"] = [case.to_json() for case in self.cases]
             found["programs"] = {"run": sum(c.run for c in self.cases), "of": sum(c.of for c in self.cases)}
+        if self.not_run:
+            found["not_run"] = [dict(case) for case in self.not_run]
         return found
 
     @classmethod
@@ -93,8 +97,9 @@ class Check:
         texts = [data["name"], data["subject"], data["status"], data.get("detail", "")]
         if not all(isinstance(t, str) for t in texts) or data["status"] not in ("passed", "failed", "skipped"):
             raise ValueError(f"not a check: {data!r:.100}")
-        fields = {key: value for key, value in data.items() if key not in ("cases", "programs")}
-        return cls(cases=tuple(Case.from_json(case) for case in data.get("cases", ())), **fields)
+        fields = {key: value for key, value in data.items() if key not in ("cases", "programs", "not_run")}
+        cases = tuple(Case.from_json(case) for case in data.get("cases", ()))
+        return cls(cases=cases, not_run=tuple(data.get("not_run", ())), **fields)
 
 
 def skip(checks: Iterable[Check], names: Mapping[str, str], subjects: Iterable[str]) -> list[Check]:

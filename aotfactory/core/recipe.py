@@ -84,8 +84,8 @@ class Recipe:
         dynamic: Names of the dimensions that validation makes dynamic, from 1 up; empty: all named ones.
         chain: How many times the plugin is applied in a row, each time to the outputs of the time before.
         odd_shapes: Extra small shapes to validate with; each case gives one shape for every input.
-        shrink: Names of dimensions that validation may make smaller than asked, where all of a tensor is too much to
-            run: those that do not decide how the kernel works.
+        shrink: Names of dimensions that validation makes smaller, beside what was asked, where a tensor is too large to
+            be compared: those that do not decide how the kernel works.
         constraint: ``constraint(dims)`` tells whether these extents by name go together; any do if there is none.
         extremes: Whether outputs are right for every value too: any integers, the largest numbers, denormals and
             infinities of both signs side by side. A sum of such depends on its order.

@@ -2,8 +2,8 @@
 """Shapes to judge an artifact at, and whole trials of executors that run it as a whole.
 
 A static dimension stays as it was asked for, unless the recipe says that it may shrink. Dynamic ones are at min, opt
-and max, and inside: once small enough that every program can run, once larger and once near max, each time with no two
-alike, and once all alike.
+and max, and inside: once small enough that every program can run, once larger, once at multiples of 16 and once near
+max, each time with no two alike, and once all alike.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ LARGEST = 2**28
 """Elements of a tensor whose float64 reference is still computed, where a GPU runs the kernels."""
 
 SMALL, INSIDE = (2, 3, 5, 7, 11, 13, 17, 19), (37, 29, 53, 41, 67, 59, 83, 71)
+EVEN = (48, 32, 64, 80, 96, 112, 16, 128)
 """Extents to try for dynamic dimensions."""
 
-MADE_UP = ("small", "inside", "large", "equal")
+MADE_UP = ("small", "inside", "even", "large", "equal")
 """Labels of points that nobody asked for, which a plugin may refuse."""
 
 
@@ -74,7 +75,7 @@ def profile_cases(network: Network, find_recipe: FindRecipe) -> list[tuple[str, 
     ends = dict(_ends(network))
     points = dict(_inside(network, find_recipe)) | ends  # where two are the same, the profile's own name is told
     names: dict[tuple[tuple[str, Shape], ...], str] = {}
-    for label in ("static", "small", "opt", "max", "inside", "large", "equal", "min"):
+    for label in ("static", "small", "opt", "max", "inside", "even", "large", "equal", "min"):
         if label in points:
             shapes = tuple((t.name, tuple(d.evaluate(points[label]) for d in t.shape)) for t in network.inputs)
             if shapes not in names or label in ends:
@@ -114,7 +115,7 @@ def _inside(network: Network, find_recipe: FindRecipe) -> Iterator[tuple[str, di
     def holds(at: Mapping[str, int]) -> bool:
         return all(together(_extents(network, find_recipe, at)) for together in constraints)
 
-    for label, wanted in (("small", SMALL), ("inside", INSIDE), ("large", ())):
+    for label, wanted in (("small", SMALL), ("inside", INSIDE), ("even", EVEN), ("large", ())):
         candidates = [_apart(ranges, wanted)] if wanted else [_near_max(ranges)]
         at = next(filter(holds, candidates), {}) or next(filter(holds, _drawn(ranges, wanted)), {})
         if at:
@@ -187,15 +188,17 @@ def _on_the_line(ranges: Mapping[str, Range], wanted: int | None) -> dict[str, i
     return {n: ranges[n].min + step * slope[n] for n in ranges} if step else {}
 
 
-def shrunk(network: Network, find_recipe: FindRecipe) -> dict[str, Shape] | None:
-    """Smaller static shapes, where recipes say that dimensions may shrink; None where none may."""
+def shrunk(network: Network, find_recipe: FindRecipe, largest: int) -> dict[str, Shape] | None:
+    """Smaller static shapes, where a tensor has more than `largest` elements; None where no dimension may shrink."""
+    best = {name: r.opt for name, r in network.ranges.items()}
+    if all(fits(tuple(d.evaluate(best) for d in t.shape), largest) for t in network.tensors):
+        return None
     extents: dict[str, int] = {}
     shapes: dict[str, Shape] = {}
     for tensor in network.tensors:
         if tensor.role != "input":
             continue
-        at = {name: r.opt for name, r in network.ranges.items()}
-        shape = [d.evaluate(at) for d in tensor.shape]
+        shape = [d.evaluate(best) for d in tensor.shape]
         for call in network.calls:
             recipe = find_recipe(call.plugin)
             if recipe is None or tensor.name not in call.inputs:

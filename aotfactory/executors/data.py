@@ -82,7 +82,10 @@ def make_inputs(
             made.arrays[name] = _as_told(spec, rng, shape, given, element, kind)
         elif (twin := _sorted_twin(name, shape, types, made.arrays)) is not None:
             made.arrays[name] = twin
-            made.notes.append(f"{name} is {name.removeprefix('sorted_')} sorted, largest first")
+            of = name.removeprefix("sorted_")
+            made.notes.append(
+                f"{name} guessed by its name: {of} sorted, largest first (Input(data=...) says otherwise)"
+            )
         elif types[name] in INDICES and not (any_value or (spec is not None and spec.limits == "any")):
             made.arrays[name] = rng.integers(0, highest, shape).astype(element)
             made.guessed = True

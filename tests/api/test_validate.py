@@ -76,7 +76,7 @@ def test_a_right_bundle_passes_at_every_case(monkeypatch, circ_pad):
     tactics = {v.tactic for v in bundle.read(circ_pad).variants}
     assert {c.subject for c in checks if c.name == "launcher"} == {f"circ_pad tactic {t}" for t in tactics}
     assert {c.detail for c in checks if c.name == "launcher"} == {
-        "against the reference, at small, opt, max, inside, large, min"
+        "against the reference, at small, opt, max, inside, even, large, min"
     }
     assert [c.name for c in checks][-1] == "python-free"
 

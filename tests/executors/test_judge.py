@@ -18,7 +18,10 @@ from aotfactory.core.arch import parse_archs
 from aotfactory.core.check import Check
 from aotfactory.core.errors import DefinitionError, MissingError
 from aotfactory.core.recipe import Input, Recipe
+from aotfactory.executors import cases
+from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.request import TargetOptions
+from aotfactory.targets.resolve import resolve
 
 JUDGE = MODULES / "judge"
 
@@ -84,6 +87,13 @@ def test_what_the_interpreter_reads_otherwise_compiles(target: str, tmp_path: Pa
     assert (check.status, check.compared) == ("passed", "reference"), check.detail
 
 
+def test_what_is_too_large_to_compare_is_compared_smaller() -> None:
+    catalog = Catalog(["aotfactory.kernels.softmax"])
+    network = resolve("masked_softmax", catalog, TargetOptions())
+    assert cases.shrunk(network, catalog.for_plugin, 2**24) is None
+    assert cases.shrunk(network, catalog.for_plugin, 2**20) == {"x": (2, 3, 256, 1024), "mask": (256, 1024)}
+
+
 def test_a_lost_modulo_is_found_although_min_is_one(tmp_path: Path) -> None:
     shapes = {point: {"x": (n, 16, 14, 14)} for point, n in (("min_shape", 1), ("opt_shape", 8), ("max_shape", 32))}
     built = build(tmp_path, "nomod", "bias_relu", **shapes)
@@ -98,7 +108,7 @@ def test_a_block_shorter_than_the_row_is_found(rows: int, found: str, tmp_path: 
     assert (check.status, f"{found} elements of y were not written" in check.detail) == ("failed", True), check.detail
     (check,) = judged(build(tmp_path, "kinds", "rows", shape={"x": (rows, 1024)}))
     assert (check.status, check.compared, check.sampled) == ("passed", "reference", rows > 256), check.detail
-    assert f"{min(rows, 64) * 2 if rows > 256 else rows * 2:,} " in check.detail
+    assert ("64 of 2,000 programs" if rows > 256 else "all programs") in check.detail
     found = check.to_json()
     assert found["programs"]["of"] == 2 * rows
     assert [c["shapes"] for c in found["cases"]] == [{"x": [rows, 1024]}] * 2
@@ -145,6 +155,9 @@ def test_with_the_time_spent_the_rest_is_said_not_to_have_run(tmp_path: Path) ->
     (check,) = judged(build(tmp_path, "kinds", "rows", check_time=1e-6))
     assert (check.status, check.compared) == ("skipped", "nothing")
     assert check.detail == "not run: the 1e-06 s of --check-time were spent"
+    assert check.to_json()["not_run"] == [
+        {"label": "static", "shapes": {"x": [2, 48]}, "data": kind} for kind in ("random", "adversarial")
+    ]
 
 
 def test_a_skipped_check_is_on_the_record(tmp_path: Path) -> None:

@@ -18,14 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from aotfactory.compiler.compile import CompiledVariant
-from aotfactory.core.check import Case, Check
-from aotfactory.core.errors import InterpreterError, OutOfTimeError
+from aotfactory.compiler.compile import CompiledVariant, compile_network
+from aotfactory.compiler.options import Options
+from aotfactory.core.arch import parse_archs
+from aotfactory.core.check import Check
+from aotfactory.core.errors import AotError, DefinitionError, InterpreterError, OutOfTimeError
 from aotfactory.core.network import Network
 from aotfactory.core.network_json import network_to_json
 from aotfactory.core.processes import run_program
 from aotfactory.executors.effort import DEFAULT_EFFORT, Effort
 from aotfactory.executors.inputs import Array
+from aotfactory.targets.network_builder import at_shapes
 
 TIME_LIMIT = 1800.0
 """Seconds on the clock, on a machine however busy."""
@@ -63,9 +66,31 @@ def check(
     if alike:
         outcomes = _run(network, [_job(group[0]) for group in alike.values()], sources, effort, progress, given)
         for group, outcome in zip(alike.values(), outcomes, strict=True):
-            cases = tuple(Case.from_json(case) for case in outcome.pop("cases", ()))
-            found += [Check(name="interpreter", subject=result.id, cases=cases, **outcome) for result in group]
+            for shapes in outcome.pop("doubts", ()):
+                if error := _not_compiled(network, group[0], shapes):
+                    outcome |= {"status": "failed", "detail": error}
+                    break
+            found += [Check.from_json({"name": "interpreter", "subject": r.id, **outcome}) for r in group]
     return found
+
+
+def _not_compiled(network: Network, result: CompiledVariant, shapes: Mapping[str, Sequence[int]]) -> str | None:
+    """Why a variant does not compile at other shapes than those it was made for; None if it does.
+
+    Where the interpreter fails, that tells a kernel's fault from the interpreter's.
+    """
+    assert result.variant is not None
+    types = dict(zip(result.call.inputs, result.combination.dtypes, strict=False))
+    options = Options(archs=parse_archs(result.variant.arch), tactic=result.tactic)
+    try:
+        made = at_shapes(network, {name: tuple(shape) for name, shape in shapes.items()}, types)
+        compile_network(made, options, lambda name: None)
+    except DefinitionError as error:
+        places = ", ".join(f"{n} {'x'.join(map(str, s)) or 'scalar'}" for n, s in shapes.items())
+        return f"{result.call.name}: {error.message}; at {places}, where it does not compile"
+    except AotError:
+        return None  # not for these shapes, or not with this tactic
+    return None
 
 
 def _what_runs(result: CompiledVariant) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -19,50 +20,27 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from aotfactory.core import dtypes
 from aotfactory.core.arch import parse_archs
-from aotfactory.core.check import Case
 from aotfactory.core.errors import AotError, CheckError
 from aotfactory.core.network import Network, Shape
 from aotfactory.core.network_json import network_from_json
 from aotfactory.executors import cases
-from aotfactory.executors.effort import SPENT
 from aotfactory.executors.interpreter import libdevice, operators
 from aotfactory.executors.interpreter.disguise import hide_mode, pass_for_compiled
-from aotfactory.executors.interpreter.kernel import OutOfTime
+from aotfactory.executors.interpreter.kernel import OutOfTime, Unsupported
+from aotfactory.executors.interpreter.outcome import Answer, Task, outcome
 from aotfactory.executors.interpreter.trial import LARGEST, LARGEST_BYTES, CannotRun, Judge, Situation
 from aotfactory.plugins import device
 from aotfactory.plugins.catalog import Catalog
 
 GRACE = 5.0
 """Seconds of processor time that one run may take beyond the time for all, before it is given up."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One variant in one situation; the index tells when it is to be done."""
-
-    index: int
-    job: int
-    situation: Situation
-
-
-@dataclass
-class Answer:
-    """What came of a task; `status` is that of a check, or ``late``."""
-
-    task: Task
-    status: str
-    detail: str = ""
-    compared: bool = False
-    run: int = 0
-    of: int = 0
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -95,7 +73,7 @@ def main() -> None:
             answers[answer.task.job].append(answer)
             print(json.dumps({"done": done, "of": len(tasks)}), file=stream, flush=True)
     outcomes = [
-        _outcome(sorted(found, key=lambda a: a.task.index), catalog, network, job, request["seconds"])
+        outcome(sorted(found, key=lambda a: a.task.index), catalog, network, job, request["seconds"])
         for found, job in zip(answers, jobs, strict=True)
     ]
     print(json.dumps({"outcomes": outcomes}), file=stream, flush=True)
@@ -152,8 +130,12 @@ def vast(network: Network, shapes: Mapping[str, Shape]) -> bool:
     return any(not cases.fits(shape, LARGEST_BYTES // sizes[name]) for name, shape in shapes.items())
 
 
+def _size(situation: Situation) -> int:
+    return sum(math.prod(shape) for shape in situation.shapes.values())
+
+
 def situations(network: Network, catalog: Catalog) -> list[Situation]:
-    """Shapes and data to judge every variant with."""
+    """Shapes and data to judge every variant with: after the first ones small shapes come before large ones."""
     names = [t.name for t in network.tensors if t.role == "input"]
     profile = cases.profile_cases(network, catalog.for_plugin)
     first: list[Situation] = []
@@ -169,16 +151,15 @@ def situations(network: Network, catalog: Catalog) -> list[Situation]:
             continue
         (first if label in ("small", "static", "opt", "max") else later).append(random)
         (first if label in ("small", "static") else later).append(special)
-    found = first + later
-    if (shapes_of := cases.shrunk(network, catalog.for_plugin)) is not None:
-        found += [Situation(label="shrunk", shapes=shapes_of, kind=kind, profile=False) for kind in cases.KINDS]
+    if (shapes_of := cases.shrunk(network, catalog.for_plugin, LARGEST)) is not None:
+        later += [Situation(label="shrunk", shapes=shapes_of, kind=kind, profile=False) for kind in cases.KINDS]
     recipes = {id(r): r for c in network.calls if (r := catalog.for_plugin(c.plugin)) is not None}
     for recipe in recipes.values():
         for odd in recipe.odd_shapes:
             if len(odd) == len(names):
                 shapes = {n: tuple(s) for n, s in zip(names, odd, strict=True)}
-                found += [Situation(label="odd", shapes=shapes, kind=kind, profile=False) for kind in cases.KINDS]
-    return found + last
+                later += [Situation(label="odd", shapes=shapes, kind=kind, profile=False) for kind in cases.KINDS]
+    return first + sorted(later, key=_size) + last
 
 
 def _answers(tasks: list[Task], processes: int) -> Iterator[Answer]:
@@ -224,7 +205,8 @@ def run(task: Task) -> Answer:
         with _alarm(left + GRACE):
             verdict = _shared.judge.judge(_shared.jobs[task.job], task.situation, left)
     except (CannotRun, OutOfTime) as reason:
-        return Answer(task, "skipped", str(reason))
+        doubtful = isinstance(reason.__cause__, Unsupported) and not task.situation.profile
+        return Answer(task, "skipped", str(reason), doubtful=doubtful)
     except CheckError as error:
         return Answer(task, "failed", f"{error.message}; at {task.situation}")
     except AotError as error:
@@ -233,7 +215,7 @@ def run(task: Task) -> Answer:
         status = "failed" if asked else "skipped"
         return Answer(task, status, f"{error.message}; at {task.situation}")
     status = "failed" if verdict.wrong else "passed"
-    detail = f"{verdict.wrong}; at {task.situation}" if verdict.wrong else ""
+    detail = "; ".join([f"{verdict.wrong}; at {task.situation}", *verdict.notes]) if verdict.wrong else ""
     return Answer(task, status, detail, verdict.compared, verdict.run, verdict.of, verdict.notes)
 
 
@@ -252,67 +234,6 @@ class _alarm:
 
     def __exit__(self, *error: object) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
-
-
-def _outcome(
-    answers: list[Answer], catalog: Catalog, network: Network, job: Mapping[str, Any], seconds: float
-) -> dict[str, Any]:
-    """A variant's check, from all its answers."""
-    done = [a for a in answers if a.status == "passed"]
-    late = [a for a in answers if a.status == "late"]
-    failed = next((a for a in answers if a.status == "failed"), None)
-    counted = done + ([failed] if failed is not None else [])
-    found: dict[str, Any] = {
-        "compared": "reference" if any(a.compared for a in counted) else "memory" if counted else "nothing",
-        "cases": [
-            Case(
-                label=a.task.situation.label,
-                shapes=a.task.situation.shapes,
-                data=a.task.situation.kind,
-                run=a.run,
-                of=a.of,
-            ).to_json()
-            for a in counted
-        ],
-    }
-    if failed is not None:
-        return {**found, "status": "failed", "detail": failed.detail}
-    if not done:
-        reason = next((a.detail for a in answers if a.status == "skipped"), "")
-        spent = f"not run: the {seconds:g} s {SPENT}"
-        return {**found, "status": "skipped", "detail": reason or spent}
-    plugin = next(c.plugin for c in network.calls if c.name == job["call"])
-    why = "its tensors are too large" if catalog.for_plugin(plugin) else "the plugin has no recipe"
-    against = "against the reference" if found["compared"] == "reference" else f"memory accesses only: {why}"
-    parts = [f"{against}, at {_places(done)}", _programs(done)]
-    parts += dict.fromkeys(note for a in done for note in a.notes)
-    if late:
-        parts.append(f"not run, for the {seconds:g} s {SPENT}: {_places(late)}")
-    reasons = dict.fromkeys(a.detail for a in answers if a.status == "skipped" and a.task.situation.profile)
-    parts += [f"not run: {reason}" for reason in reasons]
-    return {**found, "status": "passed", "detail": "; ".join(parts)}
-
-
-def _places(answers: list[Answer]) -> str:
-    """``min x 1x48, odd x 5``: labels and shapes, each once."""
-    found = dict.fromkeys(
-        f"{a.task.situation.label} "
-        + " ".join(f"{n} {'x'.join(map(str, s)) or 'scalar'}" for n, s in a.task.situation.shapes.items())
-        for a in answers
-    )
-    return ", ".join(found)
-
-
-def _programs(done: list[Answer]) -> str:
-    partly = [a for a in done if a.run < a.of]
-    run, of = sum(a.run for a in done), sum(a.of for a in done)
-    if not partly:
-        return f"all {of:,} programs"
-    text = f"{run:,} of {of:,} programs"
-    whole = [a for a in done if a.run == a.of]
-    if whole:
-        return f"{text}, all at {_places(whole)}"
-    return f"{text}; elements that no program writes were not looked for, for no grid was run as a whole"
 
 
 if __name__ == "__main__":

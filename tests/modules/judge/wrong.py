@@ -69,7 +69,7 @@ kind(last_program_of_axis_1, twice, BLOCK=128, grid=by_tiles(128))
 def where_sizes_are_equal(x_ptr, y_ptr, m, n, BLOCK: tl.constexpr):
     at = tl.program_id(0) * n + tl.arange(0, BLOCK)
     x = tl.load(x_ptr + at, mask=tl.arange(0, BLOCK) < n)
-    factor = tl.where(m == n, 3.0, 2.0)
+    factor = tl.where((m == n) & (m > 1), 3.0, 2.0)
     tl.store(y_ptr + at, (x * factor).to(x.dtype), mask=tl.arange(0, BLOCK) < n)
 
 
