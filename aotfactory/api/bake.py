@@ -12,7 +12,7 @@ from aotfactory.compiler import bundle as bundles
 from aotfactory.compiler.bundle import Bundle
 from aotfactory.core import cuda
 from aotfactory.core.arch import native_arch
-from aotfactory.core.errors import NoGpuError
+from aotfactory.core.errors import NoGpuError, OptionsError
 from aotfactory.plan import record as provenance
 from aotfactory.plan.builder import Plan, build_plan
 from aotfactory.plan.options import PlanOptions
@@ -57,6 +57,7 @@ def bake(
         AotError: The bundle cannot be read, or see `build_plan`. What was at ``out`` before is still there.
     """
     bundle = bundles.read(directory)
+    require_road(bundle, directory)
     catalog = Catalog(plugins)
     if options.jit:
         catalog.load_all()
@@ -71,6 +72,15 @@ def bake(
     )
     provenance.write(plan, record, path)
     return Baked(path=path, bundle=bundle, plan=plan, record=record)
+
+
+def require_road(bundle: Bundle, directory: Path) -> None:
+    """Raise OptionsError for a bundle whose kernels TensorRT's own launcher may not be able to launch."""
+    if bundle.road != "aot":
+        raise OptionsError(
+            f"{directory} was compiled for a plugin library, --road {bundle.road}",
+            hint="make one with `aotfactory library`, or compile it again without --road",
+        )
 
 
 def require_bake() -> None:
@@ -89,7 +99,10 @@ def plan_for(report_path: Path, archs: int, shapes: TargetOptions, progress: Any
     """
     if tensorrt_api.load().kind != "full" or cuda.cuda_device_count() == 0:
         return None
-    onnx = bundles.read(report_path).network.target.endswith(".onnx")  # which may leave shapes open
+    bundle = bundles.read(report_path)
+    if bundle.road != "aot":
+        return None
+    onnx = bundle.network.target.endswith(".onnx")  # which may leave shapes open
     out = report_path.parent / native_arch().name if archs > 1 else report_path.parent
     options = PlanOptions(shapes=shapes) if onnx else PlanOptions()
     return bake(report_path, options=options, out=out, progress=progress)

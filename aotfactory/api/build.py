@@ -122,6 +122,7 @@ def to_json(report: BuildResult) -> dict[str, Any]:
         **({"beside": dict(network.beside)} if network.beside else {}),
         "checks": [c.to_json() for c in report.checks],
         **({"skipped_checks": dict(report.bundle.skipped)} if report.bundle.skipped else {}),
+        **({"road": report.bundle.road} if report.bundle.road != "aot" else {}),
     }
 
 

@@ -48,7 +48,7 @@ def key_for(target: str, request: TargetOptions, options: Options, plugins: Sequ
         [field.name, [[k, _plain(v)] for k, v in getattr(request, field.name).items()]] for field in fields(request)
     ]
     return key_of(
-        *(KIND, fingerprint(), target, asked, archs, options.all_dtypes, options.tactic, interpret),
+        *(KIND, fingerprint(), target, asked, archs, options.all_dtypes, options.tactic, options.road, interpret),
         [[spec, _files(spec)] for spec in plugins],
         None if _shipped(target) else _installed(),
     )
@@ -65,6 +65,7 @@ def _from_json(plain: bool, data: Any) -> Finished:
         network=replace(network_from_json(data["network"], plain=plain), beside=data.get("beside", {})),
         variants=tuple(variant_from_json(v) for v in data["variants"]),
         versions=data["versions"],
+        road=data["road"],
     )
     read = Dependencies.from_json(data["dependencies"])
     return Finished(bundle=bundle, checks=tuple(Check.from_json(c) for c in data["checks"]), dependencies=read)
@@ -87,6 +88,7 @@ def keep(cache: Cache, key: str, done: Finished, target: str) -> None:
         "beside": dict(bundle.network.beside),
         "variants": [variant_to_json(v) for v in bundle.variants],
         "versions": dict(bundle.versions),
+        "road": bundle.road,
         "checks": [c.to_json() for c in done.checks],
     }
     cache.put_json(KIND, key, data)

@@ -50,7 +50,7 @@ def make(
     order = {name: i for i, name in enumerate(checks.NAMES)}
     found.sort(key=lambda check: order[check.name])
     variants = tuple(r.variant for r in results if r.variant is not None)
-    bundle = Bundle(network=network, variants=variants, versions=versions())
+    bundle = Bundle(network=network, variants=variants, versions=versions(), road=options.road)
     return Finished(bundle=bundle, checks=tuple(found), dependencies=read)
 
 

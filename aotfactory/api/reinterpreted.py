@@ -40,7 +40,7 @@ def check(
         for name in dict.fromkeys(v.arch for v in made.variants):
             # Each architecture with its own ISA: newer ones need a newer one.
             isa = max(arch.PtxIsa.parse(v.ptx_isa) for v in made.variants if v.arch == name)
-            options = compiling.Options(archs=tuple(arch.parse_archs(name)), isa=isa, all_dtypes=True)
+            options = compiling.Options(archs=tuple(arch.parse_archs(name)), isa=isa, all_dtypes=True, road=made.road)
             results += compiling.compile_network(made.network, options, lambda text: None)
     except AotError as error:
         detail = f"the definitions here do not make this bundle: {error.message}"

@@ -22,7 +22,7 @@ from aotfactory.api.validate import validate as validate_bundle
 from aotfactory.api.validate_plan import validate_plan
 from aotfactory.compiler.bundle import require_bundle
 from aotfactory.compiler.options import Options
-from aotfactory.core.arch import PtxIsa, default_arch, parse_archs
+from aotfactory.core.arch import PtxIsa, Road, default_arch, parse_archs
 from aotfactory.core.cache import open_cache
 from aotfactory.core.check import Check, failed
 from aotfactory.core.dtypes import find
@@ -85,6 +85,7 @@ def compile(
     ptx_isa: str | None = None,
     tactic: int | None = None,
     all_dtypes: bool = False,
+    road: Road = "aot",
     out: str | Path = "engines",
     name: str | None = None,
     jobs: int | None = None,
@@ -106,6 +107,7 @@ def compile(
         ptx_isa: Newest PTX ISA to write, such as ``8.0``.
         tactic: Only this one.
         all_dtypes: Also the combinations that the network's own data types do not use.
+        road: ``library``: for a plugin library alone, which gives kernels more shared memory than TensorRT does.
         name: Of the engine; by default the recipe's, plugin's or model's.
         jobs: How many processes; by default one for each core. The result is the same for any number.
         cache: Whether to use what earlier builds compiled and checked, and to keep it for later ones.
@@ -122,6 +124,7 @@ def compile(
         isa=None if ptx_isa is None else PtxIsa.parse(ptx_isa),
         all_dtypes=all_dtypes,
         tactic=tactic,
+        road=road,
     )
     request = replace(_target_options(shape, min_shape, opt_shape, max_shape, dtype, attributes), dims=_dims(dim))
     return build_bundle(

@@ -27,6 +27,8 @@ from aotfactory.cli.options import (
     Out,
     Output,
     Plugins,
+    RoadName,
+    RoadOption,
     ShapeOption,
     Tactic,
     named,
@@ -99,6 +101,7 @@ class CompileFlags(TargetFlags):
     ptx_isa: IsaOption = None
     tactic: Tactic = None
     all_dtypes: AllDTypes = False
+    road: RoadOption = RoadName.aot
     out: Out = Path("engines")
     output: Output = None
     name: Name = None
@@ -138,6 +141,7 @@ class CompileFlags(TargetFlags):
             isa=PtxIsa.parse(self.ptx_isa) if self.ptx_isa is not None else None,
             all_dtypes=self.all_dtypes,
             tactic=self.tactic,
+            road=self.road.value,
         )
 
 

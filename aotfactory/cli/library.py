@@ -43,6 +43,6 @@ def library(
     ]
     lines += [
         f"wrote {made.path}",
-        f"use it: trtexec --onnx=MODEL.onnx --dynamicPlugins={made.path} --setPluginsToSerialize={made.path}",
+        f"use it: trtexec --onnx=MODEL.onnx --dynamicPlugins={made.path}",
     ]
     show(lambda console: console.print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True))

@@ -131,6 +131,19 @@ Tactic = Annotated[int | None, typer.Option("--tactic", metavar="N", help="Only 
 AllDTypes = Annotated[bool, typer.Option("--all-dtypes", help="Also the data types that this network does not use.")]
 
 
+class RoadName(str, enum.Enum):
+    """How TensorRT gets the kernels."""
+
+    aot = "aot"
+    library = "library"
+
+
+RoadOption = Annotated[
+    RoadName,
+    typer.Option("--road", help="library: for a plugin library alone, which gives kernels more shared memory."),
+]
+
+
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")]
 
 

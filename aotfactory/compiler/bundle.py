@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from aotfactory.core import documents, expressions
+from aotfactory.core.arch import Road
 from aotfactory.core.errors import (
     ArtifactError,
     DamagedBundleError,
@@ -95,12 +96,14 @@ class Bundle:
 
     Attributes:
         skipped: Names of checks that did not count when it was built, each with the reason that was given.
+        road: What its kernels are for.
     """
 
     network: Network
     variants: tuple[Variant, ...]
     versions: Mapping[str, str]
     skipped: Mapping[str, str] = field(default_factory=dict)
+    road: Road = "aot"
 
 
 def manifest(bundle: Bundle) -> dict[str, Any]:
@@ -112,6 +115,7 @@ def manifest(bundle: Bundle) -> dict[str, Any]:
         "target": network.target,
         "versions": dict(bundle.versions),
         **({"skipped_checks": dict(bundle.skipped)} if bundle.skipped else {}),
+        **({"road": bundle.road} if bundle.road != "aot" else {}),
         **network_to_json(network),
         "variants": [
             {
@@ -267,7 +271,8 @@ def read(directory: Path) -> Bundle:
             network = network_from_json(data)
             variants = _variants(directory, data["variants"], network)
             skipped = dict(data.get("skipped_checks", {}))
-            return Bundle(network=network, variants=variants, versions=dict(data["versions"]), skipped=skipped)
+            versions, road = dict(data["versions"]), data.get("road", "aot")
+            return Bundle(network=network, variants=variants, versions=versions, skipped=skipped, road=road)
     except (ValueError, OSError) as error:
         raise _damaged(error, directory) from error
     except DefinitionError as error:

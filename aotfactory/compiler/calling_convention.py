@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from aotfactory.compiler.ptx import NAME, VERSION, Entry, Module, Parameter, parse_module, shared_memory, uses
-from aotfactory.core.arch import SHARED_LIMIT, TARGET_ISA, Arch, PtxIsa
+from aotfactory.core.arch import SHARED_LIMIT, TARGET_ISA, Arch, PtxIsa, shared_limiter
 from aotfactory.core.errors import CallingConventionError, DefinitionError
 
 TENSOR_ALIGNMENT = 256
@@ -275,20 +275,22 @@ def _rewrite(module: Module, kernel: Entry, kept: tuple[Parameter, ...], version
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines() if line.strip())
 
 
-def check_shared(kernel: FittedKernel, dynamic: int) -> None:
-    """Refuses a kernel that TensorRT's launcher cannot give its shared memory.
+def check_shared(kernel: FittedKernel, dynamic: int, limit: int = SHARED_LIMIT) -> None:
+    """Refuses a kernel that its launcher cannot give its shared memory.
 
     Args:
         dynamic: The launch's shared memory in bytes, on top of what the kernel declares.
+        limit: See `shared_limit`.
 
     Raises:
-        DefinitionError: The two are more than SHARED_LIMIT.
+        DefinitionError: The two are more than the limit.
     """
-    if kernel.shared_static + dynamic > SHARED_LIMIT:
+    if kernel.shared_static + dynamic > limit:
         raise CallingConventionError(
             f"kernel {kernel.entry}: {kernel.shared_static + dynamic} bytes of shared memory, "
-            f"TensorRT's launcher gives at most {SHARED_LIMIT}",
-            hint="use smaller blocks or fewer num_stages",
+            f"{shared_limiter(limit)} at most {limit}",
+            hint="use smaller blocks or fewer num_stages"
+            + ("; a plugin library has more: --road library" if limit == SHARED_LIMIT else ""),
         )
 
 

@@ -20,7 +20,7 @@ from aotfactory.compiler.options import Options as Options
 from aotfactory.compiler.ptxas import PtxasReport
 from aotfactory.compiler.triton_cache import prepare, triton_in
 from aotfactory.core import dependencies, dtypes, proofs, workers
-from aotfactory.core.arch import Arch, PtxIsa, default_isa
+from aotfactory.core.arch import Arch, PtxIsa, default_isa, shared_limit
 from aotfactory.core.cache import Cache
 from aotfactory.core.check import Check
 from aotfactory.core.cuda import driver_version
@@ -141,13 +141,19 @@ def _tasks(
             isas = isa, isa if known else max(isa, ptxas.compiler_isa(arch))
             plugin = plugin_call(network, call)
             # Autotune may choose by the architecture.
-            with compiling_for(arch.capability, arch.oldest_isa.number), left_out() as without:
+            with (
+                compiling_for(arch.capability, arch.oldest_isa.number, shared_limit(arch, options.road)),
+                left_out() as without,
+            ):
                 wanted = list(_wanted(plugin, call, options))
             for tactic, reason in without.items():
                 name = variant_id(call, arch, plugin.combination, tactic)
                 yield name, functools.partial(_left_out, name, call, plugin.combination, tactic, reason)
             for combination, tactic in wanted:
-                task = functools.partial(_variant_of, network, plugin, call, arch, isas, combination, tactic, cache)
+                limit = shared_limit(arch, options.road)
+                task = functools.partial(
+                    _variant_of, network, plugin, call, arch, isas, combination, tactic, limit, cache
+                )
                 yield variant_id(call, arch, combination, tactic), task
 
 
@@ -159,6 +165,7 @@ def _variant_of(
     isas: tuple[PtxIsa, PtxIsa],
     combination: Combination,
     tactic: int,
+    shared: int,
     cache: Cache | None,
 ) -> tuple[CompiledVariant, tuple[set[str], set[str]]]:
     isa, most = isas
@@ -166,7 +173,11 @@ def _variant_of(
     while True:
         newest = min(isa, ptxas.compiler_isa(arch)).number
         try:
-            with dependencies.recording(), triton_in(cache), compiling_for(arch.capability, newest) as compilations:
+            with (
+                dependencies.recording(),
+                triton_in(cache),
+                compiling_for(arch.capability, newest, shared) as compilations,
+            ):
                 kernel = plugin.kernel(combination, tactic)
             break
         except ConfigRefused as refusal:
@@ -186,6 +197,7 @@ def _variant_of(
         combination=combination,
         tactic=tactic,
         kernel=kernel,
+        shared=shared,
         compilations=tuple(compilations),
     )
     variant, checks = reuse.checked(cache, candidate.inputs(network), lambda: _check(candidate, network))
@@ -282,6 +294,7 @@ class _Candidate:
     combination: Combination
     tactic: int
     kernel: ReturnedKernel
+    shared: int
     compilations: tuple[Compilation, ...]
 
     @property
@@ -311,6 +324,7 @@ class _Candidate:
             "tactic": self.tactic,
             "arch": [self.arch.name, self.arch.capability],
             "isa": [self.isa, self.default_isa],
+            "shared": self.shared,
             "kernel": [kernel.name, kernel.ptx, [[n, e.to_json()] for n, e in kernel.launch.items()]],
             "extra_args": [e.to_json() for e in kernel.extra_args],
             "compilation": own and [own.signature, own.divisible, metadata],
@@ -344,7 +358,8 @@ def _check(candidate: _Candidate, network: Network) -> reuse.Checked:
             spills = report.spill_stores + report.spill_loads
             variant = replace(variant, registers=report.registers, spills=spills)
             found.append(outcome("ptxas", "passed", f"{report.registers} registers, {spills} bytes spilled"))
-        found.append(launch_bounds.check(variant, network, candidate.call, _divisible(candidate.own, candidate.call)))
+        divisible = _divisible(candidate.own, candidate.call)
+        found.append(launch_bounds.check(variant, network, candidate.call, divisible, shared=candidate.shared))
     return variant, tuple(found)
 
 
@@ -371,7 +386,7 @@ def _fit(candidate: _Candidate) -> FittedKernel:
         arch=candidate.arch,
         new_name=_entry_name(kernel.name, candidate.id),
     )
-    calling_convention.check_shared(fitted, shared.high)
+    calling_convention.check_shared(fitted, shared.high, candidate.shared)
     return fitted
 
 

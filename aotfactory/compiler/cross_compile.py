@@ -16,6 +16,7 @@ from typing import Any
 from triton import knobs
 from triton.backends.nvidia.compiler import CUDABackend
 
+from aotfactory.core.arch import SHARED_LIMIT
 from aotfactory.plugins import device
 
 
@@ -39,8 +40,11 @@ class Compilation:
 
 
 @contextmanager
-def compiling_for(capability: int, ptx_isa: int) -> Iterator[list[Compilation]]:
+def compiling_for(capability: int, ptx_isa: int, shared: int = SHARED_LIMIT) -> Iterator[list[Compilation]]:
     """Make Triton compile for a compute capability (90) and PTX ISA (80), reproducibly.
+
+    Args:
+        shared: Bytes of shared memory that the kernels' launcher gives a block.
 
     Yields:
         The kernels compiled so far, in order; it grows as they are compiled.
@@ -68,7 +72,7 @@ def compiling_for(capability: int, ptx_isa: int) -> Iterator[list[Compilation]]:
 
     CUDABackend.parse_options, CUDABackend.make_cubin = with_defaults, quietly
     try:
-        with device.answering(capability), knobs.compilation.scope():
+        with device.answering(capability), device.limiting(shared), knobs.compilation.scope():
             knobs.compilation.listener = listen
             knobs.compilation.disable_line_info = True  # it names the source directory
             yield compiled

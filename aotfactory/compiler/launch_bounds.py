@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from aotfactory.compiler.bundle import Variant
 from aotfactory.core import expressions, proofs
-from aotfactory.core.arch import SHARED_LIMIT
+from aotfactory.core.arch import SHARED_LIMIT, shared_limiter
 from aotfactory.core.check import Check
 from aotfactory.core.expressions import Expr
 from aotfactory.core.limits import LIMITS
@@ -23,7 +23,9 @@ MAX_THREADS = LIMITS["block_threads"]
 """Limits of CUDA (CUDA C++ Programming Guide, "Compute Capabilities")."""
 
 
-def check(variant: Variant, network: Network, call: Call, divisible: Mapping[int, int]) -> Check:
+def check(
+    variant: Variant, network: Network, call: Call, divisible: Mapping[int, int], *, shared: int = SHARED_LIMIT
+) -> Check:
     """Prove a variant's launch parameters and extra arguments over the whole optimization profile.
 
     Every extra argument fits int32; every launch parameter is within CUDA's limits, and none is 0 unless the call's
@@ -31,6 +33,7 @@ def check(variant: Variant, network: Network, call: Call, divisible: Mapping[int
 
     Args:
         divisible: Index of an extra argument, and the divisor that the kernel was compiled for.
+        shared: Bytes of shared memory that the launcher gives a block.
     """
     domain = {name: Interval(r.min, r.max) for name, r in network.ranges.items()}
     problems = []
@@ -68,7 +71,7 @@ def check(variant: Variant, network: Network, call: Call, divisible: Mapping[int
     for field in BLOCK_LIMITS:
         threads = expressions.operation(expressions.Op.PROD, threads, variant.launch[field])
     demand("threads of a block", threads, 1, MAX_THREADS, f"CUDA's limit is {MAX_THREADS}", domain)
-    demand("shared_mem", variant.launch["shared_mem"], 0, SHARED_LIMIT, f"TensorRT's is {SHARED_LIMIT}", domain)
+    demand("shared_mem", variant.launch["shared_mem"], 0, shared, f"{shared_limiter(shared)} {shared}", domain)
     if problems:
         return Check(name="bounds", subject=variant.id, status="failed", detail="; ".join(dict.fromkeys(problems)))
     over = ", ".join(f"{n} {r.min}..{r.max}" for n, r in network.ranges.items()) or "a static shape"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from aotfactory.core import cuda
 from aotfactory.core.errors import ArchitectureError, MissingError, NoGpuError, PtxError
@@ -76,6 +76,12 @@ BASE_ISA = PtxIsa(8, 0)
 
 SHARED_LIMIT = 48 * 1024
 """Bytes of shared memory that a kernel gets without asking the driver for more, which TensorRT does not."""
+
+Road = Literal["aot", "library"]
+"""How TensorRT gets the kernels: as AOT plugins of a plan, or in a plugin library, which launches them itself."""
+
+_SHARED = {75: 64, 80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 103: 227, 110: 227, 120: 99, 121: 99}
+"""KiB of shared memory that a block may ask for, by compute capability (CUDA C++ Programming Guide)."""
 
 
 KNOWN = tuple(sorted((t for t in TARGET_ISA if t[-1].isdigit()), key=lambda t: int(t[3:])))
@@ -206,6 +212,23 @@ def cuda_isa(major: int, minor: int) -> PtxIsa:
     if not older:
         raise NoGpuError(f"CUDA {major}.{minor} is too old", hint="update the driver, or name the ISA: --ptx-isa 8.0")
     return CUDA_ISA[max(older)]
+
+
+def shared_limiter(limit: int) -> str:
+    """Who gives no more than that, for messages."""
+    return "TensorRT's launcher gives" if limit == SHARED_LIMIT else "the architecture has"
+
+
+def shared_limit(arch: Arch, road: Road) -> int:
+    """Bytes of shared memory that a block may have: all that an architecture has, where the driver is asked for it.
+
+    ``portable`` has what every GPU from sm_80 on has.
+    """
+    if road == "aot":
+        return SHARED_LIMIT
+    if arch == PORTABLE:
+        return 1024 * min(kib for capability, kib in _SHARED.items() if capability >= PORTABLE.capability)
+    return 1024 * _SHARED[max((c for c in _SHARED if c <= arch.capability), default=min(_SHARED))]
 
 
 def default_isa(arch: Arch, driver: int | None = None) -> PtxIsa:

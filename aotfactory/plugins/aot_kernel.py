@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Tuple, Union  # noqa: UP035  (TensorRT reads this very alias off an aot_impl's annotation)
 
 from aotfactory.core import dtypes
-from aotfactory.core.arch import SHARED_LIMIT
+from aotfactory.core.arch import shared_limiter
 from aotfactory.core.errors import ConfigError, LaunchError
-from aotfactory.plugins import autotuned, symbolic_ints, tensorrt_api, wrapper
+from aotfactory.plugins import autotuned, device, symbolic_ints, tensorrt_api, wrapper
 from aotfactory.plugins.autotuned import Config, ConfigName, ConfigRefused
 from aotfactory.plugins.call_tensors import CallTensors, tensors_of_call
 from aotfactory.plugins.clusters import capability as capability
@@ -141,9 +141,9 @@ def _compile(
             raise ConfigRefused(f"{config} is refused by Triton: {str(error).splitlines()[-1]}") from error
         raise
     metadata = compiled.metadata
-    if config.number and metadata.shared > SHARED_LIMIT:
+    if config.number and metadata.shared > (limit := device.shared_limit()):
         raise ConfigRefused(
-            f"{config} needs {metadata.shared} bytes of shared memory, TensorRT's launcher gives at most {SHARED_LIMIT}"
+            f"{config} needs {metadata.shared} bytes of shared memory, {shared_limiter(limit)} at most {limit}"
         )
     programs, *others = _extents(grid, values, trees)
     # A launch counts blocks, of which a cluster has several for each program.

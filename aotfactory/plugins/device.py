@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 from unittest import mock
 
-from aotfactory.core.arch import PORTABLE
+from aotfactory.core.arch import PORTABLE, SHARED_LIMIT
 from aotfactory.core.errors import AuthorError
 
 _KNOWN = {  # capability: multiprocessors, KiB of shared memory that a block may ask for, threads, MiB of memory and L2
@@ -39,6 +39,7 @@ _KNOWN = {  # capability: multiprocessors, KiB of shared memory that a block may
 Capabilities". What is compiled must be right on any other product of the architecture, too."""
 
 _assumed = PORTABLE.capability
+_shared = SHARED_LIMIT
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,22 @@ def assume(capability: int) -> None:
     """From now on modules are imported as on a GPU of this compute capability. They are imported once, for all."""
     global _assumed
     _assumed = capability
+
+
+@contextmanager
+def limiting(shared: int) -> Iterator[None]:
+    """Compile for a launcher that gives blocks so many bytes of shared memory."""
+    global _shared
+    previous, _shared = _shared, shared
+    try:
+        yield
+    finally:
+        _shared = previous
+
+
+def shared_limit() -> int:
+    """Bytes of shared memory that the kernels' launcher gives a block."""
+    return _shared
 
 
 def assumed() -> Device:
