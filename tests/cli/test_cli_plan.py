@@ -52,6 +52,10 @@ def programs(tmp_path, monkeypatch):
 # --- baking ----------------------------------------------------------------------------------------------------------
 
 
+QUICK = ("--check-time", "0.1")
+"""What the kernels compute is not the question here."""
+
+
 class TestBake:
     @pytest.fixture
     def model(self, tmp_path, monkeypatch):
@@ -60,7 +64,7 @@ class TestBake:
         return chain_model(tmp_path / "model.onnx", ["N", 3, "H", "W"], first=True)
 
     def test_build_passes_shapes_and_model_on(self, run: Run, model):
-        command = ["build", "model.onnx", "--arch", "sm_90", "--engine", "tensorrt", "--format", "json"]
+        command = ["build", "model.onnx", "--arch", "sm_90", "--engine", "tensorrt", "--format", "json", *QUICK]
         done = run(*command, "--shape", "2x3x8x8")
         assert done.code == 0, done.err
         assert json.loads(done.out)["engine"]["kind"] == "plan"
@@ -70,7 +74,7 @@ class TestBake:
         assert record["options"]["mode"] == "onnx"
 
     def test_bake_takes_shapes(self, run: Run, model):
-        assert run("compile", "model.onnx", "--arch", "sm_90", "--shape", "x=2x3x8x8").code == 0
+        assert run("compile", "model.onnx", "--arch", "sm_90", *QUICK, "--shape", "x=2x3x8x8").code == 0
         done = run("bake", "engines/model.aot")
         assert done.code == 2
         assert "dimension 0 is open, and the bundle does not say what it is\n  hint: give --shape x=" in done.err
@@ -87,13 +91,13 @@ class TestBake:
         graph.graph.node.append(onnx.helper.make_node("Relu", ["z"], ["w"]))
         onnx.save(graph, model)
         shapes = ["--shape", "x=2x3x8x8", "--shape", "z=2x4"]
-        assert run("compile", "model.onnx", "--arch", "sm_90", *shapes).code == 0
+        assert run("compile", "model.onnx", "--arch", "sm_90", *QUICK, *shapes).code == 0
         profile = ["--min-shape", "z=1x4", "--opt-shape", "z=2x4", "--max-shape", "z=3x4"]
         done = run("bake", "engines/model.aot", "--shape", "x=2x3x8x8", *profile, "--format", "json")
         assert json.loads(done.out)["inputs"]["z"] == {"min": [1, 4], "opt": [2, 4], "max": [3, 4]}
 
     def test_a_model_that_moved(self, run: Run, model):
-        assert run("compile", "model.onnx", "--arch", "sm_90", "--shape", "2x3x8x8").code == 0
+        assert run("compile", "model.onnx", "--arch", "sm_90", *QUICK, "--shape", "2x3x8x8").code == 0
         model.rename(model.with_name("moved.onnx"))
         done = run("bake", "engines/model.aot", "--shape", "2x3x8x8")
         assert done.code == 2

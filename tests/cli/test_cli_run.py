@@ -23,7 +23,7 @@ def _run(*arguments):
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     out = tmp_path_factory.mktemp("engines")
-    done = _run("compile", "circ_pad", "--shape", "1x2x5x7", "--arch", "portable", "--out", out)
+    done = _run("compile", "circ_pad", "--shape", "1x2x5x7", "--arch", "portable", "--check-time", "0.1", "--out", out)
     assert done.returncode == 0, done.stderr
     return out / "circ_pad.aot"
 
@@ -66,12 +66,12 @@ def test_a_machine_without_a_driver_is_told_so(bundle, command):
 
 
 def test_validate_prints_every_check(bundle):
-    done = _run("validate", bundle, "--executor", "interpreter", "--format", "json")
+    done = _run("validate", bundle, "--executor", "interpreter", "--check-time", "0.1", "--format", "json")
     assert done.returncode == 0, done.stderr
     checks = json.loads(done.stdout)["checks"]
     assert {c["name"] for c in checks} == {"interpreter"}
     assert {c["status"] for c in checks} == {"passed"}
-    text = _run("validate", bundle, "--executor", "interpreter")
+    text = _run("validate", bundle, "--executor", "interpreter", "--check-time", "0.1")
     assert "interpreter circ_pad.portable.fp32-fp32.t1: ok" in text.stdout
 
 
