@@ -32,6 +32,15 @@ FAKE_DRIVER = Path(__file__).parent / "cpp" / "fake_cuda.cpp"
 
 
 @pytest.fixture(scope="session")
+def as_a_user(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment for commands of the documents: they share a cache, as a user's do, between processes too."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "documents-cache"
+    kept = {name: value for name, value in os.environ.items() if name != "AOTFACTORY_NO_CACHE"}
+    return {**kept, "AOTFACTORY_CACHE": str(cache), "PYTHONPATH": str(Path(__file__).parents[1])}
+
+
+@pytest.fixture(scope="session")
 def fake_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a libcuda.so.1 made for the tests, whose kernels are C++ on the host."""
     folder = tmp_path_factory.mktemp("driver")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shlex
 import subprocess
@@ -42,7 +41,7 @@ def files(page: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_a_page_work_in_order(page: str, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_work_in_order(page: str, tmp_path: Path, as_a_user: dict[str, str]) -> None:
     if page in NEEDS and importlib.util.find_spec(NEEDS[page]) is None:
         pytest.skip('NVRTC is not installed: pip install ".[nvrtc]"')
     for name, content in files(page).items():
@@ -51,8 +50,7 @@ def test_the_commands_of_a_page_work_in_order(page: str, tmp_path: Path) -> None
     for command in commands(page):
         program, *words = shlex.split(command)
         call = [sys.executable, *(["-m", "aotfactory"] if program == "aotfactory" else []), *words]
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(call, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(call, cwd=tmp_path, env=as_a_user, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         assert "FAILED" not in done.stdout, command
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -34,9 +33,9 @@ def commands(text: str) -> list[str]:
     return [command for command in found if command.split()[1] not in NOT_HERE and command != MAIN]
 
 
-def run(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
+def run(command: str, directory: Path, user: dict[str, str]) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-c", "from aotfactory.cli.main import main; main()", *shlex.split(command)[1:]]
-    env = {**os.environ, "COLUMNS": "80"}
+    env = {**user, "COLUMNS": "80"}
     return subprocess.run(words, cwd=directory, env=env, capture_output=True, text=True, check=False)
 
 
@@ -58,8 +57,8 @@ def test_the_documents_have_commands() -> None:
 
 
 @pytest.mark.parametrize("command", [c for text in DOCUMENTS.values() for c in commands(text)])
-def test_a_command_works(command: str, place: Path) -> None:
-    done = run(command, place)
+def test_a_command_works(command: str, place: Path, as_a_user: dict[str, str]) -> None:
+    done = run(command, place, as_a_user)
     assert done.returncode == 0, done.stderr
     assert "FAILED" not in done.stdout
 
@@ -70,10 +69,10 @@ def plain(text: str) -> list[str]:
     return [re.sub(r"^(sm_\d+ \S+ \d+ \d+ \d+) \d+ ", r"\1 REGS ", line) for line in lines]
 
 
-def test_the_main_command_prints_what_the_readme_shows(tmp_path: Path) -> None:
+def test_the_main_command_prints_what_the_readme_shows(tmp_path: Path, as_a_user: dict[str, str]) -> None:
     found = re.search(rf"^    \$ {MAIN}\n((?:    .*\n|\n)+)", README, re.MULTILINE)
     assert found
-    done = run(MAIN, tmp_path)  # where no earlier engine is replaced, which would be told
+    done = run(MAIN, tmp_path, as_a_user)  # where no earlier engine is replaced, which would be told
     try:
         tensorrt_api.require_builder()
     except AotError:
@@ -84,9 +83,11 @@ def test_the_main_command_prints_what_the_readme_shows(tmp_path: Path) -> None:
         pytest.skip("the README shows a machine without TensorRT's builder")
 
 
-def test_the_main_command_lists_its_variants_and_all_checks_passed(place: Path) -> None:
+def test_the_main_command_lists_its_variants_and_all_checks_passed(place: Path, as_a_user: dict[str, str]) -> None:
     done = run(
-        "aotfactory build circ_pad --shape 1x3x32x32 --arch sm_80,sm_90,sm_120 --engine bundle --format json", place
+        "aotfactory build circ_pad --shape 1x3x32x32 --arch sm_80,sm_90,sm_120 --engine bundle --format json",
+        place,
+        as_a_user,
     )
     report = json.loads(done.stdout)
     assert {v["arch"] for v in report["variants"]} == {"sm_80", "sm_90", "sm_120"}

@@ -35,8 +35,11 @@ from aotfactory.targets.network_builder import plugin_call
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 TYPES = ("fp32", "fp16", "bf16", "int8", "int32")
+EXAMPLES = int(os.environ.get("AOTFACTORY_TEST_EXAMPLES", "24"))
+"""Shapes that each check of a kernel draws; 60 with --run-slow."""
+
 SETTINGS = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+    max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
 )
 
 
@@ -202,7 +205,7 @@ def check_circ_pad(draw: Any, case: Case, dtype: str, seed: int) -> None:
         assert np.array_equal(bits(y[0]), padded(bits(x), pads))
 
 
-@settings(SETTINGS, max_examples=25)
+@settings(SETTINGS, max_examples=EXAMPLES // 3)
 @given(
     st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(10, 40), st.integers(9, 300)),
     st.lists(st.integers(0, 6), min_size=4, max_size=4),
@@ -270,8 +273,10 @@ CHECKS: list[Callable[[], None]] = [f for name, f in list(globals().items()) if 
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda f: f.__name__)
-def test_in_interpreter(check: Callable[[], None]) -> None:
+def test_in_interpreter(check: Callable[[], None], pytestconfig: pytest.Config) -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    if pytestconfig.getoption("--run-slow"):
+        environment["AOTFACTORY_TEST_EXAMPLES"] = "60"
     done = subprocess.run(
         [sys.executable, __file__, check.__name__], env=environment, capture_output=True, text=True, timeout=900
     )
