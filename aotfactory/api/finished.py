@@ -62,9 +62,9 @@ def find(cache: Cache, key: str, *, plain: bool) -> Finished | None:
 
 def _from_json(plain: bool, data: Any) -> Finished:
     bundle = Bundle(
-        network=replace(network_from_json(data["network"], plain=plain), beside=data.get("beside", {})),
+        network=replace(network_from_json(data["network"], plain=plain), beside=dict(data.get("beside", {}))),
         variants=tuple(variant_from_json(v) for v in data["variants"]),
-        versions=data["versions"],
+        versions=dict(data["versions"]),
         road=data["road"],
     )
     read = Dependencies.from_json(data["dependencies"])

@@ -119,7 +119,7 @@ def _built(report: Mapping[str, Any]) -> dict[str, Any]:
     history = report.get("history", [])
     last = history[-2]["resources"] if len(history) > 1 else {}
     return {
-        **report["summary"],
+        **{name: report["summary"][name] for name in ("target", "inputs", "attributes", "archs")},
         "sha256": report["bundle"]["sha256"],
         "versions": report["versions"],
         "variants": [_variant(v, last.get(v["id"])) for v in report["variants"]],

@@ -120,7 +120,10 @@ class Cache:
         if data is None:
             return None
         try:
-            return read(json.loads(data))
+            value = json.loads(data)
+            if b"\\u" in data:  # half of a surrogate pair could not be written anywhere
+                json.dumps(value, ensure_ascii=False).encode()
+            return read(value)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, AotError):
             return None
 

@@ -167,6 +167,8 @@ DAMAGED = {
     "copy.sm_90.build.json": [
         lambda d: d["summary"].update(inputs={"inp0": 7}),
         lambda d: d["summary"].update(archs="sm_90"),
+        lambda d: d["summary"].pop("inputs"),
+        lambda d: d["summary"].pop("archs"),
         lambda d: d["summary"].update(target={"a": 1}),
         lambda d: d["checks"].append({"name": 1, "subject": [], "status": "passed", "detail": None}),
         lambda d: d["variants"][0].update(spills="many"),

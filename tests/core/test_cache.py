@@ -191,8 +191,9 @@ def test_directories_are_made_for_the_owner_alone(cache: Cache) -> None:
 def test_entries_that_are_no_files_or_no_json(cache: Cache) -> None:
     cache.put("a", KEYS[0], b"[" * 100_000)
     cache.put("a", KEYS[1], b"\xff")
-    for key in KEYS[:2]:
-        assert cache.get_as("a", key, dict) is None
+    cache.put("a", KEYS[3], b'["\\ud800"]')
+    for key in (*KEYS[:2], KEYS[3]):
+        assert cache.get_as("a", key, list) is None
     path = cache._path("a", KEYS[2])
     path.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(path, 0o600)
