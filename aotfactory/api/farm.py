@@ -293,9 +293,11 @@ def _load(archs: Iterable[Arch]) -> None:
     from aotfactory.api import making  # noqa: F401
     from aotfactory.compiler import ptxas
     from aotfactory.compiler.triton_cache import prepare
+    from aotfactory.compiler.warm_up import warm_up
 
     prepare({arch.capability for arch in archs})
     ptxas.identity()
+    warm_up()
 
 
 class _Ledger:

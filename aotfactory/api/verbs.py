@@ -11,29 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from aotfactory.api.bake import Baked, plan_for, require_bake
-from aotfactory.api.bake import bake as bake_bundle
 from aotfactory.api.build import BuildResult, build_bundle
-from aotfactory.api.tune import Ranking
-from aotfactory.api.tune import tune as tune_target
-from aotfactory.api.validate import validate as validate_bundle
-from aotfactory.api.validate_plan import validate_plan
 from aotfactory.compiler.bundle import require_bundle
 from aotfactory.compiler.options import Options
+from aotfactory.core import cuda
 from aotfactory.core.arch import PtxIsa, Road, default_arch, parse_archs
 from aotfactory.core.cache import open_cache
 from aotfactory.core.check import Check, failed
 from aotfactory.core.dtypes import find
 from aotfactory.core.network import Shape
 from aotfactory.core.workers import available_cores
-from aotfactory.executors.inputs import Array
-from aotfactory.executors.native.launcher import LaunchResult, run_launcher
-from aotfactory.executors.native.runner import RunnerOptions, RunnerResult
-from aotfactory.plan.options import PlanOptions
-from aotfactory.plan.plan_file import PlanFile
 from aotfactory.targets.request import TargetOptions, parse_dim, parse_shape
+
+if TYPE_CHECKING:  # a build that nothing has changed for takes less time than these take to load
+    from aotfactory.api.bake import Baked
+    from aotfactory.api.tune import Ranking
+    from aotfactory.executors.inputs import Array
+    from aotfactory.executors.native.launcher import LaunchResult
+    from aotfactory.executors.native.runner import RunnerResult
 
 Progress = Callable[[str], None]
 AnyShape = str | Sequence[int]
@@ -156,10 +153,14 @@ def build(
         AotError: As for `compile` and `bake`.
     """
     if engine == "tensorrt":
+        from aotfactory.api.bake import require_bake
+
         require_bake()
     built = compile(target, progress=progress, **options)
-    if built.path is None or engine == "bundle":
+    if built.path is None or engine == "bundle" or not cuda.cuda_device_count():
         return built
+    from aotfactory.api.bake import plan_for
+
     shape, low, opt, high = (options.get(n) for n in ("shape", "min_shape", "opt_shape", "max_shape"))
     shapes = replace(_target_options(shape, low, opt, high, None, None), dims=_dims(options.get("dim")))
     archs = {variant.arch for variant in built.bundle.variants}
@@ -184,7 +185,10 @@ def bake(
     Raises:
         AotError: This machine lacks the builder or a GPU, or the bundle does not fit. What was there before stays.
     """
-    return bake_bundle(
+    from aotfactory.api import bake as baking
+    from aotfactory.plan.options import PlanOptions
+
+    return baking.bake(
         Path(path),
         options=PlanOptions(**options),
         out=None if out is None else Path(out),
@@ -204,11 +208,14 @@ def validate(
     Raises:
         AotError: There is no such artifact, or it is damaged.
     """
+    from aotfactory.api import validate as validating
+    from aotfactory.api.validate_plan import validate_plan
+
     path = Path(path)
     if path.suffix == ".plan":
         checks = validate_plan(path, plugins=plugins, executors=executors, progress=progress)
     else:
-        checks = validate_bundle(path, plugins=plugins, executors=executors, progress=progress)
+        checks = validating.validate(path, plugins=plugins, executors=executors, progress=progress)
     return ValidationResult(path=path, checks=tuple(checks))
 
 
@@ -231,6 +238,10 @@ def run(
     Raises:
         AotError: This machine has no GPU, or an input does not fit.
     """
+    from aotfactory.executors.native.launcher import run_launcher
+    from aotfactory.executors.native.runner import RunnerOptions
+    from aotfactory.plan.plan_file import PlanFile
+
     path, shapes = Path(path), {name: _shape(given) for name, given in (shape or {}).items()}
     directory = None if output_dir is None else Path(output_dir)
     if path.suffix == ".plan":
@@ -260,7 +271,9 @@ def tune(
         AotError: This machine has no GPU, or the target does not compile.
     """
     request = _target_options(shape, min_shape, opt_shape, max_shape, dtype, attributes)
-    ranking, path = tune_target(
+    from aotfactory.api import tune as tuning
+
+    ranking, path = tuning.tune(
         target, request=request, out=Path(out), plugins=plugins, iterations=iterations, progress=progress
     )
     return TuneResult(ranking=ranking, path=path)

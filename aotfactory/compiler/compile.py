@@ -19,6 +19,7 @@ from aotfactory.compiler.cross_compile import Compilation, compiling_for
 from aotfactory.compiler.options import Options as Options
 from aotfactory.compiler.ptxas import PtxasReport
 from aotfactory.compiler.triton_cache import prepare, triton_in
+from aotfactory.compiler.warm_up import warm_up
 from aotfactory.core import dependencies, dtypes, proofs, workers
 from aotfactory.core.arch import Arch, PtxIsa, default_isa, shared_limit
 from aotfactory.core.cache import Cache
@@ -95,6 +96,7 @@ def compile_network(
     if min(jobs, len(tasks)) > 1:
         prepare(arch.capability for arch in options.archs)
         ptxas.identity()
+        warm_up()
     results: dict[int, CompiledVariant] = {}
     for index, outcome in workers.completed(tasks, min(jobs, len(tasks)), starting=lambda i: progress(named[i][0])):
         results[index], (files, variables) = outcome.result()
@@ -170,16 +172,13 @@ def _variant_of(
 ) -> tuple[CompiledVariant, tuple[set[str], set[str]]]:
     isa, most = isas
     name = variant_id(call, arch, combination, tactic)
+    assemble = False
     while True:
         newest = min(isa, ptxas.compiler_isa(arch)).number
+        compiling = compiling_for(arch.capability, newest, shared, assemble=assemble)
         try:
-            with (
-                dependencies.recording(),
-                triton_in(cache),
-                compiling_for(arch.capability, newest, shared) as compilations,
-            ):
+            with dependencies.recording(), triton_in(cache), compiling as compilations:
                 kernel = plugin.kernel(combination, tactic)
-            break
         except ConfigRefused as refusal:
             return _left_out(name, call, combination, tactic, refusal.message)
         except DefinitionError as error:
@@ -187,20 +186,24 @@ def _variant_of(
             if least is None or not isa < least <= most:
                 raise needed_isa.shortened(error, isa) from error
             isa = least
-    candidate = _Candidate(
-        id=name,
-        call=call,
-        plugin=plugin,
-        arch=arch,
-        isa=isa,
-        default_isa=isas[0],
-        combination=combination,
-        tactic=tactic,
-        kernel=kernel,
-        shared=shared,
-        compilations=tuple(compilations),
-    )
-    variant, checks = reuse.checked(cache, candidate.inputs(network), lambda: _check(candidate, network))
+            continue
+        candidate = _Candidate(
+            id=name,
+            call=call,
+            plugin=plugin,
+            arch=arch,
+            isa=isa,
+            default_isa=isas[0],
+            combination=combination,
+            tactic=tactic,
+            kernel=kernel,
+            shared=shared,
+            compilations=tuple(compilations),
+        )
+        variant, checks = reuse.checked(cache, candidate.inputs(network), functools.partial(_check, candidate, network))
+        if assemble or not any(check.name == "ptxas" and check.status == "failed" for check in checks):
+            break
+        assemble = True  # Triton says with the line of the definition what ptxas refuses, and which ISA it asks for
     result = CompiledVariant(
         id=candidate.id,
         call=call,

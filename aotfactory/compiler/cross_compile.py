@@ -40,17 +40,21 @@ class Compilation:
 
 
 @contextmanager
-def compiling_for(capability: int, ptx_isa: int, shared: int = SHARED_LIMIT) -> Iterator[list[Compilation]]:
+def compiling_for(
+    capability: int, ptx_isa: int, shared: int = SHARED_LIMIT, *, assemble: bool = True
+) -> Iterator[list[Compilation]]:
     """Make Triton compile for a compute capability (90) and PTX ISA (80), reproducibly.
 
     Args:
         shared: Bytes of shared memory that the kernels' launcher gives a block.
+        assemble: Have Triton run ptxas on what it made. It takes a fifth of the time, and what ships is not that PTX
+            but the fitted one, which is assembled anyway.
 
     Yields:
         The kernels compiled so far, in order; it grows as they are compiled.
     """
     compiled: list[Compilation] = []
-    parse_options, make_cubin = CUDABackend.parse_options, CUDABackend.make_cubin
+    parse_options, make_cubin, own_hash = CUDABackend.parse_options, CUDABackend.make_cubin, CUDABackend.hash
     previous_listener = knobs.compilation.listener
 
     def with_defaults(self: Any, options: dict[str, Any]) -> Any:
@@ -67,17 +71,23 @@ def compiling_for(capability: int, ptx_isa: int, shared: int = SHARED_LIMIT) -> 
             previous_listener(src=src, metadata=metadata, metadata_group=metadata_group, **rest)
 
     def quietly(*args: Any) -> Any:
+        if not assemble:
+            return b""
         with redirect_stdout(io.StringIO()):  # where ptxas fails, Triton prints the whole kernel
             return make_cubin(*args)
 
-    CUDABackend.parse_options, CUDABackend.make_cubin = with_defaults, quietly
+    def hashed(self: Any) -> str:
+        """Part of Triton's cache key: who launches kernels through Triton must not find one without its cubin."""
+        return f"{own_hash(self)}{'' if assemble else '-ptx'}"
+
+    CUDABackend.parse_options, CUDABackend.make_cubin, CUDABackend.hash = with_defaults, quietly, hashed
     try:
         with device.answering(capability), device.limiting(shared), knobs.compilation.scope():
             knobs.compilation.listener = listen
             knobs.compilation.disable_line_info = True  # it names the source directory
             yield compiled
     finally:
-        CUDABackend.parse_options, CUDABackend.make_cubin = parse_options, make_cubin
+        CUDABackend.parse_options, CUDABackend.make_cubin, CUDABackend.hash = parse_options, make_cubin, own_hash
         knobs.compilation.listener = previous_listener
 
 

@@ -119,6 +119,12 @@ def test_unchanged_needs_neither_triton_nor_tensorrt(project: Project, built: Pa
     assert ours.read_bytes() == theirs.read_bytes()
 
 
+def test_the_verbs_load_what_they_need_and_no_more() -> None:
+    code = "import aotfactory, sys; aotfactory.compile, aotfactory.build; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"triton", "tensorrt_bindings", "numpy", "onnx", "pydantic", "rich"} & set(done.stdout.split())
+
+
 def test_kernel_that_the_kernel_calls(project: Project) -> None:
     project.edit("helper.py", "x + x", "x * 2")
     assert project.build()[1] == {"triton": 1, "variant": 1, "interpreter": 1}

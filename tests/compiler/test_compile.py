@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 from building import MODULES, build, edited, load, network, tensor
+from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import CUDABackend
+from triton.compiler.compiler import make_backend
 from triton.runtime import driver
 
+from aotfactory.compiler import warm_up as warming
 from aotfactory.compiler.compile import Options, compile_network
+from aotfactory.compiler.cross_compile import compiling_for
 from aotfactory.core.arch import PtxIsa, parse_archs
 from aotfactory.core.errors import DefinitionError, UsageError
 
@@ -223,6 +227,33 @@ def test_tritons_hidden_parameters_are_gone() -> None:
     assert entry is not None
     assert entry[1].count(".param") == 3
     assert re.search(r"removed double_kernel_param_3, double_kernel_param_4", built.checks["abi"].detail)
+
+
+def test_ptxas_runs_once_for_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the PTX that ships: not also on what Triton wrote, unless it is refused."""
+    assembled: list[str] = []
+    make_cubin = CUDABackend.make_cubin
+    monkeypatch.setattr(CUDABackend, "make_cubin", lambda *a: assembled.append("Triton's") or make_cubin(*a))
+    assert build(DOUBLE, tactic=1, interpret=False).checks["ptxas"].status == "passed"
+    assert not assembled
+
+
+def test_who_launches_kernels_finds_none_without_its_cubin() -> None:
+    backend = make_backend(GPUTarget("cuda", 80, 32))
+    before = backend.hash()
+    with compiling_for(80, 80, assemble=False):
+        assert backend.hash() != before
+    with compiling_for(80, 80):
+        assert backend.hash() == before
+    assert backend.hash() == before
+
+
+def test_a_first_kernel_is_compiled_before_processes_are_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    compiled = warming.triton.compile
+    monkeypatch.setattr(warming.triton, "compile", lambda source: names.append(compiled(source).metadata.name))
+    warming.warm_up()
+    assert names == ["_kernel"]
 
 
 def test_compiling_leaves_triton_as_it_was(tmp_path: Path) -> None:
