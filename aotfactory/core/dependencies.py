@@ -39,6 +39,7 @@ IGNORED = {
     ),
     *(
         "typing_extensions",
+        "fastjsonschema",
         "pydantic",
         "pydantic_core",
         "annotated_types",
