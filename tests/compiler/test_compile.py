@@ -263,7 +263,7 @@ def test_compiling_leaves_triton_as_it_was(tmp_path: Path) -> None:
     plugin, _ = edited(tmp_path, MODULES / "double.py", {"i < n)\n    tl.store": "i < unknown)\n    tl.store"})
     with pytest.raises(DefinitionError, match=r"(?s)aot_impl of .*::double: .*unknown is not defined") as caught:
         build(network(plugin, ROWS), interpret=False)
-    assert re.search(r"definitions_\d+\.py:\d+", str(caught.value))
+    assert re.search(r"built_\d+\.py:\d+", str(caught.value))
     assert (driver._active, CUDABackend.parse_options) == before
 
 
