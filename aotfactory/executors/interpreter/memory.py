@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from triton.runtime import interpreter
 
 from aotfactory.compiler.calling_convention import TENSOR_ALIGNMENT
 from aotfactory.core import dtypes
+from aotfactory.executors.interpreter.narrow_floats import NARROW
 
 GUARD = 2**24
 """Bytes around a buffer that belong to no tensor, so that an address computed wrongly from one does not land in
@@ -153,6 +155,18 @@ def _marked(record: Any, offsets: Any, itemsize: int) -> bool:
     return bool((words[places] == ONES[words.itemsize]).all())
 
 
+def _added(addresses: Any, values: Any, mask: Any, element: np.dtype[Any]) -> Any:
+    """Add to numbers in memory, one after the other: bf16, which the interpreter does not. What was there before."""
+    addresses, values, mask = np.broadcast_arrays(addresses, values, mask)
+    before = np.zeros_like(values)
+    for at in zip(*np.nonzero(mask), strict=True):
+        there: Any = (ctypes.c_uint8 * element.itemsize).from_address(int(addresses[at]))
+        place = np.frombuffer(there, element)
+        before[at] = place.view(values.dtype)[0]
+        place[0] = element.type(np.float32(place[0]) + np.float32(values[at].view(element)))
+    return before
+
+
 @contextmanager
 def watching(buffers: Sequence[Buffer]) -> Iterator[None]:
     """Check every access of Triton's interpreter while this is open."""
@@ -183,6 +197,9 @@ def watching(buffers: Sequence[Buffer]) -> Iterator[None]:
         mask = truth(mask)
         for what in ("read", "write"):
             watch.access(what, ptr.data, mask.data, itemsize(ptr), atomic=True)
+        element = NARROW.get(str(ptr.get_element_ty()))
+        if element is not None and op == interpreter._ir.ATOMIC_OP.FADD:
+            return interpreter.TensorHandle(_added(ptr.data, value.data, mask.data, element), value.dtype.scalar)
         return originals["create_atomic_rmw"](self, op, ptr, value, mask, *rest)
 
     def compare_and_swap(self: Any, ptr: Any, *rest: Any) -> Any:

@@ -4,8 +4,9 @@ digits off instead of rounding, and gets denormals wrong.
 
 That it has no bf16 is in Triton's documentation ("Debugging Triton"). But a kernel that adds in bf16 is right on a GPU
 and must not be called wrong here. Each operation is rounded to the nearest number of the type, as a GPU does;
-conversion to fp8 saturates, as Triton has the GPU do. Of a number and NaN, a GPU's maximum and minimum are the number;
-the interpreter's were NaN up to Triton 3.6 at least, for every type.
+conversion to fp8 saturates, as Triton has the GPU do. Conversion to integers, which Triton leaves undefined for NaN and
+for what does not fit, saturates at 32 or 64 bits and takes NaN for 0, as NVIDIA's does. Of a number and NaN, a GPU's
+maximum and minimum are the number; the interpreter's were NaN up to Triton 3.6 at least, for every type.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def exact_arithmetic() -> Iterator[None]:
     """Make the interpreter compute with the numbers of these types, not the bits, and with NaN as a GPU does."""
     builder = interpreter.InterpreterBuilder
     names = ["binary_op", "unary_op", "ternary_op", "create_fma", "create_dot", "create_maxnumf", "create_minnumf"]
-    names += ["cast_impl", "create_fp_to_fp"]
+    names += ["create_fp_to_si", "create_fp_to_ui", "cast_impl", "create_fp_to_fp"]
     originals = {name: getattr(builder, name) for name in names}
 
     def elementwise(name: str) -> Callable[..., Any]:
@@ -75,6 +76,7 @@ def exact_arithmetic() -> Iterator[None]:
     for name in names[-2:]:
         setattr(builder, name, conversion(name))
     builder.create_fma, builder.create_dot = fma, dot
+    builder.create_fp_to_si = builder.create_fp_to_ui = _integer
     builder.create_maxnumf = lambda self, a, b: self.binary_op(a, b, np.fmax)
     builder.create_minnumf = lambda self, a, b: self.binary_op(a, b, np.fmin)
     try:
@@ -84,6 +86,18 @@ def exact_arithmetic() -> Iterator[None]:
             setattr(builder, name, original)
         if lacks_constants:
             del builder.get_bf16
+
+
+def _integer(self: Any, source: Any, to: Any) -> Any:
+    """Floats as integers: first of 32 bits, or 64 if those are wanted, then of as many as are."""
+    element, wanted = _narrow(source), np.dtype(interpreter._get_np_dtype(to))
+    numbers = (source.data if element is None else source.data.view(element)).astype(np.float64)
+    wide = np.dtype(f"{wanted.kind}{max(wanted.itemsize, 4)}")
+    limits, whole = np.iinfo(wide), np.trunc(numbers)
+    fits = (whole >= limits.min) & (whole < float(limits.max) + (wide.itemsize == 4))
+    found = np.where(whole > 0, limits.max, limits.min).astype(wide)
+    found[fits], found[np.isnan(numbers)] = whole[fits].astype(wide), 0
+    return interpreter.TensorHandle(found.astype(wanted), to.scalar)
 
 
 def _narrow(handle: Any) -> np.dtype[Any] | None:

@@ -155,6 +155,27 @@ kind(atomics_of_bf16, twice, outputs={"x_ptr": "x_ptr"}, dtypes=("bf16",))
 
 
 @triton.jit
+def integers_of_what_does_not_fit(x_ptr, y_ptr, m, n, BLOCK: tl.constexpr):
+    at, inside, x = _row(x_ptr, n, BLOCK)
+    whole = (x.to(tl.float32) * 1e9).to(tl.int32)
+    tl.store(y_ptr + at, (whole // 65536 + (x.to(tl.float32) * 100).to(tl.int8)).to(x.dtype), mask=inside)
+
+
+def _whole(x):
+    """As a GPU converts."""
+    with np.errstate(all="ignore"):
+        f = x.astype(np.float32)
+        wide, small = (
+            np.nan_to_num((f * np.float32(k)).astype(np.float64)).clip(-(2.0**31), 2.0**31 - 1) for k in (1e9, 100)
+        )
+    whole, low = wide.astype(np.int64), small.astype(np.int64).astype(np.int8)
+    return np.trunc(whole / 65536) + low.astype(np.float64)
+
+
+kind(integers_of_what_does_not_fit, _whole)
+
+
+@triton.jit
 def gathers_with_a_lane_to_spare(x_ptr, y_ptr, m, n, BLOCK: tl.constexpr):
     at, inside, x = _row(x_ptr, n, BLOCK)
     col = tl.arange(0, BLOCK)
