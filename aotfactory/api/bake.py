@@ -12,7 +12,9 @@ from aotfactory.compiler import bundle as bundles
 from aotfactory.compiler.bundle import Bundle
 from aotfactory.core import cuda
 from aotfactory.core.arch import native_arch
+from aotfactory.core.cache import Cache
 from aotfactory.core.errors import NoGpuError, OptionsError
+from aotfactory.plan import kept
 from aotfactory.plan import record as provenance
 from aotfactory.plan.builder import Plan, build_plan
 from aotfactory.plan.options import PlanOptions
@@ -44,6 +46,7 @@ def bake(
     out: Path | None = None,
     plugins: Iterable[str] = (),
     progress: Callable[[str], None] = lambda text: None,
+    cache: Cache | None = None,
 ) -> Baked:
     """Build a bundle's plan and write it as ``out/NAME.plan`` with its record.
 
@@ -52,6 +55,7 @@ def bake(
         out: By default the bundle's parent directory.
         plugins: Modules of plugin definitions to load, as for ``--plugins``. None is needed, but with `options.jit`:
             then aotfactory's own and those of installed packages are loaded too.
+        cache: Where plans that were built before are found, and this one is kept.
 
     Raises:
         AotError: The bundle cannot be read, or see `build_plan`. What was at ``out`` before is still there.
@@ -66,9 +70,16 @@ def bake(
     path = (out or directory.parent) / f"{bundle.network.name}.plan"
     provenance.require_writable(path)
     sha256 = bundles.digest(directory) or ""
-    plan = build_plan(bundle, sha256=sha256, options=options, progress=progress)
+    tensorrt = tensorrt_api.require_builder()
+    key = cache and kept.key_for(bundle, sha256, options, tensorrt.version)
+    plan = kept.find(cache, key, bundle) if cache and key else None
+    if plan is None:
+        plan = build_plan(bundle, sha256=sha256, options=options, progress=progress)
+        if cache and key:
+            kept.keep(cache, key, plan)
+            cache.trim()
     record = provenance.make_record(
-        plan, path=path, bundle=bundle, bundle_path=directory, options=options, tensorrt=tensorrt_api.load().version
+        plan, path=path, bundle=bundle, bundle_path=directory, options=options, tensorrt=tensorrt.version
     )
     provenance.write(plan, record, path)
     return Baked(path=path, bundle=bundle, plan=plan, record=record)
@@ -90,7 +101,9 @@ def require_bake() -> None:
         raise NoGpuError("a plan is built on a GPU, and this machine has none", hint="use --engine bundle here")
 
 
-def plan_for(report_path: Path, archs: int, shapes: TargetOptions, progress: Any) -> Baked | None:
+def plan_for(
+    report_path: Path, archs: int, shapes: TargetOptions, progress: Any, cache: Cache | None = None
+) -> Baked | None:
     """The plan of a bundle that was just made, or None where this machine has no builder or GPU.
 
     Args:
@@ -105,4 +118,4 @@ def plan_for(report_path: Path, archs: int, shapes: TargetOptions, progress: Any
     onnx = bundle.network.target.endswith(".onnx")  # which may leave shapes open
     out = report_path.parent / native_arch().name if archs > 1 else report_path.parent
     options = PlanOptions(shapes=shapes) if onnx else PlanOptions()
-    return bake(report_path, options=options, out=out, progress=progress)
+    return bake(report_path, options=options, out=out, progress=progress, cache=cache)

@@ -19,8 +19,11 @@ TIME_LIMIT = 6 * 3600.0
 """Seconds for one plan: TensorRT may try kernels for hours."""
 
 
-def required() -> Bake:
+def required(cached: bool = True) -> Bake:
     """How plans are made here.
+
+    Args:
+        cached: Whether those that were made before may be taken.
 
     Raises:
         MissingError: This machine cannot make any.
@@ -29,13 +32,13 @@ def required() -> Bake:
     capability = _capability()
     if capability is None:
         raise NoGpuError("a plan is built on a GPU, and this machine has none", hint="use --engine bundle here")
-    return partial(_bake, capability)
+    return partial(_bake, capability, cached)
 
 
-def available() -> Bake | None:
+def available(cached: bool = True) -> Bake | None:
     """The same; None where this machine cannot make any."""
     capability = _capability() if tensorrt_api.load().kind == "full" else None
-    return None if capability is None else partial(_bake, capability)
+    return None if capability is None else partial(_bake, capability, cached)
 
 
 def _capability() -> int | None:
@@ -44,11 +47,11 @@ def _capability() -> int | None:
     return None if found is None else found[0] * 10 + found[1]
 
 
-def _bake(capability: int, bundle: Path, engine: Engine) -> None:
+def _bake(capability: int, cached: bool, bundle: Path, engine: Engine) -> None:
     """Make the plan beside a bundle, if it is for the GPU here."""
     if engine.arch != PORTABLE and engine.arch.capability != capability:
         return
-    options = []
+    options = [] if cached else ["--no-cache"]
     for name, value in engine.tensorrt.items():
         if value is True:
             options.append(f"--{name}")

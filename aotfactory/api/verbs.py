@@ -161,10 +161,11 @@ def build(
         return built
     from aotfactory.api.bake import plan_for
 
+    cache = open_cache() if options.get("cache", True) else None
     shape, low, opt, high = (options.get(n) for n in ("shape", "min_shape", "opt_shape", "max_shape"))
     shapes = replace(_target_options(shape, low, opt, high, None, None), dims=_dims(options.get("dim")))
     archs = {variant.arch for variant in built.bundle.variants}
-    return replace(built, baked=plan_for(built.path, len(archs), shapes, progress))
+    return replace(built, baked=plan_for(built.path, len(archs), shapes, progress, cache))
 
 
 def bake(
@@ -172,6 +173,7 @@ def bake(
     *,
     out: str | Path | None = None,
     plugins: Iterable[str] = (),
+    cache: bool = True,
     progress: Progress = silent,
     **options: Any,
 ) -> Baked:
@@ -180,6 +182,7 @@ def bake(
     Args:
         path: The bundle, ``engines/NAME.aot``.
         out: Directory of the plan; by default the bundle's parent.
+        cache: Whether to take a plan of the same bundle, options, GPU, driver and TensorRT that was built before.
         options: Fields of `aotfactory.plan.options.PlanOptions`.
 
     Raises:
@@ -194,6 +197,7 @@ def bake(
         out=None if out is None else Path(out),
         plugins=plugins,
         progress=progress,
+        cache=open_cache() if cache else None,
     )
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from aotfactory.cli.flags import ShapeFlags, with_flags
-from aotfactory.cli.terminal import Format, print_json, show, working
-
-if TYPE_CHECKING:
-    pass
+from aotfactory.cli.options import NoCache
+from aotfactory.cli.terminal import Format, print_json, say, show, working
+from aotfactory.core.cache import open_cache
 
 
 class Mode(str, enum.Enum):
@@ -62,6 +61,7 @@ def bake(
     timing_cache: Annotated[Path | None, typer.Option(metavar="DIR", help="One file in it for each bundle.")] = None,
     profiling_verbosity: Annotated[Verbosity, typer.Option(help="What the plan says of layers.")] = Verbosity.detailed,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; default: beside the bundle.")] = None,
+    no_cache: NoCache = False,
     format: Annotated[Format, typer.Option(help="JSON goes to stdout, everything else to stderr.")] = Format.text,
 ) -> None:
     """Build a TensorRT plan from a bundle's own kernels, byte for byte.
@@ -88,7 +88,8 @@ def bake(
             timing_cache=timing_cache,
             profiling_verbosity=profiling_verbosity.value,
         )
-        baked = baking.bake(path, options=options, out=out, plugins=plugins, progress=progress)
+        cache = None if no_cache else open_cache(warn=lambda text: say(f"warning: {text}"))
+        baked = baking.bake(path, options=options, out=out, plugins=plugins, progress=progress, cache=cache)
     if format is Format.json:
         print_json(baked.record)
     else:

@@ -53,13 +53,15 @@ def build(
 
             archs = {v.arch for v in built.bundle.variants}
             shapes = flags.shapes_alone()
-            built = dataclasses.replace(built, baked=bake.plan_for(built.path, len(archs), shapes, progress))
+            built = dataclasses.replace(
+                built, baked=bake.plan_for(built.path, len(archs), shapes, progress, flags.cache())
+            )
     if format is Format.json:
         _print(built, format)
-    elif baked := built.baked:
+    elif (plan := built.baked) is not None:
         from aotfactory.cli import tables
 
-        show(lambda console: tables.print_baked(console, baked))
+        show(lambda console: tables.print_baked(console, plan))
     if built.path and engine is Engine.auto and not built.baked:
         say("no plan was made: it takes TensorRT's builder and a GPU (aotfactory bake)")
     raise typer.Exit(1 if built.failed else 0)

@@ -77,7 +77,7 @@ def farm(
             cache=cache,
             jobs=workers,
             keep_going=keep_going,
-            bake=_bake(engine, engines),
+            bake=_bake(engine, cache is not None),
             ray=executor is Executor.ray,
             report=progress.report,
         )
@@ -88,15 +88,15 @@ def farm(
     raise typer.Exit(result.exit_code)
 
 
-def _bake(kind: EngineKind, engines: list[Engine]) -> Bake | None:
+def _bake(kind: EngineKind, cached: bool) -> Bake | None:
     """How plans are made here; None where they are not."""
     if kind is EngineKind.bundle:
         return None
     from aotfactory.api import farm_bake
 
     if kind is EngineKind.tensorrt:
-        return farm_bake.required()
-    bake = farm_bake.available()
+        return farm_bake.required(cached)
+    bake = farm_bake.available(cached)
     if bake is None:
         say("no plans are made: they take TensorRT's builder and a GPU (aotfactory bake)")
     return bake

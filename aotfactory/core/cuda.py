@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ctypes
+import re
+from pathlib import Path
 
 
 def open_driver() -> ctypes.CDLL | None:
@@ -20,6 +22,17 @@ def driver_version() -> int | None:
     if driver is None or driver.cuDriverGetVersion(ctypes.byref(version)) or not version.value:
         return None
     return version.value
+
+
+def driver_release() -> str | None:
+    """The driver's own version, ``580.159.04``, as far as the kernel tells it; else its CUDA version."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text("utf-8", "replace")
+    except OSError:
+        text = ""
+    found = re.search(r"\b\d{3,4}(\.\d+)+\b", text)
+    version = driver_version()
+    return found[0] if found else None if version is None else str(version)
 
 
 def cuda_device_count() -> int:

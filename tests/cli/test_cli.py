@@ -139,7 +139,7 @@ class TestBuild:
     ) -> None:
         made: list[tuple[Path, int, TargetOptions]] = []
 
-        def plan_for(path: Path, archs: int, shapes: TargetOptions, progress: object) -> SimpleNamespace:
+        def plan_for(path: Path, archs: int, shapes: TargetOptions, *rest: object) -> SimpleNamespace:
             made.append((path, archs, shapes))
             plan = SimpleNamespace(kernels=[], messages=["[a warning]"], sha256="ab12")
             return SimpleNamespace(path=Path("engines/copy.plan"), plan=plan)

@@ -28,12 +28,13 @@ from aotfactory.api import bake as baking
 from aotfactory.api.bake import bake
 from aotfactory.compiler import bundle as bundles
 from aotfactory.compiler.bundle import Bundle
+from aotfactory.core.cache import Cache
 from aotfactory.core.check import Check
 from aotfactory.core.errors import AotError, CheckError, DefinitionError, MissingError, UsageError
 from aotfactory.core.expressions import Constant
 from aotfactory.core.network import Profile
 from aotfactory.executors.inputs import make_input
-from aotfactory.plan import builder
+from aotfactory.plan import builder, kept
 from aotfactory.plan import record as provenance
 from aotfactory.plan.builder import Plan, build_plan
 from aotfactory.plan.options import PlanOptions, require_supported
@@ -516,6 +517,69 @@ def test_bake_writes_plan_and_record(tensorrt, tmp_path, name, mode):
     assert {t["TacticValue"] for t in record["tactics"]} == {f"0x{v.tactic:x}" for v in baked.plan.kernels}
     assert {k["id"] for k in record["kernels"] if k["in_plan"]} == {v.id for v in baked.plan.kernels}
     assert provenance.problems(baked.path) == []
+
+
+def test_a_plan_is_kept_and_found_again(tensorrt, tmp_path, monkeypatch):
+    """For the same bundle, options, GPU, driver and TensorRT; with anything else it is built."""
+    built = []
+    build = baking.build_plan
+    monkeypatch.setattr(baking, "build_plan", lambda *a, **k: built.append(1) or build(*a, **k))
+    cache, item = Cache(tmp_path / "cache"), sample("circ_pad")
+
+    def made(name="circ_pad", expected=0, **options):
+        before = len(built)
+        baked = bake(sample(name).path, options=PlanOptions(arch=SM_90, **options), out=tmp_path / "out", cache=cache)
+        assert len(built) - before == expected
+        assert provenance.problems(baked.path) == []
+        return baked
+
+    first, second = made(expected=1), made()
+    assert (second.plan, second.record) == (first.plan, first.record)
+    assert (tmp_path / "out/circ_pad.plan").read_bytes() == first.plan.data
+    for options in ({"tactic": 1}, {"workspace": 2**20}, {"optimization_level": 2}, {"mode": "onnx"}):
+        made(expected=1, **options)
+        made(**options)
+    made("circ_pad_dynamic", expected=1)
+    made(timing_cache=tmp_path / "timing")  # it changes how long the search takes
+    assert kept.key_for(item.bundle, "ab", PlanOptions(arch=SM_90, jit=True), "11.4") is None
+
+
+@pytest.mark.parametrize("change", ["gpu", "driver", "tensorrt", "source"])
+def test_a_plan_of_another_machine_is_built_anew(change, monkeypatch):
+    bundle, options = sample("circ_pad").bundle, PlanOptions(arch=SM_90)
+    before = kept.key_for(bundle, "ab", options, "11.4.0.106")
+    assert (
+        before == kept.key_for(bundle, "ab", options, "11.4.0.106") != kept.key_for(bundle, "ac", options, "11.4.0.106")
+    )
+    version = "11.4.0.107" if change == "tensorrt" else "11.4.0.106"
+    monkeypatch.setattr(kept.cuda, "gpu_name", lambda: "another" if change == "gpu" else None)
+    monkeypatch.setattr(kept.cuda, "driver_release", lambda: "580.1" if change == "driver" else None)
+    if change == "source":
+        monkeypatch.setattr(kept, "fingerprint", lambda: {"aotfactory": "another"})
+    assert kept.key_for(bundle, "ab", options, version) != before
+
+
+def test_a_plan_of_a_model_is_that_of_its_weights(tmp_path):
+    weights = onnx.numpy_helper.from_array(np.ones((2, 2), np.float32), "w")
+    graph = onnx.helper.make_graph([], "g", [], [], [weights])
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.helper.make_model(graph), path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    before = list(kept._model_files(path))
+    assert len(before) == 2
+    (tmp_path / "w.bin").write_bytes(np.zeros((2, 2), np.float32).tobytes())
+    assert list(kept._model_files(path)) != before
+
+
+def test_a_kept_plan_that_is_damaged_is_built_anew(tensorrt, tmp_path):
+    cache, item = Cache(tmp_path / "cache"), sample("circ_pad")
+    options = PlanOptions(arch=SM_90)
+    baked = bake(item.path, options=options, out=tmp_path, cache=cache)
+    key = kept.key_for(item.bundle, item.sha256, options, tensorrt_api.load().version)
+    for head in (b"", b"[]", b"{}", b'{"arch": {"name": "x"}}', b"[" * 100_000, b'{"arch": 1, "kernels": ["no"]}'):
+        cache.put("plan", key, head + b"\nplan")
+        assert kept.find(cache, key, item.bundle) is None
+    assert bake(item.path, options=options, out=tmp_path, cache=cache).plan.data == baked.plan.data
+    assert kept.find(cache, key, item.bundle) is not None
 
 
 def test_plan_and_record_that_disagree(tensorrt, tmp_path):
