@@ -158,6 +158,20 @@ def test_nothing_imports_torch_when_it_is_imported() -> None:
     assert [str(path) for path, names in found.items() if any(name.split(".")[0] == "torch" for name in names)] == []
 
 
+def test_the_citation_is_of_this_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\nversion: {aotfactory.__version__}\n" in citation
+
+
+def test_declared_pythons_are_those_of_ci() -> None:
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    declared = re.findall(r"Python :: (3\.\d+)", project)
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
+    (matrix,) = re.findall(r"^ +python: \[(.*)\]$", workflow, re.MULTILINE)
+    assert re.findall(r"3\.\d+", matrix) == declared
+    assert f'requires-python = ">={declared[0]}"' in project
+
+
 def test_ci_runs_the_command_of_the_readme() -> None:
     found = re.search(r"^TEST_COMMAND='(.+)'$", (ROOT / ".ci/run").read_text("utf-8"), re.MULTILINE)
     assert found
