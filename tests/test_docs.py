@@ -29,7 +29,7 @@ NEEDS_GPU = ("bake", "run", "bench", "validate", "tune")
 def commands(page: str) -> list[str]:
     """The commands in a page's code blocks that any machine can run: aotfactory's, and programs of the page itself."""
     text = (DOCS / page).read_text("utf-8")
-    found = re.findall(r"^    (aotfactory .*|python \w+\.py.*)$", text, re.MULTILINE)
+    found = re.findall(r"^    (aotfactory .*|python \w+\.py.*|python -m pytest .*)$", text, re.MULTILINE)
     lines = [line.partition(" # ")[0].strip() for line in found]
     return [command for command in lines if command.split()[1] not in NEEDS_GPU]
 

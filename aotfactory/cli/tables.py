@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 import shlex
@@ -302,9 +303,12 @@ def print_new(console: Console, name: str, files: Sequence[Path], package: bool)
     tests = shlex.quote(str(files[-1]))
     if package:
         folder = shlex.quote(str(files[0].parent))
-        steps = [f"pip install -e {folder}", f"pytest {tests}", f"aotfactory build {name}"]
+        steps = [f"python -m pip install -e {folder}", f"python -m pytest {tests}", f"aotfactory build {name}"]
     else:
-        steps = [f"pytest {tests}", f"aotfactory build {name} --plugins {shlex.quote(str(files[0]))}"]
+        steps = [f"python -m pytest {tests}", f"aotfactory build {name} --plugins {shlex.quote(str(files[0]))}"]
+    # Another environment's pytest may be on the PATH, which would not find aotfactory.
+    if importlib.util.find_spec("pytest") is None:
+        steps.insert(0, "python -m pip install pytest")
     _say(console, "next:")
     for step in steps:
         _say(console, f"  {step}")
