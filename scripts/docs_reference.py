@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reference pages, written from what they are about.
 
-As a hook of mkdocs it adds the pages of commands and errors to the site. Run as a program it writes the two that are
-kept in docs/, environment.md and json.md; a test compares them with what this writes.
+As a hook of mkdocs it adds the pages of commands, errors and JSON to the site. Run as a program it writes
+environment.md, which is kept in docs/; a test compares it with what this writes.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ traceback. A command line that cannot be read at all has the code AOT200 in JSON
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add reference/cli.md and reference/errors.md."""
+    """Add reference/cli.md, reference/errors.md and reference/json.md."""
     from mkdocs.structure.files import File
 
     files.append(File.generated(config, "reference/cli.md", content=command_line()))
     files.append(File.generated(config, "reference/errors.md", content=errors()))
+    files.append(File.generated(config, "reference/json.md", content=json_page()))
     return files
 
 
@@ -123,7 +124,7 @@ JSON = {
 """What each kind of JSON is, by its name in ``aotfactory.NAME/1``."""
 
 ABOUT_JSON = """\
-Written by `python scripts/docs_reference.py`. Every document has a `schema`, `aotfactory.NAME/VERSION`. Keys are added
+Every document has a `schema`, `aotfactory.NAME/VERSION`. Keys are added
 within a version, never renamed or removed ([Stability](../stability.md)): readers should pass over those that they do
 not know. A check is `{name, subject, status, detail}`; status is passed, failed or skipped."""
 
@@ -151,8 +152,8 @@ def json_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-WRITTEN = {"environment.md": environment, "json.md": json_page}
-"""Pages in docs/reference that this program writes."""
+WRITTEN = {"environment.md": environment}
+"""The page in docs/reference that this program writes."""
 
 
 def _command(command: Any, title: str, parent: Any) -> list[str]:

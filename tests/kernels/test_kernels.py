@@ -314,9 +314,12 @@ IMAGE = Case((7, 3, 511, 509))
 IMAGES = Case((4, 3, 300, 300), ((3, 4), (0, 0), (172, 212), (172, 212)))
 
 
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+# Every type on sm_90, and one on sm_80; the others there with --run-slow.
+ON_SM_80 = [pytest.param(t, "sm_80", marks=[pytest.mark.slow] if t != "fp16" else []) for t in TYPES]
+
+
+@pytest.mark.parametrize(("dtype", "arch"), [*((t, "sm_90") for t in TYPES), *ON_SM_80])
 @pytest.mark.parametrize("case", [IMAGE, IMAGES], ids=["static", "dynamic"])
-@pytest.mark.parametrize("dtype", TYPES)
 def test_circ_pad_stores_16_bytes(dtype: str, case: Case, arch: str) -> None:
     found = variants("circ_pad", arch, dtype, case, pads=[1, 1, 1, 1])
     itemsize = dtypes.find(dtype).itemsize
