@@ -53,6 +53,7 @@ class Situation:
         profile: Whether the shapes lie in the network's profile: then the variant's own expressions are evaluated, as
             TensorRT does. Elsewhere the definitions are asked for those of a static network.
         arrays: The inputs' data; None: it is made.
+        vast: Whether an input is known to be too large for data.
     """
 
     label: str
@@ -60,6 +61,7 @@ class Situation:
     kind: Kind
     profile: bool = True
     arrays: Mapping[str, Array] | None = None
+    vast: bool = False
 
     def __str__(self) -> str:
         shapes = ", ".join(f"{n} {'x'.join(map(str, s)) or 'scalar'}" for n, s in self.shapes.items())
@@ -396,10 +398,11 @@ def _programs(grid: Program, backwards: bool) -> Iterator[Program]:
     """All programs of a small grid; of a larger one the corners, the borders of each axis, and random ones.
 
     Args:
-        backwards: The last ones first, so that one which needs what another does after it is found.
+        backwards: The last ones first, so that one which needs what another does after it is found; and fewer, for all
+            have run forwards.
     """
     total = int(np.prod(grid, dtype=object))
-    if total <= WHOLE:
+    if total <= (SAMPLE if backwards else WHOLE):
         every = list(interpreted.every(grid))
         yield from reversed(every) if backwards else every
         return

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,12 @@ from aotfactory.plugins.catalog import Catalog
 
 GRACE = 5.0
 """Seconds of processor time that one run may take beyond the time for all, before it is given up."""
+
+VAST_COST = 2**16
+"""Where tensors without data stand among those with data, by elements."""
+
+VAST_SHARE = 0.1
+"""Of the time for all that a run without data may take: its programs may loop over very much."""
 
 
 @dataclass
@@ -124,14 +130,15 @@ def plan(network: Network, catalog: Catalog, jobs: int, given: Situation | None 
             yield Task(place * jobs + job, job, situation)
 
 
-def vast(network: Network, shapes: Mapping[str, Shape]) -> bool:
+def _vast(network: Network, shapes: Mapping[str, Shape]) -> bool:
     """Whether an input is too large to be filled with data."""
     sizes = {t.name: dtypes.find(t.dtype).itemsize for t in network.inputs}
     return any(not cases.fits(shape, LARGEST_BYTES // sizes[name]) for name, shape in shapes.items())
 
 
-def _size(situation: Situation) -> int:
-    return sum(math.prod(shape) for shape in situation.shapes.values())
+def _cost(situation: Situation) -> int:
+    """What comes first is cheap: small tensors, or such large ones that they get no data."""
+    return VAST_COST if situation.vast else sum(math.prod(shape) for shape in situation.shapes.values())
 
 
 def situations(network: Network, catalog: Catalog) -> list[Situation]:
@@ -140,14 +147,13 @@ def situations(network: Network, catalog: Catalog) -> list[Situation]:
     profile = cases.profile_cases(network, catalog.for_plugin)
     first: list[Situation] = []
     later: list[Situation] = []
-    last: list[Situation] = []
     for label, shapes in profile:
         random, special = (Situation(label=label, shapes=shapes, kind=kind) for kind in cases.KINDS)
         fit = all(cases.fits(s, LARGEST) for s in shapes.values())
         if not fit and label in cases.MADE_UP and len(profile) > 1:
             continue
-        if vast(network, shapes):
-            last.append(random)
+        if _vast(network, shapes):
+            later.append(replace(random, vast=True))
             continue
         (first if label in ("small", "static", "opt", "max") else later).append(random)
         (first if label in ("small", "static") else later).append(special)
@@ -159,7 +165,7 @@ def situations(network: Network, catalog: Catalog) -> list[Situation]:
             if len(odd) == len(names):
                 shapes = {n: tuple(s) for n, s in zip(names, odd, strict=True)}
                 later += [Situation(label="odd", shapes=shapes, kind=kind, profile=False) for kind in cases.KINDS]
-    return first + sorted(later, key=_size) + last
+    return first + sorted(later, key=_cost)
 
 
 def _answers(tasks: list[Task], processes: int) -> Iterator[Answer]:
@@ -201,8 +207,11 @@ def run(task: Task) -> Answer:
     left = _shared.seconds - time.process_time()
     if left <= 0:
         return Answer(task, "late")
+    grace = GRACE
+    if task.situation.vast:
+        left, grace = min(left, VAST_SHARE * _shared.seconds), 1.0
     try:
-        with _alarm(left + GRACE):
+        with _alarm(left + grace):
             verdict = _shared.judge.judge(_shared.jobs[task.job], task.situation, left)
     except (CannotRun, OutOfTime) as reason:
         doubtful = isinstance(reason.__cause__, Unsupported) and not task.situation.profile
