@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from aotfactory.api.library import library as make_library
 from aotfactory.compiler import bundle as bundles
 from aotfactory.compiler.bundle import Bundle
 from aotfactory.core import cuda
-from aotfactory.core.arch import native_arch
+from aotfactory.core.arch import Road, native_arch
 from aotfactory.core.cache import Cache
 from aotfactory.core.errors import NoGpuError, OptionsError
 from aotfactory.plan import kept
@@ -43,6 +44,7 @@ def bake(
     directory: Path,
     *,
     options: PlanOptions,
+    road: Road = "aot",
     out: Path | None = None,
     plugins: Iterable[str] = (),
     progress: Callable[[str], None] = lambda text: None,
@@ -52,6 +54,7 @@ def bake(
 
     Args:
         directory: The bundle.
+        road: ``library``: with a plugin library of the bundle, which is written beside the plan as ``libNAME.so``.
         out: By default the bundle's parent directory.
         plugins: Modules of plugin definitions to load, as for ``--plugins``. None is needed, but with `options.jit`:
             then aotfactory's own and those of installed packages are loaded too.
@@ -61,7 +64,8 @@ def bake(
         AotError: The bundle cannot be read, or see `build_plan`. What was at ``out`` before is still there.
     """
     bundle = bundles.read(directory)
-    require_road(bundle, directory)
+    if road == "aot":
+        require_road(bundle, directory)
     catalog = Catalog(plugins)
     if options.jit:
         catalog.load_all()
@@ -69,6 +73,9 @@ def bake(
         options = replace(options, mode="onnx")  # the only way to build it
     path = (out or directory.parent) / f"{bundle.network.name}.plan"
     provenance.require_writable(path)
+    if road == "library":
+        library = path.with_name(f"lib{bundle.network.name}.so").resolve()
+        options = replace(options, library=make_library([directory], library).path)
     sha256 = bundles.digest(directory) or ""
     tensorrt = tensorrt_api.require_builder()
     key = cache and kept.key_for(bundle, sha256, options, tensorrt.version)
@@ -90,7 +97,7 @@ def require_road(bundle: Bundle, directory: Path) -> None:
     if bundle.road != "aot":
         raise OptionsError(
             f"{directory} was compiled for a plugin library, --road {bundle.road}",
-            hint="make one with `aotfactory library`, or compile it again without --road",
+            hint="bake it with --road library, or compile it again without",
         )
 
 

@@ -175,6 +175,7 @@ def bake(
     plugins: Iterable[str] = (),
     cache: bool = True,
     progress: Progress = silent,
+    road: Road = "aot",
     **options: Any,
 ) -> Baked:
     """Build a TensorRT plan from a bundle's own kernels, byte for byte.
@@ -183,6 +184,7 @@ def bake(
         path: The bundle, ``engines/NAME.aot``.
         out: Directory of the plan; by default the bundle's parent.
         cache: Whether to take a plan of the same bundle, options, GPU, driver and TensorRT that was built before.
+        road: ``library``: with a plugin library, ``libNAME.so`` beside the plan, instead of AOT plugins.
         options: Fields of `aotfactory.plan.options.PlanOptions`.
 
     Raises:
@@ -194,6 +196,7 @@ def bake(
     return baking.bake(
         Path(path),
         options=PlanOptions(**options),
+        road=road,
         out=None if out is None else Path(out),
         plugins=plugins,
         progress=progress,

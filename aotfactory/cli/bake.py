@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from aotfactory.cli.flags import ShapeFlags, with_flags
-from aotfactory.cli.options import NoCache
+from aotfactory.cli.options import NoCache, RoadName
 from aotfactory.cli.terminal import Format, print_json, say, show, working
 from aotfactory.core.cache import open_cache
 
@@ -48,6 +48,7 @@ def bake(
     mode: Annotated[Mode, typer.Option(help="Build the network by calls, or from ONNX.")] = Mode.network,
     model: Annotated[Path | None, typer.Option(metavar="FILE.onnx", help="The model, if it was moved.")] = None,
     jit: Annotated[bool, typer.Option("--jit", help="Take the plugins' impl; the plan then needs Python.")] = False,
+    road: Annotated[RoadName, typer.Option("--road", help="library: with a plugin library.")] = RoadName.aot,
     tactic: Annotated[int | None, typer.Option(metavar="N", help="Offer TensorRT only this tactic.")] = None,
     version_compatible: Annotated[
         bool, typer.Option("--version-compatible", help="Run in later minor versions, by the lean runtime.")
@@ -89,7 +90,9 @@ def bake(
             profiling_verbosity=profiling_verbosity.value,
         )
         cache = None if no_cache else open_cache(warn=lambda text: say(f"warning: {text}"))
-        baked = baking.bake(path, options=options, out=out, plugins=plugins, progress=progress, cache=cache)
+        baked = baking.bake(
+            path, options=options, road=road.value, out=out, plugins=plugins, progress=progress, cache=cache
+        )
     if format is Format.json:
         print_json(baked.record)
     else:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from aotfactory.compiler.bundle import Bundle, Variant
+from aotfactory.compiler.select import usable_variants
 from aotfactory.core.arch import PORTABLE, Arch, native_arch
 from aotfactory.core.errors import AotError, BuilderError, CheckError, OptionsError, PlanError, TensorRTVersionError
 from aotfactory.core.files import read_file, replace_file
 from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Network, Profile
+from aotfactory.plan import library_plugins
 from aotfactory.plan.bundled_kernels import bundled_kernels
 from aotfactory.plan.log import interruptible, make_logger, make_monitor
 from aotfactory.plan.options import HARDWARE, VERBOSITY, PlanOptions, require_consistent, require_supported
@@ -80,11 +82,12 @@ def build_plan(
     if options.shapes != TargetOptions() and not uses_model(bundle.network, options):
         raise OptionsError("--shape is for ONNX models", hint="a bundle has the shapes that it was compiled for")
     tensorrt = tensorrt_api.require_builder()
-    require_supported(tensorrt.version)
+    require_supported(tensorrt.version, library=options.library is not None)
     gpu = options.arch or native_arch()
     arch = PORTABLE if options.hardware_compatibility == "ampere+" else gpu
     started = time.monotonic()
-    serving = nullcontext(Served()) if options.jit else bundled_kernels(bundle, arch=arch, tactic=options.tactic)
+    own = options.jit or options.library is not None
+    serving = nullcontext(Served()) if own else bundled_kernels(bundle, arch=arch, tactic=options.tactic)
     with serving as served:
         # TensorRT's objects are gone when this returns, before the plugins that stand for the bundle are.
         built = _built(
@@ -94,9 +97,16 @@ def build_plan(
         **built,
         arch=arch,
         kernels=tuple(v for v in served.variants if v.kernel.encode() in built["data"]),
-        offered=tuple(served.variants),
+        offered=tuple(served.variants) or _of_library(bundle, arch, options),
         seconds=round(time.monotonic() - started, 3),
     )
+
+
+def _of_library(bundle: Bundle, arch: Arch, options: PlanOptions) -> tuple[Variant, ...]:
+    """All that a plugin library offers for the architecture; which of them were chosen, the plan does not show."""
+    if options.library is None:
+        return ()
+    return tuple(v for variants in usable_variants(bundle, arch).values() for v in variants)
 
 
 def _built(
@@ -151,6 +161,10 @@ class _Build:
         self.definition = self.builder.create_network(flags=1 << int(typed))
         self.definition.name = bundle.network.name
         self.parser: Any = None
+        self.libraries: Any = None
+        if options.library is not None:
+            self.libraries = self.builder.get_plugin_registry()
+            library_plugins.load(self.libraries, options.library)
         self.profiles: dict[str, Profile] = {}
 
     @property
@@ -162,7 +176,7 @@ class _Build:
             self.parser = self.trt.OnnxParser(self.definition, self.logger)
             self.profiles = parse_model(self.parser, self.network, self.options)
         else:
-            self.profiles = add_calls(self.trt, self.trtp, self.definition, self.network, self.options)
+            self.profiles = add_calls(self.trt, self.trtp, self.definition, self.network, self.options, self.libraries)
         self._configure()
         self._read_cache(cache)
         monitor = make_monitor(self.trt, self.progress)
@@ -180,6 +194,8 @@ class _Build:
         runtime = trt.Runtime(self.logger)
         if self.options.version_compatible and not self.options.exclude_lean_runtime:
             runtime.engine_host_code_allowed = True  # the lean runtime inside a plan that was just made here
+        if self.options.library is not None and not self.options.version_compatible:
+            library_plugins.load(runtime.get_plugin_registry(), self.options.library)
         engine = runtime.deserialize_cuda_engine(data)
         if engine is None:
             raise self._failed("TensorRT cannot load the plan that it built")
@@ -204,6 +220,8 @@ class _Build:
             self.flags.append(feature.name)
         if options.version_compatible:
             self._set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+            if options.library is not None:  # only such plans carry plugin libraries
+                config.plugins_to_serialize = [str(options.library)]
         if options.exclude_lean_runtime:
             self._set_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)
         if options.hardware_compatibility != "none":

@@ -37,7 +37,7 @@ def key_for(bundle: Bundle, sha256: str, options: PlanOptions, tensorrt: str) ->
         sha256: Of the bundle's manifest.
         tensorrt: TensorRT's full version.
     """
-    if options.jit:  # its plugins are Python, which a plan refers to
+    if options.jit or options.library:  # its plugins are Python, or in a library: a plan refers to them
         return None
     arch = options.arch or native_arch()
     asked = {n: v for n, v in asdict(options).items() if n not in ("arch", "model", "timing_cache", "shapes")}

@@ -29,11 +29,11 @@ Ends = tuple[int, int, int]
 RECOMPILE = "compile the bundle again, for this model and these shapes"
 
 
-def export(network: Network, *, aot: bool) -> onnx.ModelProto:
+def export(network: Network, *, aot: bool | None) -> onnx.ModelProto:
     """A model of the network's plugin calls.
 
     Args:
-        aot: Which implementation of the plugins TensorRT shall take.
+        aot: Which implementation of the plugins TensorRT shall take; None: those of a plugin library, which has one.
 
     Raises:
         UsageError: An attribute has a value that TensorRT's parser cannot pass on.
@@ -62,7 +62,7 @@ def export(network: Network, *, aot: bool) -> onnx.ModelProto:
     return onnx.helper.make_model_gen_version(graph, opset_imports=[opset], producer_name="aotfactory")
 
 
-def mark(path: Path, network: Network, shapes: TargetOptions, *, aot: bool) -> tuple[Any, dict[str, Profile]]:
+def mark(path: Path, network: Network, shapes: TargetOptions, *, aot: bool | None) -> tuple[Any, dict[str, Profile]]:
     """The user's model with the shapes and the implementation that the bundle was made for.
 
     Args:
@@ -124,11 +124,13 @@ def _equal(value: Any, known: Any) -> bool:
     return np.array_equal(np.ravel(value).astype(array.dtype), array)
 
 
-def _set_attributes(node: onnx.NodeProto, call: Call, aot: bool) -> None:
+def _set_attributes(node: onnx.NodeProto, call: Call, aot: bool | None) -> None:
     """The call's attributes in types that TensorRT's parser takes, and what says which plugin the node is."""
     del node.attribute[:]
     node.attribute.extend(onnx_attributes.write(n, v, f"call {call.name}") for n, v in call.attributes.items())
-    which = {"plugin_namespace": call.plugin.split("::")[0], "plugin_version": "1", "aot": int(aot)}
+    which = {"plugin_namespace": call.plugin.split("::")[0], "plugin_version": "1"} | (
+        {"aot": int(aot)} if aot is not None else {}
+    )
     node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in which.items())
 
 

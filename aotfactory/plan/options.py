@@ -26,6 +26,8 @@ class PlanOptions:
         mode: ``network``: through `INetworkDefinition`; ``onnx``: from an ONNX model, which is the only way for a
             bundle that was compiled from one.
         jit: Take the plugins' `impl`, which runs in Python, instead of the bundle's kernels.
+        library: Build with this plugin library (see `aotfactory.library`) instead of AOT plugins. A version-compatible
+            plan carries it, another takes it where it runs.
         tactic: The only tactic to offer, for calls that have it.
         arch: Of the GPU; None: this machine's.
         model: The ONNX file, if not where the bundle was compiled from.
@@ -41,6 +43,7 @@ class PlanOptions:
 
     mode: Literal["network", "onnx"] = "network"
     jit: bool = False
+    library: Path | None = None
     tactic: int | None = None
     arch: Arch | None = None
     model: Path | None = None
@@ -74,17 +77,24 @@ def require_consistent(options: PlanOptions) -> None:
         raise OptionValueError(f"optimization level {options.optimization_level}", hint="it is 0 to 5")
     if options.workspace is not None and options.workspace < 0:
         raise OptionValueError(f"a workspace of {options.workspace} bytes", hint="give 0 or more")
+    if options.library and (options.jit or options.tactic is not None):
+        raise OptionsError("--road library offers all that the library has", hint="leave out --jit and --tactic")
     if options.jit and options.tactic is not None:
         raise OptionsError("--tactic is for the bundle's kernels", hint="leave out --jit or --tactic")
 
 
-def require_supported(version: str) -> None:
+def require_supported(version: str, *, library: bool = False) -> None:
     """Refuse versions of TensorRT that cannot build these plans.
+
+    Args:
+        library: With a plugin library, which takes 10.0.
 
     Raises:
         MissingError: With the reason.
     """
     release = tuple(int(n) for n in version.split(".")[:2])
+    if library and release >= (10, 0) and release[0] <= NEWEST_MAJOR:
+        return
     if release < OLDEST:
         reason = "ahead-of-time plugins came with 10.9"
     elif release == BROKEN:

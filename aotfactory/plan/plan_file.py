@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ class PlanFile:
         whole: Whether the bundle's network is all of the plan: an ONNX model may have other nodes and inputs.
         needs_python: Why it takes Python to run; empty if it does not.
         version: Of the TensorRT that built it, major and minor.
-        brings_runtime: Whether it has a lean runtime inside.
+        brings_runtime: Whether it has host code inside: a lean runtime, or a plugin library.
+        plugin_library: The plugin library that it was built with and does not carry; None: it takes none.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class PlanFile:
     needs_python: str
     version: tuple[int, int]
     brings_runtime: bool
+    plugin_library: Path | None = None
 
     @classmethod
     def read(cls, path: Path) -> PlanFile:
@@ -64,7 +66,9 @@ class PlanFile:
             whole=tensors == {"input": set(record["inputs"]), "output": set(record["outputs"])},
             needs_python="it was built with --jit: its plugins run in Python" if options["jit"] else "",
             version=(major, minor),
-            brings_runtime=options["version_compatible"] and not options["exclude_lean_runtime"],
+            brings_runtime=options["version_compatible"]
+            and (not options["exclude_lean_runtime"] or bool(options.get("library"))),
+            plugin_library=_library(path, options),
         )
 
     def shapes(self, point: str) -> dict[str, Shape]:
@@ -99,7 +103,9 @@ class PlanFile:
         # TensorRT asks for consent to the machine code that such a plan brings. Its record says that it was asked for.
         host_code = options.host_code or self.brings_runtime
         changed = [name for name in self.inputs if any(t.aliases == name for t in self.network.tensors)]
-        return run_runner(self.path, options=replace(options, host_code=host_code, in_place=changed), **arguments)
+        libraries = [*options.plugin_libraries, *([self.plugin_library] if self.plugin_library else [])]
+        own = replace(options, host_code=host_code, in_place=changed, plugin_libraries=libraries)
+        return run_runner(self.path, options=own, **arguments)
 
     def in_trtexec(
         self,
@@ -116,7 +122,8 @@ class PlanFile:
         """
         self._require_no_python()
         self._require_whole()
-        consent: Sequence[str] = ["--versionCompatible"] if self.brings_runtime else []
+        consent = ["--versionCompatible"] if self.brings_runtime else []
+        consent += [f"--dynamicPlugins={self.plugin_library}"] if self.plugin_library else []
         return run_trtexec(
             self.path,
             self.network,
@@ -137,3 +144,11 @@ class PlanFile:
                 f"{self.path} has inputs or outputs that are no plugin's, which trtexec is not given here",
                 hint="use --executor runner, or call trtexec yourself",
             )
+
+
+def _library(plan: Path, options: Mapping[str, Any]) -> Path | None:
+    """The plugin library of a plan: where it was, else beside the plan."""
+    if not options.get("library") or options["version_compatible"]:
+        return None
+    known = Path(options["library"])
+    return known if known.is_file() else plan.with_name(known.name)

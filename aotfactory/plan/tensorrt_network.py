@@ -10,12 +10,18 @@ from aotfactory.core import dtypes
 from aotfactory.core.errors import BuilderError, OptionsError, TargetError
 from aotfactory.core.expressions import Constant
 from aotfactory.core.network import Network, Profile
+from aotfactory.plan.library_plugins import library_plugin
 from aotfactory.plan.options import PlanOptions
 from aotfactory.plugins import definitions, registry
 
 
-def add_calls(trt: Any, trtp: Any, definition: Any, network: Network, options: PlanOptions) -> dict[str, Profile]:
+def add_calls(
+    trt: Any, trtp: Any, definition: Any, network: Network, options: PlanOptions, registry_of_libraries: Any = None
+) -> dict[str, Profile]:
     """Add the calls of a bundle's network; returns the profile of each input.
+
+    Args:
+        registry_of_libraries: The plugin registry that has the library, where the plan is built with one.
 
     Raises:
         UsageError: A plugin is not loaded, or lacks the implementation asked for.
@@ -30,11 +36,15 @@ def add_calls(trt: Any, trtp: Any, definition: Any, network: Network, options: P
             tensors[tensor.name] = definition.add_input(tensor.name, trt_dtype(trt, tensor.dtype), shape)
             profiles[tensor.name] = _profile(network, tensor.name)
     for call in network.calls:
-        plugin = _plugin(call.plugin, options)
-        namespace, name = call.id_parts
-        with definitions.blame(plugin, "register"):
-            create = getattr(getattr(trtp.op, namespace), name)(*(tensors[n] for n in call.inputs), **call.attributes)
-            layer = definition.add_plugin(create, aot=not options.jit)
+        inputs = [tensors[n] for n in call.inputs]
+        if registry_of_libraries is not None:
+            layer = definition.add_plugin_v3(inputs, [], library_plugin(trt, registry_of_libraries, call))
+        else:
+            plugin = _plugin(call.plugin, options)
+            namespace, name = call.id_parts
+            with definitions.blame(plugin, "register"):
+                create = getattr(getattr(trtp.op, namespace), name)(*inputs, **call.attributes)
+                layer = definition.add_plugin(create, aot=not options.jit)
         if layer is None:
             raise BuilderError(f"TensorRT refused the call {call.name} of {call.plugin}")
         layer.name = call.name
@@ -58,9 +68,9 @@ def parse_model(parser: Any, network: Network, options: PlanOptions) -> dict[str
     """
     from aotfactory.plan import onnx_export
 
-    for call in network.calls:
+    for call in network.calls if options.library is None else ():
         _plugin(call.plugin, options)
-    aot = not options.jit
+    aot = None if options.library else not options.jit
     if uses_model(network, options):
         path = options.model or Path(network.target)
         model, profiles = onnx_export.mark(path, network, options.shapes, aot=aot)

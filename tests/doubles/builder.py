@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from aotfactory.core.expressions import Constant, Symbol
+from doubles.library_layer import LibraryLayer, Registry
 from doubles.plugin_layer import BuildError, PluginLayer, Tensor
 from doubles.signatures import Double, RefusedError, trt
 
@@ -44,6 +45,7 @@ class Config(Double, real="IBuilderConfig"):
         self._profiles: list[Profile] = []
         self._pools: dict[Any, int] = {}
         self._monitor: Any = None
+        self._libraries: list[str] = []
         self._cache = TimingCache({})
         self._level, self._verbosity = 3, trt.ProfilingVerbosity.LAYER_NAMES_ONLY
         self._hardware = trt.HardwareCompatibilityLevel.NONE
@@ -101,6 +103,14 @@ class Config(Double, real="IBuilderConfig"):
         self._hardware = value
 
     @property
+    def plugins_to_serialize(self) -> Any:
+        return self._libraries
+
+    @plugins_to_serialize.setter
+    def plugins_to_serialize(self, value: Any) -> None:
+        self._libraries = list(value)
+
+    @property
     def progress_monitor(self) -> Any:
         return self._monitor
 
@@ -116,7 +126,7 @@ class Network(Double, real="INetworkDefinition"):
             raise RefusedError(f"unknown network flags {flags:b}")
         self._flags, self._name = flags, ""
         self._inputs: list[Tensor] = []
-        self._layers: list[PluginLayer] = []
+        self._layers: list[PluginLayer | LibraryLayer] = []
         self._outputs: list[Tensor] = []
 
     def add_input(self, name: str, dtype: Any, shape: Any) -> Any:
@@ -141,6 +151,13 @@ class Network(Double, real="INetworkDefinition"):
         except BaseException as error:  # as the bindings do
             print(f"[ERROR] Exception thrown from get_output_data_types() {error}", file=sys.stderr)
             return None
+        self._layers.append(layer)
+        return layer
+
+    def add_plugin_v3(self, inputs: Any, shape_inputs: Any, plugin: Any) -> Any:
+        if shape_inputs:
+            raise RefusedError("inputs of add_plugin_v3 that are not tensors of this network")
+        layer = LibraryLayer(inputs, plugin, len(self._layers))
         self._layers.append(layer)
         return layer
 
@@ -186,7 +203,10 @@ class Network(Double, real="INetworkDefinition"):
 class Builder(Double, real="Builder"):
     def __init__(self, logger: Any) -> None:
         self._logger = logger
-        self._config = Config()
+        self._config, self._registry = Config(), Registry()
+
+    def get_plugin_registry(self) -> Any:
+        return self._registry
 
     def create_network(self, flags: int = 0) -> Any:
         return Network(flags)
@@ -244,6 +264,7 @@ class Builder(Double, real="Builder"):
             "points": points,
             "tensors": [{"name": t.name, "dtype": t.dtype.name, "input": t.is_input} for t in tensors],
             "layers": layers,
+            "libraries": config._libraries if "VERSION_COMPATIBLE" in flags else [],
         }
 
 

@@ -10,6 +10,7 @@ import onnx
 from onnx import AttributeProto, TensorProto, numpy_helper
 
 from aotfactory.core import dtypes
+from doubles.library_layer import Creator, handles
 from doubles.plugin_layer import Tensor
 from doubles.signatures import Double, trt
 
@@ -62,7 +63,11 @@ class OnnxParser(Double, real="OnnxParser"):
             if node.op_type in ("Relu", "Identity"):
                 outputs = [Tensor.of("", inputs[0].dtype, inputs[0].exprs)]
             else:
-                layer = self._network.add_plugin((inputs, [], self._plugin(node)))
+                plugin = self._plugin(node)
+                if isinstance(plugin, trt.IPluginV3QuickCore):
+                    layer = self._network.add_plugin((inputs, [], plugin))
+                else:
+                    layer = self._network.add_plugin_v3(inputs, [], plugin)
                 layer.name = node.name
                 outputs = [layer.get_output(i) for i in range(len(node.output))]
             for name, tensor in zip(node.output, outputs, strict=True):
@@ -86,6 +91,9 @@ class OnnxParser(Double, real="OnnxParser"):
         request = self._network._request(None if aot is None else bool(aot.i))
         # The creator's own list says which attributes are looked up; TensorRT warns of those that are missing.
         fields = [_field(attributes[f.name]) for f in creator.field_names if f.name in attributes]
+        if isinstance(creator, trt.IPluginCreatorV3One):
+            made = Creator._of(creator, f"{namespace}::{node.op_type}", next(reversed(handles)))
+            return made.create_plugin(node.op_type, trt.PluginFieldCollection(fields), trt.TensorRTPhase.BUILD)
         return creator.create_plugin(
             node.op_type, namespace, trt.PluginFieldCollection(fields), trt.TensorRTPhase.BUILD, request
         )

@@ -9,6 +9,7 @@ from typing import Any
 from aotfactory.plugins import tensorrt_api
 from aotfactory.plugins.tensorrt_api import TensorRT
 from doubles.builder import MAGIC, Builder
+from doubles.library_layer import Registry
 from doubles.parser import OnnxParser
 from doubles.signatures import Double, trt
 
@@ -51,7 +52,7 @@ class Engine(Double, real="ICudaEngine"):
 
 class Runtime(Double, real="Runtime"):
     def __init__(self, logger: Any) -> None:
-        self._logger, self._allowed = logger, False
+        self._logger, self._allowed, self._registry = logger, False, Registry()
 
     @property
     def engine_host_code_allowed(self) -> bool:
@@ -60,6 +61,9 @@ class Runtime(Double, real="Runtime"):
     @engine_host_code_allowed.setter
     def engine_host_code_allowed(self, value: bool) -> None:
         self._allowed = value
+
+    def get_plugin_registry(self) -> Any:
+        return self._registry
 
     def deserialize_cuda_engine(self, serialized_engine: Any) -> Any:
         data = bytes(serialized_engine)
@@ -70,6 +74,10 @@ class Runtime(Double, real="Runtime"):
         lean = "VERSION_COMPATIBLE" in plan["flags"] and "EXCLUDE_LEAN_RUNTIME" not in plan["flags"]
         if lean and not self._allowed:
             self._logger.log(trt.ILogger.ERROR, "IRuntime::getEngineHostCodeAllowed() must be true")
+            return None
+        needed = {layer["library"] for layer in plan["layers"] if "library" in layer}
+        if missing := needed - {*self._registry._paths, *plan.get("libraries", [])}:
+            self._logger.log(trt.ILogger.ERROR, f"Cannot deserialize plugin: no creator in {missing}")
             return None
         return Engine(plan)
 

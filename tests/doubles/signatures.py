@@ -29,6 +29,8 @@ _PLAIN |= {
     "collections.abc.Buffer": "Buffer",
     "collections.abc.Callable": "Callable",
     "List": "list",
+    "typing_extensions.CapsuleType": "capsule",
+    "types.CapsuleType": "capsule",
 }
 _PLAIN |= {"collections.abc.Sequence": "Sequence", "IParserError": "ParserError", "handle": "object"}
 
@@ -170,8 +172,11 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "Buffer": lambda v: isinstance(v, bytes | bytearray | memoryview),
     "Callable": callable,
     "tuple": lambda v: isinstance(v, tuple),
+    "capsule": lambda v: type(v).__name__ == "PyCapsule",
     "object": lambda v: True,
     "None": lambda v: v is None,
+    # The list of fields is converted to a struct of the same name.
+    "PluginFieldCollection_": lambda v: isinstance(v, trt.PluginFieldCollection),
     # Any sequence of integers is converted.
     "Dims": lambda v: isinstance(v, trt.Dims | list | tuple) and all(hasattr(n, "__index__") for n in v),
 }

@@ -48,7 +48,7 @@ def table(heading: str) -> list[list[str]]:
 def mismatches(bindings) -> list[str]:
     """What the documented calls and members are not like in some bindings."""
     wrong = []
-    for call, signature in table("Calls"):
+    for call, signature in [*table("Calls"), *(table("Calls with a plugin library") or [])]:
         owner, name = call.split(".")
         kinds = getattr(getattr(bindings, owner, None), "__mro__", ())
         member = next((vars(kind)[name] for kind in kinds if name in vars(kind)), None)

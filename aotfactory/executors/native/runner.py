@@ -29,6 +29,7 @@ class RunnerOptions:
         lean: In the lean runtime, which takes version-compatible plans.
         library: TensorRT's library; None: the one the runner was built for, or the system's.
         host_code: Allow a plan to bring its own lean runtime, which is machine code: only for plans that you trust.
+        plugin_libraries: Plugin libraries that the plan takes.
         in_place: Inputs that the plan may change. TensorRT does not tell of all of them, and of none before 10.15.
         tight: No guard bands and no poison, for compute-sanitizer.
         timeout: Seconds.
@@ -42,6 +43,7 @@ class RunnerOptions:
     at: Literal["min", "opt", "max"] = "opt"
     seed: int = 0
     device: int = 0
+    plugin_libraries: Sequence[Path] = ()
     in_place: Sequence[str] = ()
     tight: bool = False
     timing: Timing | None = None
@@ -125,6 +127,8 @@ def run_runner(
             command += ["--input", f"{name}={input_file(value, Path(scratch))}"]
         for name, shape in (shapes or {}).items():
             command += ["--shape", f"{name}={'x'.join(map(str, shape)) or 'scalar'}"]
+        for library in options.plugin_libraries:
+            command += ["--plugin-library", str(library)]
         for name in options.in_place:
             command += ["--in-place", name]
         flags = {"--lean": options.lean, "--host-code": options.host_code, "--tight": options.tight}

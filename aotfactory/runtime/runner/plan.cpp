@@ -111,7 +111,8 @@ std::string Logger::errors() const {
     return text;
 }
 
-Plan::Plan(const std::string& data, const std::string& library, bool lean, bool host_code)
+Plan::Plan(const std::string& data, const std::string& library, bool lean, bool host_code,
+           const std::vector<std::string>& plugins)
     : library_(library.empty() ? default_library(lean) : library) {
     handle_ = open(library_);
     version_ = find<std::int32_t() noexcept>(handle_, "getInferLibVersion", library_)();
@@ -127,6 +128,11 @@ Plan::Plan(const std::string& data, const std::string& library, bool lean, bool 
         throw Error(Exit::missing, "TensorRT's runtime did not start: " + logger_.errors());
     }
     runtime_->setEngineHostCodeAllowed(host_code);
+    for (const std::string& plugin : plugins) {
+        if (runtime_->getPluginRegistry().loadLibrary(plugin.c_str()) == nullptr) {
+            throw Error(Exit::missing, "TensorRT does not load the plugin library " + plugin + ": " + logger_.errors());
+        }
+    }
     engine_.reset(runtime_->deserializeCudaEngine(data.data(), data.size()));
     if (!engine_) {
         throw Error(Exit::check, "TensorRT cannot load the plan: " + logger_.errors());

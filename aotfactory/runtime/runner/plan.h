@@ -29,9 +29,10 @@ private:
 class Plan : public Inference {
 public:
     // `library`: a path, or empty for libnvinfer, or libnvinfer_lean if `lean`. `host_code`: allow the plan to bring
-    // its own lean runtime, which is machine code. Errors: missing (library), check (TensorRT refuses the plan, with
-    // its words).
-    Plan(const std::string& data, const std::string& library, bool lean, bool host_code);
+    // its own lean runtime, which is machine code. `plugins`: paths of plugin libraries to load before. Errors: missing
+    // (libraries), check (TensorRT refuses the plan, with its words).
+    Plan(const std::string& data, const std::string& library, bool lean, bool host_code,
+         const std::vector<std::string>& plugins);
     ~Plan() override;
     Plan(const Plan&) = delete;
     Plan& operator=(const Plan&) = delete;

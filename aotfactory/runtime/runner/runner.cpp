@@ -19,7 +19,7 @@ constexpr const char* schema = "aotfactory.run/1";
 
 struct Options : RunOptions {
     std::string plan, library;
-    std::vector<std::string> in_place;
+    std::vector<std::string> in_place, plugins;
     bool lean = false, host_code = false;
 };
 
@@ -33,6 +33,8 @@ std::optional<Options> parse_options(int argc, char** argv) {
     app.add_option("--library", options.library, "path of TensorRT's library");
     app.add_flag("--host-code", options.host_code,
                  "allow the plan to bring its own lean runtime, which is machine code");
+    app.add_option("--plugin-library", options.plugins, "path of a plugin library that the plan takes")
+        ->allow_extra_args(false);
     app.add_option("--in-place", options.in_place, "NAME: an input that the plan may change")->allow_extra_args(false);
     add_run_options(app, options, "inferences");
     app.set_version_flag("--version", std::string("aotfactory-runner " AOT_VERSION));
@@ -79,7 +81,7 @@ Exit run(const Options& options) {
     const cuda::Session session(api, options.device);
     report["device"] = {
         {"index", session.ordinal}, {"name", session.name}, {"arch", session.arch}, {"driver", session.driver}};
-    Plan plan(data, options.library, options.lean, options.host_code);
+    Plan plan(data, options.library, options.lean, options.host_code, options.plugins);
     report["runtime"] = {{"library", plan.library()}, {"version", plan.version()}};
     const Inputs inputs(options.inputs, options.shapes, plan.input_names());
     plan.set_shapes(inputs.shapes(), options.point);
