@@ -13,7 +13,9 @@ from aotfactory.core import cuda, workers
 from aotfactory.core.arch import PORTABLE
 from aotfactory.core.errors import EngineError, NoGpuError
 from aotfactory.core.processes import run_program
+from aotfactory.plan.options import PlanOptions
 from aotfactory.plugins import tensorrt_api
+from aotfactory.targets.request import TargetOptions
 
 TIME_LIMIT = 6 * 3600.0
 """Seconds for one plan: TensorRT may try kernels for hours."""
@@ -66,3 +68,13 @@ def _bake(capability: int, cached: bool, bundle: Path, engine: Engine) -> None:
     if done.code:
         said = done.stderr.strip().removeprefix("error: ") or f"exit code {done.code}"
         raise EngineError(f"its plan was not made: {said}")
+
+
+def plan_options(engine: Engine) -> PlanOptions:
+    """The same options as values."""
+    given = {name.replace("-", "_"): value for name, value in engine.tensorrt.items()}
+    if "timing_cache" in given:
+        given["timing_cache"] = Path(given["timing_cache"])
+    shapes = engine.request if engine.target.endswith(".onnx") else TargetOptions()
+    names = ("shape", "min_shape", "opt_shape", "max_shape")
+    return PlanOptions(**given, shapes=TargetOptions(**{name: getattr(shapes, name) for name in names}))

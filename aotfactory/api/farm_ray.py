@@ -1,24 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The builds of a farm on a Ray cluster, and through it on Slurm or Kubernetes.
+"""The builds and plans of a farm on a Ray cluster, and through it on Slurm or Kubernetes.
 
 Every node has the same aotfactory and sees the same files at the same places. What comes home from a node is the entry
 of its cache, from which the engine is then written here: by the same code, and so of the same bytes, as a local build.
+Builds ask for a CPU; a plan asks for a resource that is called like its architecture, which nodes with such a GPU have:
+``ray start --resources '{"sm_90": 1}'``.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aotfactory.api import farm, finished
-from aotfactory.api.farm import Made
+from aotfactory.api.bake import bake
+from aotfactory.api.farm import Bake, Made
+from aotfactory.api.farm_bake import plan_options
 from aotfactory.api.farm_file import Engine
+from aotfactory.core.arch import PORTABLE
 from aotfactory.core.cache import Cache, open_cache
-from aotfactory.core.errors import EngineError, NoClusterError, NoPackageError
+from aotfactory.core.errors import AotError, EngineError, NoClusterError, NoPackageError
 from aotfactory.core.workers import Outcome
+from aotfactory.plan import record as provenance
+from aotfactory.plan.builder import Plan
 
 RETRIES = 3
 """How often a build is begun anew after its worker or node was lost."""
@@ -64,8 +73,7 @@ def builds(
             try:
                 made, entry = ray.get(done)
             except ray.exceptions.RayError as error:
-                text = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-                yield index, Outcome(error=EngineError(f"it was lost {RETRIES + 1} times: {text}"))
+                yield index, Outcome(error=EngineError(f"it was lost {RETRIES + 1} times: {_last(error)}"))
                 continue
             if entry is not None:
                 cache.put(finished.KIND, farm.key_of(engines[index]), entry)
@@ -97,3 +105,63 @@ def home(made: Made, out: Path, cache: Cache) -> Made:
         return made
     written: Any = farm.attempt(made.engine, out, cache, 1, "cached")
     return Made(engine=made.engine, status="built", seconds=made.seconds, report=written.report)
+
+
+def bakes(cache: Cache, required: bool) -> Bake | None:
+    """How plans are made on the cluster; None where no node has a resource that is called like an architecture.
+
+    Args:
+        required: Raise instead.
+    """
+    import ray
+
+    there = {name for name in ray.cluster_resources() if name == PORTABLE.name or re.fullmatch(r"sm_\d+", name)}
+    if there:
+        return partial(_bake_there, cache, there)
+    if required:
+        hint = """start the nodes with: ray start --resources '{"sm_90": 1}'"""
+        raise NoClusterError("no node of the cluster says which GPU it has", hint=hint)
+    return None
+
+
+def _bake_there(cache: Cache, there: set[str], bundle: Path, engine: Engine) -> None:
+    """Make the plan beside a bundle on a node with its GPU, if there is one."""
+    import ray
+
+    if engine.arch.name not in there:
+        return
+    # A process for each plan: CUDA is begun anew, and what TensorRT holds of the GPU's memory ends with it.
+    task = ray.remote(num_cpus=1, resources={engine.arch.name: 1}, max_calls=1, max_retries=RETRIES)(_bake)
+    entry = cache.get(finished.KIND, farm.key_of(engine))
+    if entry is None:
+        raise EngineError("its plan was not made: its bundle is not in the cache any more", hint="start the farm again")
+    try:
+        made = ray.get(task.remote(engine, entry, os.getcwd()))
+    except ray.exceptions.RayError as error:
+        raise EngineError(f"its plan was not made: {_last(error)}") from error
+    if isinstance(made, AotError):
+        raise EngineError(f"its plan was not made: {made.message}", hint=made.hint)
+    plan, record = made
+    record["bundle"]["path"] = str(bundle.resolve())
+    provenance.write(plan, record, bundle.with_suffix(".plan"))
+
+
+def _bake(engine: Engine, entry: bytes, directory: str) -> tuple[Plan, dict[str, Any]] | AotError:
+    """Make a plan on the node that this runs on, from the bundle in an entry of the cache."""
+    os.chdir(directory)
+    with tempfile.TemporaryDirectory(prefix="aotfactory-ray-") as folder:
+        here = Cache(Path(folder, "cache"))
+        here.put(finished.KIND, farm.key_of(engine), entry)
+        written = farm.attempt(engine, Path(folder), here, 1, "cached")
+        if written.error:
+            return written.error
+        try:
+            baked = bake(Path(folder, f"{engine.name}.aot"), options=plan_options(engine), cache=open_cache())
+        except AotError as error:
+            return error
+        return baked.plan, baked.record
+
+
+def _last(error: BaseException) -> str:
+    """The last line that Ray says: the others are where it was."""
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -19,6 +19,7 @@ from aotfactory.cli.terminal import Format, print_json, say, show
 if TYPE_CHECKING:
     from aotfactory.api.farm import Bake, FarmResult, Made
     from aotfactory.api.farm_file import Engine
+    from aotfactory.core.cache import Cache
 
 
 class Executor(str, enum.Enum):
@@ -77,7 +78,7 @@ def farm(
             cache=cache,
             jobs=workers,
             keep_going=keep_going,
-            bake=_bake(engine, cache is not None),
+            bake=_bake(engine, executor, cache),
             ray=executor is Executor.ray,
             report=progress.report,
         )
@@ -88,15 +89,22 @@ def farm(
     raise typer.Exit(result.exit_code)
 
 
-def _bake(kind: EngineKind, cached: bool) -> Bake | None:
-    """How plans are made here; None where they are not."""
+def _bake(kind: EngineKind, executor: Executor, cache: Cache | None) -> Bake | None:
+    """How plans are made; None where they are not."""
     if kind is EngineKind.bundle:
         return None
+    if executor is Executor.ray and cache is not None:
+        from aotfactory.api import farm_ray
+
+        bake = farm_ray.bakes(cache, kind is EngineKind.tensorrt)
+        if bake is None:
+            say("no plans are made: no node of the cluster has a resource like sm_90 (docs/farm.md)")
+        return bake
     from aotfactory.api import farm_bake
 
     if kind is EngineKind.tensorrt:
-        return farm_bake.required(cached)
-    bake = farm_bake.available(cached)
+        return farm_bake.required(cache is not None)
+    bake = farm_bake.available(cache is not None)
     if bake is None:
         say("no plans are made: they take TensorRT's builder and a GPU (aotfactory bake)")
     return bake

@@ -14,21 +14,58 @@ from typing import Any
 import pytest
 from test_farm import NAMES, Farm
 
+from aotfactory.api import farm_ray
+from aotfactory.plan import record as provenance
+
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 
 
+BUILDER = """
+import os, sys, time
+
+class Finder:
+    # On the nodes: the double of TensorRT's builder and a GPU of sm_80, as soon as a task needs them.
+    def find_spec(self, name, path=None, target=None):
+        if name != "aotfactory.api.farm_ray":
+            return None
+        sys.meta_path.remove(self)
+        from aotfactory.api import bake
+        from aotfactory.core.arch import Arch
+        from aotfactory.plan import builder, kept
+        from aotfactory.plugins import tensorrt_api
+        from doubles.runtime import full_tensorrt
+        tensorrt_api.require_builder = full_tensorrt
+        builder.native_arch = kept.native_arch = lambda: Arch(name="sm_80", capability=80)
+        build = bake.build_plan
+
+        def slow(*arguments, **options):  # gives a test the time to kill it
+            if os.path.exists("baking"):
+                with open("baking", "a") as log:
+                    print(os.getpid(), file=log)
+                time.sleep(2)
+            return build(*arguments, **options)
+
+        bake.build_plan = slow
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     # A busy machine takes longer than Ray waits for its own parts.
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "240")
     os.environ.setdefault("RAY_agent_register_timeout_ms", "240000")
-    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    doubles = tmp_path_factory.mktemp("doubles")
+    (doubles / "sitecustomize.py").write_text(BUILDER)
+    tests = Path(__file__).parents[1]
+    paths = os.pathsep.join([str(doubles), str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")])
     os.environ["PYTHONPATH"] = paths.strip(os.pathsep)
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    made.add_node(num_cpus=1)
+    made.add_node(num_cpus=1, resources={"sm_80": 1})
     ray.init(address=made.address, log_to_driver=True)
     yield made
     ray.shutdown()
@@ -76,3 +113,44 @@ def test_a_mistake_comes_home(cluster: Any, farm: Farm) -> None:
     assert set(found.values()) == {"error"}
     state = (farm.out / "farm.json").read_text()
     assert "nothing_of_this_name" in state
+
+
+def test_plans_are_made_where_such_a_gpu_is(cluster: Any, farm: Farm) -> None:
+    bake = farm_ray.bakes(farm.cache, required=True)
+    assert farm.run(ray=True, bake=bake) == dict.fromkeys(NAMES, "built")
+    plans = sorted(path.name for path in farm.out.glob("*.plan"))
+    assert plans == sorted(f"{name}.plan" for name in NAMES if name.endswith("sm_80"))
+    for name in plans:
+        path = farm.out / name
+        assert provenance.problems(path) == []
+        record = provenance.read(path)
+        assert record["bundle"]["path"] == str((farm.out / name).with_suffix(".aot").resolve())
+    before = {name: (farm.out / name).read_bytes() for name in plans}
+    assert farm.run(ray=True, bake=bake) == dict.fromkeys(NAMES, "cached")
+    assert {name: (farm.out / name).read_bytes() for name in plans} == before
+
+
+def test_a_worker_that_is_killed_while_it_bakes(cluster: Any, farm: Farm) -> None:
+    """Ray begins the plan anew."""
+    log = farm.folder / "baking"
+    log.touch()
+    text = (farm.folder / "farm.toml").read_text()
+    (farm.folder / "farm.toml").write_text(text.replace('arch = ["sm_80", "sm_90"]', 'arch = "sm_80"\ntensorrt = {}'))
+    killed: list[int] = []
+
+    def kill() -> None:
+        while not killed:
+            time.sleep(0.02)
+            for pid in map(int, log.read_text().split()):
+                killed.append(pid)
+                os.kill(pid, signal.SIGKILL)
+                return
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    found = farm.run(("copy.1x64",), ray=True, bake=farm_ray.bakes(farm.cache, required=True))
+    assert found == {"copy.1x64": "built"}
+    killer.join(20)
+    assert len(killed) == 1
+    assert len(set(log.read_text().split())) == 2
+    assert provenance.problems(farm.out / "copy.1x64.plan") == []
