@@ -281,9 +281,7 @@ def table(done: list[dict[str, Any]]) -> str:
     states = Counter(o["dynamic"] for o in done if "dynamic" in o and counted(o) in ("caught", "survived"))
     rows.append(f"at dynamic shapes alone: {states['caught']} of {states.total()}")
     for state in columns[1:]:
-        rows += [
-            f"{state}: {o['edited']} {o['says'] if state == 'not run' else ''}" for o in done if counted(o) == state
-        ]
+        rows += [f"{state}: {o['edited']} {o.get('says', '')}" for o in done if counted(o) == state]
     return "\n".join(rows)
 
 

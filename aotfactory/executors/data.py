@@ -160,7 +160,7 @@ def _tiled(name: str, dtype: str, shape: Shape, kind: Kind) -> Array:
 
 
 def _special(array: Array, rng: np.random.Generator, carrier: bool) -> Array:
-    """Signed zeros among the elements; in the `carrier`, by rows, NaN, denormals, infinity, minus infinity."""
+    """Signed zeros among the elements; in the `carrier`, by rows: NaN, denormals, infinities, zeros alone."""
     import ml_dtypes
 
     limits = ml_dtypes.finfo(array.dtype)
@@ -171,8 +171,11 @@ def _special(array: Array, rng: np.random.Generator, carrier: bool) -> Array:
     infinite = array.dtype.name != "float8_e4m3fn"  # this type has none
     small = [0.0, -0.0, float(limits.smallest_subnormal), float(limits.tiny)] if carrier else [0.0, -0.0]
     kinds: list[list[float]] = [[np.nan], small, [np.inf], [-np.inf]] if infinite else [[np.nan], small]
+    several = len(kinds) + 1
+    if carrier:
+        rows[several - 1 :: several] = 0  # as padding is
     for first, values in enumerate(kinds if carrier else [small]):
-        some = rows[first :: len(kinds)] if carrier else rows
+        some = rows[first::several] if carrier else rows
         if some.size:
             places = rng.choice(some.size, max(1, min(some.size // 16, TILE)), replace=some.size > TILE)
             some[np.unravel_index(places, some.shape)] = rng.choice(np.asarray(values).astype(array.dtype), len(places))

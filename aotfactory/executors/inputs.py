@@ -23,7 +23,7 @@ def make_input(name: str, dtype: str, shape: Shape, *, kind: Kind = "random", se
     Args:
         name: Of the tensor; tensors of different names get different data.
         kind: ``random``: normal numbers, or small integers; one in eight is 0. ``adversarial``: of those, one in four
-            is replaced by NaN, an infinity, a denormal, a signed zero or the extremes of the type.
+            is replaced by NaN, an infinity, a denormal, a signed zero, 1, 2 or the extremes of the type.
     """
     element = dtypes.find(dtype).array
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), zlib.crc32(kind.encode())])
@@ -46,6 +46,6 @@ def _special(element: np.dtype[Any]) -> Array:
     import ml_dtypes
 
     limits = ml_dtypes.finfo(element)
-    values = [np.nan, -0.0, 0.0, limits.max, limits.min, limits.tiny, limits.smallest_subnormal]
+    values = [np.nan, -0.0, 0.0, 1.0, -1.0, 2.0, limits.max, limits.min, limits.tiny, limits.smallest_subnormal]
     infinities = [np.inf, -np.inf] if element.name != "float8_e4m3fn" else []  # this type has none
     return np.array([float(v) for v in values + infinities]).astype(element)
