@@ -674,3 +674,12 @@ def test_odd_shared_memory() -> None:
     began = time.process_time()
     assert shared_memory("".join(f".extern .shared .b8 s{i}[];\n" for i in range(3000))) == (0, False)
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("good", [0, 1, 40])
+def test_the_line_of_a_parameter_that_cannot_be_read(good: int) -> None:
+    parameters = ",\n".join([*(f".param .u64 p{n}" for n in range(good)), "x"])
+    text = f".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(\n{parameters}\n)\n{{\nret;\n}}\n"
+    with pytest.raises(DefinitionError, match="cannot read the parameter 'x' of k") as caught:
+        parse_module(text)
+    assert caught.value.where == f"PTX line {5 + good}"

@@ -268,6 +268,8 @@ def test_depth_limit() -> None:
     for depth in (MAX_DEPTH + 1, 100_000):
         with pytest.raises(DefinitionError, match="deeper than"):
             from_json(nested(depth))
+    largest = from_json(["size_tensor", 0, nested(MAX_DEPTH), nested(MAX_DEPTH)])  # one level down, both of them
+    assert largest.to_json() == ["size_tensor", 0, nested(MAX_DEPTH), nested(MAX_DEPTH)]
 
 
 def test_a_chain_as_deep_as_allowed_of_operations_that_are_no_polynomials() -> None:
