@@ -7,6 +7,7 @@ data at the match's own constants, agree.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ import onnx
 
 from aotfactory.api.graft_rules import RULES, Rule
 from aotfactory.core.errors import AotError, NoPackageError, OnnxFileError, RulesError
-from aotfactory.core.files import replace_file
+from aotfactory.core.files import read_file, replace_file
+from aotfactory.core.limits import LIMITS
+from aotfactory.core.memory import limited_memory
 from aotfactory.executors import onnx_reference
 from aotfactory.plugins import loader
 from aotfactory.plugins.catalog import Catalog
@@ -25,6 +28,9 @@ from aotfactory.plugins.catalog import Catalog
 SCHEMA = "aotfactory.graft/1"
 TOLERANCE = {np.dtype(np.float32): 2e-4, np.dtype(np.float16): 2e-2}
 """Of the largest value: the two sides add and multiply in other orders."""
+
+LARGEST = 2**27
+"""Elements of a tensor that is made to compare both sides of a match."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,19 +80,23 @@ def graft(
     wanted = [*(rule for file in rules for rule in _rules_of(file)), *RULES]
     catalog.load_all()
     try:
-        proto = onnx.load(path)
+        proto = onnx.ModelProto.FromString(read_file(path, limit=LIMITS["onnx_bytes"]))
+        onnx.load_external_data_for_model(proto, str(path.parent))
         proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
         model = ir.from_proto(proto)
     except OSError as error:
         raise OnnxFileError(f"cannot read {path}: {error.strerror}", hint="give a .onnx file") from error
+    except MemoryError:
+        raise
     except Exception as error:
         raise OnnxFileError(f"{path} is not an ONNX model: {error}") from error
-    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    optimizer.fold_constants(model)
     found: list[Graft] = []
-    for rule in wanted:
-        progress(rule.name)
-        found += _apply(ir, rewriter, model, rule, catalog)
+    with limited_memory():  # a few bytes of a model may ask for any amount
+        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        optimizer.fold_constants(model)
+        for rule in wanted:
+            progress(rule.name)
+            found += _apply(ir, rewriter, model, rule, catalog)
     if out is not None:
         replace_file(out, ir.to_proto(model).SerializeToString())
     return found
@@ -199,6 +209,8 @@ def _distance(
         if value.shape is None or value.dtype is None:
             return f"the shape of {name} is not known"
         shape = [d if isinstance(d, int) else extents.setdefault(str(d), 3 + len(extents)) for d in value.shape]
+        if min(shape, default=0) < 0 or math.prod(shape) > LARGEST:
+            return f"{name} has negative extents, or more than {LARGEST} elements, which are not compared"
         feeds[name] = (rng.standard_normal(shape) * 0.7).astype(value.dtype.numpy())
     feeds |= {v.name: v.const_value.numpy() for v in initializers}
     before = _evaluate(ir, model, old, feeds, [v.name for v in outputs], catalog)

@@ -208,7 +208,10 @@ def _end_with(parent: int, mask: Iterable[int]) -> Callable[[], None]:
 def ending_orderly() -> Iterator[None]:
     """SIGTERM and SIGHUP become `Ended`, so that programs are stopped and temporary files removed on the way out."""
 
+    told: list[int] = []
+
     def end(number: int, frame: object) -> None:
+        told.append(number)
         for other in _ENDING:
             signal.signal(other, signal.SIG_IGN)  # once is enough: cleaning up is not to be interrupted
         raise Ended(number)
@@ -220,6 +223,10 @@ def ending_orderly() -> Iterator[None]:
         before = {}
     try:
         yield
+    except Exception as error:
+        if told:  # a library's code in C made another error of `Ended`, as where it was being imported
+            raise Ended(told[0]) from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -13,6 +13,7 @@ from onnx.reference.op_run import OpRun
 
 from aotfactory.core import dtypes
 from aotfactory.core.errors import CheckError, ReferenceCheckError
+from aotfactory.core.memory import limited_memory
 from aotfactory.executors.inputs import Array
 from aotfactory.executors.reference import FindRecipe
 from aotfactory.plugins import registry
@@ -34,7 +35,7 @@ def run(model: onnx.ModelProto, find_recipe: FindRecipe, inputs: Mapping[str, Ar
     }
     try:
         evaluator = ReferenceEvaluator(model, new_ops=list(operators.values()))
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), limited_memory():
             found: dict[str, Array] = evaluator.run(None, dict(inputs), intermediate=True)
     except CheckError:
         raise

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 from commands import Run
+from onnx import helper
 
 pytest.importorskip("onnxscript", reason="graft needs onnxscript")
 torch = pytest.importorskip("torch", reason="the models are exported by PyTorch")
@@ -171,3 +174,43 @@ def test_the_command(tmp_path: Path, run: Run) -> None:
     assert out.exists()
     assert run("graft", str(path)).code == 2
     assert run("graft", str(tmp_path / "nothing.onnx"), "--dry-run").code == 2
+
+
+def summed(extents: Any, *nodes: onnx.NodeProto, **initializers: Any) -> onnx.ModelProto:
+    """A model of which graft replaces a GELU, beside other nodes."""
+    found = [helper.make_node("Add", ["x", "b"], ["s"]), helper.make_node("Gelu", ["s"], ["y"], approximate="tanh")]
+    values = {"b": np.ones(8, np.float32), **initializers}
+    graph = helper.make_graph(
+        [*found, *nodes],
+        "g",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, extents)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+@pytest.mark.parametrize("shape", [(100_000, 100_000, 8), (2**31 - 1, 8), (-3, 8)])
+def test_extents_that_cannot_be_compared_are_left_alone(shape: Any, tmp_path: Path) -> None:
+    onnx.save(summed(shape), tmp_path / "m.onnx")
+    (found,) = graft(tmp_path / "m.onnx", None)
+    assert not found.replaced
+    assert "which are not compared" in found.detail
+
+
+def test_constants_of_a_terabyte_do_not_fill_the_memory(tmp_path: Path) -> None:
+    bomb = helper.make_node("Expand", ["b", "shape"], ["large"])
+    onnx.save(summed((2, 8), bomb, shape=np.array([2**37, 8])), tmp_path / "m.onnx")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    assert [match.replaced for match in graft(tmp_path / "m.onnx", None)] == [True]
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+def test_only_regular_files_of_a_size_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    (tmp_path / "zeros.onnx").symlink_to("/dev/zero")
+    (tmp_path / "sparse.onnx").touch()
+    os.truncate(tmp_path / "sparse.onnx", 2**40)
+    for name, why in (("pipe", "not a regular file"), ("zeros", "not a regular file"), ("sparse", "is larger than")):
+        with pytest.raises(UsageError, match=why):
+            graft(tmp_path / f"{name}.onnx", None)

@@ -170,3 +170,25 @@ def test_nothing_else_starts_programs() -> None:
     starting = re.compile(r"subprocess\.(run|Popen|call|check_)|os\.(system|popen|spawn|posix_spawn)")
     found = {str(p.relative_to(package)) for p in package.rglob("*.py") if starting.search(p.read_text())}
     assert found == {"core/processes.py"}
+
+
+def told_while_it_imports() -> None:
+    with ending_orderly():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except BaseException as error:  # as a library in C does
+            raise ImportError("initialization failed") from error
+
+
+def failing() -> None:
+    with ending_orderly():
+        raise ImportError
+
+
+def test_what_becomes_an_error_of_a_library_is_an_end_all_the_same() -> None:
+    with pytest.raises(Ended) as caught:
+        told_while_it_imports()
+    assert caught.value.exit_code == 143
+    with pytest.raises(ImportError):
+        failing()
