@@ -24,9 +24,12 @@ from aotfactory.plugins import tensorrt_api
 # A test looks at what is done, not at what was done in another test; those of the cache have one of their own.
 os.environ["AOTFACTORY_NO_CACHE"] = "1"
 
-# Whoever starts the tests may ignore SIGINT (a job in the background, nohup), and what they start would inherit that.
+# Whoever starts the tests may ignore SIGINT (a job in the background) or SIGHUP (nohup), and what they start would
+# inherit that. A handler is not inherited; that of SIGHUP does nothing, as nohup is to go on.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 FAKE_DRIVER = Path(__file__).parent / "cpp" / "fake_cuda.cpp"
 
