@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from aotfactory.api import reinterpreted
@@ -17,6 +17,7 @@ from aotfactory.core.errors import CheckError, EmptyBundleError
 from aotfactory.executors import reference
 from aotfactory.executors.cases import trials
 from aotfactory.executors.effort import DEFAULT_EFFORT, Effort
+from aotfactory.executors.inputs import Array
 from aotfactory.executors.native.launcher import build_launcher, run_launcher
 from aotfactory.executors.registry import choose, names_for
 from aotfactory.plugins.catalog import Catalog
@@ -106,10 +107,14 @@ def _launcher(path: Path, made: Bundle, catalog: Catalog, progress: Callable[[st
         )
         for tactic in sorted(tactics)
     ]
-    return [*launched, python_free(path)]
+    return [*launched, python_free(path, trial.inputs)]
 
 
-def python_free(path: Path) -> Check:
-    """Run the launcher with an empty environment; its memory map must show no Python, Triton or TensorRT library."""
-    result = run_launcher(path, env={}, launcher=build_launcher())
+def python_free(path: Path, inputs: Mapping[str, Array] | None = None) -> Check:
+    """Run the launcher with an empty environment; its memory map must show no Python, Triton or TensorRT library.
+
+    Args:
+        inputs: By default the launcher's own, which a kernel that reads indices of some other kind may not take.
+    """
+    result = run_launcher(path, inputs=inputs or {}, env={}, launcher=build_launcher(), check=False)
     return checks.python_free(path.name, result.report["libraries"], tensorrt=False)

@@ -16,8 +16,9 @@ PLACES = 3
 def mismatch(out: Array, expected: Array, tolerance: Tolerance) -> str | None:
     """What is wrong with an output, or None: how many elements, where, by how much, and what was allowed.
 
-    An element is right if it is the reference rounded to the output's type (NaN is NaN, whatever its bits), or no
-    further from the reference than the tolerance. So a reference beyond the type's range is an infinity.
+    An element is right if it is the reference rounded to the output's type (NaN is NaN, whatever its bits, and zero is
+    zero: compilers fuse and reorder what makes its sign), or no further from the reference than the tolerance. So a
+    reference beyond the type's range is an infinity.
     """
     if out.shape != expected.shape:
         return f"shape {out.shape} instead of {expected.shape}"
@@ -39,6 +40,7 @@ def differing(out: Array, expected: Array, tolerance: Tolerance) -> Array:
         same = np.ascontiguousarray(out).view(bits) == np.ascontiguousarray(rounded).view(bits)
         nan, expected_nan = _nan(out), _nan(rounded)
         right: Array = same.reshape(out.shape) | nan & expected_nan  # ascontiguousarray makes a vector of a scalar
+        right |= (out.astype(np.float64) == 0) & (rounded.astype(np.float64) == 0)
         if tolerance == Tolerance() or right.all():
             return ~right
         one, two = out.astype(np.float64), expected.astype(np.float64)

@@ -80,5 +80,5 @@ RECIPE = Recipe(
     reference=reference,
     attributes={"group": 64},
     dynamic=("M",),
-    tolerance={"fp32": Tolerance(rtol=1e-4, atol=1e-3)},
+    tolerance={"fp32": Tolerance(rtol=2e-3, atol=5e-2)},  # a GPU rounds fp32 operands of tl.dot to tf32
 )

@@ -8,7 +8,7 @@ import ml_dtypes
 import triton
 from corpus_tools import gems
 
-from aotfactory import AotKernel, Input, Recipe, aot_kernel
+from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel
 
 import tensorrt as trt
 import tensorrt.plugin as trtp
@@ -59,6 +59,7 @@ RECIPE = Recipe(
     summary="FlagGems' fp8 quantization by groups: float bounds as scalars, a flag that is no tl.constexpr",
     inputs=(Input(name="x", shape=(5, 128), dims=("M", "K")),),
     dtypes=("fp32",),
+    tolerance={"fp32": Tolerance(rtol=3e-7)},  # Triton's division is off by up to 2 units in the last place
     reference=reference,
     attributes={"group": 64},
     dynamic=("M",),

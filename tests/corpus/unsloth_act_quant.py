@@ -7,7 +7,7 @@ import numpy as np
 import ml_dtypes
 from corpus_tools import unsloth
 
-from aotfactory import AotKernel, Input, Recipe, aot_kernel
+from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel
 
 import tensorrt as trt
 import tensorrt.plugin as trtp
@@ -43,6 +43,7 @@ RECIPE = Recipe(
     summary="unsloth's fp8 quantization by blocks of 128, without a mask: its size must stay a multiple of 128",
     inputs=(Input(name="x", shape=(5, 256), dims=("M", "K")),),
     dtypes=("fp32",),
+    tolerance={"fp32": Tolerance(rtol=3e-7)},  # Triton's division is off by up to 2 units in the last place
     reference=reference,
     dynamic=("M",),
     ordinary="clamping NaN, and casting it, are not defined",

@@ -30,8 +30,8 @@ Json Inputs::describe(const std::string& name) const {
     return {{"name", name}, {"source", random(name) ? "random" : files_.at(name).path()}};
 }
 
-Bytes Inputs::data(const std::string& name, DType dtype, const Shape& shape, std::uint64_t seed,
-                   std::size_t number) const {
+Bytes Inputs::data(const std::string& name, DType dtype, const Shape& shape, std::uint64_t seed, std::size_t number,
+                   std::uint64_t indices) const {
     if (const auto file = files_.find(name); file != files_.end()) {
         return file->second.read(dtype);
     }
@@ -41,7 +41,7 @@ Bytes Inputs::data(const std::string& name, DType dtype, const Shape& shape, std
                                      std::to_string(limits::tensor_bytes) + " bytes");
     }
     Bytes data(static_cast<std::size_t>(*bytes));
-    fill_random(dtype, seed, number, data.data(), data.size() / info(dtype).bytes);
+    fill_random(dtype, seed, number, indices, data.data(), data.size() / info(dtype).bytes);
     return data;
 }
 

@@ -26,8 +26,9 @@ public:
     Json describe(const std::string& name) const;  // {"name": ..., "source": "random" or the file}
 
     // The data of input number `number` (see fill_random), whose file must be of this type. `shape` is that of shapes()
-    // where that has one.
-    Bytes data(const std::string& name, DType dtype, const Shape& shape, std::uint64_t seed, std::size_t number) const;
+    // where that has one; `indices` the bound of made-up ones.
+    Bytes data(const std::string& name, DType dtype, const Shape& shape, std::uint64_t seed, std::size_t number,
+               std::uint64_t indices) const;
 
 private:
     std::map<std::string, NpyFile> files_;

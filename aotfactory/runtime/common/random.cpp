@@ -44,17 +44,32 @@ std::uint32_t floating(DType dtype, int significand, std::uint64_t k) {
     return encode(value, significand, exponent);
 }
 
-std::uint64_t integer(DType dtype, std::uint64_t random) {
+std::uint64_t integer(DType dtype, std::uint64_t random, std::uint64_t indices) {
     switch (dtype) {
         case DType::boolean: return random >> 63;
         case DType::uint8: return random >> 60;
+        case DType::int32:
+        case DType::int64: return (random >> 60) % indices;
         default: return (random >> 60) - 8;  // wraps: two's complement
     }
 }
 
 }  // namespace
 
-void fill_random(DType dtype, std::uint64_t seed, std::size_t input, unsigned char* data, std::size_t elements) {
+std::uint64_t index_bound(const std::vector<Shape>& shapes) {
+    std::int64_t bound = 1;
+    for (const Shape& shape : shapes) {
+        for (const std::int64_t extent : shape) {
+            if (extent > 1 && (bound == 1 || extent < bound)) {
+                bound = extent;
+            }
+        }
+    }
+    return static_cast<std::uint64_t>(bound);
+}
+
+void fill_random(DType dtype, std::uint64_t seed, std::size_t input, std::uint64_t indices, unsigned char* data,
+                 std::size_t elements) {
     std::uint64_t start = seed + input;
     std::uint64_t state = next(start);
     const auto [bytes, significand] = std::pair(info(dtype).bytes, info(dtype).significand);
@@ -65,7 +80,7 @@ void fill_random(DType dtype, std::uint64_t seed, std::size_t input, unsigned ch
     for (std::size_t i = 0; i < elements; ++i) {
         const std::uint64_t random = next(state);
         const std::uint64_t k = significand != 0 ? random >> (64 - significand) : 0;
-        const std::uint64_t bits = significand == 0 ? integer(dtype, random)
+        const std::uint64_t bits = significand == 0 ? integer(dtype, random, indices)
                                    : table.empty()  ? floating(dtype, significand, k)
                                                     : table[static_cast<std::size_t>(k)];
         std::memcpy(data + i * bytes, &bits, bytes);  // little-endian, as every machine with a GPU driver

@@ -8,6 +8,7 @@
 #include "common/error.h"
 #include "common/inputs.h"
 #include "common/program.h"
+#include "common/random.h"
 #include "common/report.h"
 #include "launcher/execute.h"
 #include "launcher/launch_report.h"
@@ -56,6 +57,11 @@ Job load(Options options) {
 // Each input's bytes; random ones only `with_data`.
 std::map<std::size_t, Bytes> make_inputs(Job& job, bool with_data) {
     std::map<std::size_t, Bytes> inputs;
+    std::vector<Shape> shapes;
+    for (const auto& known : job.shapes) {
+        shapes.push_back(known.dims);
+    }
+    const std::uint64_t indices = index_bound(shapes);
     for (std::size_t i = 0, number = 0; i < job.shapes.size(); ++i) {
         const Tensor& tensor = job.bundle.manifest.tensors[i];
         if (tensor.role != Role::input) {
@@ -63,7 +69,7 @@ std::map<std::size_t, Bytes> make_inputs(Job& job, bool with_data) {
         }
         const Shape& shape = job.shapes[i].dims;
         if (with_data || !job.inputs.random(tensor.name)) {
-            inputs[i] = job.inputs.data(tensor.name, tensor.dtype, shape, job.options.seed, number);
+            inputs[i] = job.inputs.data(tensor.name, tensor.dtype, shape, job.options.seed, number, indices);
         }
         ++number;
         Json description = job.inputs.describe(tensor.name);

@@ -5,6 +5,7 @@
 #include "common/inputs.h"
 #include "common/limits.h"
 #include "common/program.h"
+#include "common/random.h"
 #include "common/report.h"
 #include "common/sha256.h"
 #include "cuda/run_options.h"
@@ -44,12 +45,18 @@ std::optional<Options> parse_options(int argc, char** argv) {
 // Each input's bytes, from its file or random; describes them in the report.
 std::map<std::string, Bytes> make_inputs(const Plan& plan, const Options& options, const Inputs& given, Json& report) {
     std::map<std::string, Bytes> inputs;
+    std::vector<Shape> shapes;
+    for (const auto& tensor : plan.tensors()) {
+        shapes.push_back(tensor.shape);
+    }
+    const std::uint64_t indices = index_bound(shapes);
     for (const auto& tensor : plan.tensors()) {
         if (!tensor.input) {
             continue;
         }
         const std::size_t number = inputs.size();
-        Bytes& data = inputs[tensor.name] = given.data(tensor.name, tensor.dtype, tensor.shape, options.seed, number);
+        Bytes& data = inputs[tensor.name] =
+            given.data(tensor.name, tensor.dtype, tensor.shape, options.seed, number, indices);
         Json description = given.describe(tensor.name);
         if (options.save_inputs) {
             description.update(write_tensor(options.output_dir, tensor.name, tensor.dtype, tensor.shape, data));
