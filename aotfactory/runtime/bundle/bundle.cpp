@@ -38,15 +38,15 @@ Bundle load_bundle(const FileReader& read) {
         }
         if (found->second.size() != variant.ptx_bytes) {
             throw Error(Exit::damaged, variant.ptx + ": has " + std::to_string(found->second.size()) +
-                                              " bytes, the manifest says " + std::to_string(variant.ptx_bytes));
+                                           " bytes, the manifest says " + std::to_string(variant.ptx_bytes));
         }
         const auto parameters = ptx_parameters(found->second, variant.kernel);
         const auto expected = expected_parameters(bundle.manifest, variant);
         if (!parameters || *parameters != expected) {
             const std::string entry = variant.ptx + ": entry " + quote(variant.kernel);
-            throw Error(Exit::damaged, parameters ? entry + " takes " + describe(*parameters) +
-                                                           ", the call passes " + describe(expected)
-                                                     : entry + " is not in it");
+            throw Error(Exit::damaged, parameters ? entry + " takes " + describe(*parameters) + ", the call passes " +
+                                                        describe(expected)
+                                                  : entry + " is not in it");
         }
     }
     return bundle;

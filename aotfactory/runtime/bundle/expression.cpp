@@ -24,9 +24,8 @@ std::size_t Expression::append(const JsonNode& node, const SymbolIndex& symbols,
         {"ceil_div", Op::ceil_div},
     };
     if (depth > limits::expression_depth || terms_.size() >= limits::expression_size) {
-        throw Error(Exit::damaged, where_ + ": an expression deeper than " +
-                                          std::to_string(limits::expression_depth) + " or larger than " +
-                                          std::to_string(limits::expression_size) + " terms");
+        throw Error(Exit::damaged, where_ + ": an expression deeper than " + std::to_string(limits::expression_depth) +
+                                       " or larger than " + std::to_string(limits::expression_size) + " terms");
     }
     Term term{Op::constant, 0, 0, 0};
     if (node.is_integer()) {

@@ -221,8 +221,7 @@ std::vector<std::string> Manifest::input_names() const {
 
 Manifest parse_manifest(std::string_view text) {
     if (text.size() > limits::manifest_bytes) {
-        throw Error(Exit::damaged,
-                    "manifest.json: larger than " + std::to_string(limits::manifest_bytes) + " bytes");
+        throw Error(Exit::damaged, "manifest.json: larger than " + std::to_string(limits::manifest_bytes) + " bytes");
     }
     const Json document = parse_json(text, "manifest.json");
     const JsonNode root(document, "manifest.json");
