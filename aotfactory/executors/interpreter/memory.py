@@ -191,6 +191,9 @@ def watching(buffers: Sequence[Buffer]) -> Iterator[None]:
     def store(self: Any, ptrs: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
         mask = truth(mask)
         watch.access("write", ptrs.data, mask.data, itemsize(ptrs))
+        bits = np.dtype(interpreter._get_np_dtype(ptrs.get_element_ty()))
+        if value.data.dtype.itemsize != bits.itemsize:  # Triton 3.5's histogram: it would write over what comes after
+            value = interpreter.TensorHandle(value.data.astype(bits), value.dtype)
         return originals["create_masked_store"](self, ptrs, value, mask, *rest, **named)
 
     def update(self: Any, op: Any, ptr: Any, value: Any, mask: Any, *rest: Any) -> Any:
