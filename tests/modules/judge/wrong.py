@@ -149,16 +149,6 @@ kind(infinity, lambda x: np.tanh(x.astype(np.float64)), BLOCK=2048)
 
 
 @triton.jit
-def negative_zero(x_ptr, y_ptr, m, n, BLOCK: tl.constexpr):
-    at = tl.program_id(0) * n + tl.arange(0, BLOCK)
-    x = tl.load(x_ptr + at, mask=tl.arange(0, BLOCK) < n)
-    tl.store(y_ptr + at, tl.where(x < 0, -x, x), mask=tl.arange(0, BLOCK) < n)
-
-
-kind(negative_zero, np.abs, BLOCK=2048, exact=True)
-
-
-@triton.jit
 def sum_of_too_few(x_ptr, y_ptr, m, n, BLOCK: tl.constexpr):
     row, lane = tl.program_id(0) * n, tl.arange(0, BLOCK)
     total = tl.zeros((BLOCK,), tl.float32)
