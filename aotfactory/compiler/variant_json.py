@@ -10,6 +10,8 @@ from typing import Any
 from aotfactory.compiler.bundle import Variant
 from aotfactory.core import expressions
 
+_TEXTS = ("id", "call", "plugin", "arch", "kernel", "text", "ptx_isa", "ptx_target")
+
 
 def variant_to_json(variant: Variant) -> dict[str, Any]:
     """All fields of a variant, its PTX included."""
@@ -20,7 +22,13 @@ def variant_to_json(variant: Variant) -> dict[str, Any]:
 
 
 def variant_from_json(data: Mapping[str, Any]) -> Variant:
-    """The variant that `variant_to_json` took down."""
+    """The variant that `variant_to_json` took down.
+
+    Raises:
+        TypeError: A text is none. Or as the wrong arguments of a variant do.
+    """
+    if strange := [name for name in _TEXTS if not isinstance(data[name], str)]:
+        raise TypeError(f"{strange[0]} of a variant is not text")
     sequences = {name: tuple(data[name]) for name in ("dtypes", "formats", "parameters", "cluster")}
     return Variant(
         **{
