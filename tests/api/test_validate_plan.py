@@ -73,9 +73,9 @@ def statuses(found: dict[str, Check]) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("name", "at"),
     [
-        ("circ_pad_dynamic", "small, opt, max, inside, large, equal, min"),
+        ("circ_pad_dynamic", "small, opt, max, inside, even, large, equal, min"),
         ("inplace_add", "static"),
-        ("non_zero_dynamic", "small, opt, max, inside, large, equal, min"),
+        ("non_zero_dynamic", "small, opt, max, inside, even, large, equal, min"),
     ],
 )
 def test_a_right_plan_passes(programs, name, at):

@@ -109,8 +109,6 @@ WRONG = (
     Wrong("channels of another group", "liger_group_norm", "channels_per_group=per_group", "channels_per_group=1"),
     Wrong("left and right swapped", "gems_reflection_pad", "pad_left=left", "pad_left=right"),
     Wrong("half of the rotation", "conch_rotary_embedding", "rot_dim=head,", "rot_dim=head // 2,"),
-    Wrong(
-        "rounded to bf16 on the way", "late_interaction_maxsim", "COMPUTE_DTYPE=tl.float32", "COMPUTE_DTYPE=tl.bfloat16"
-    ),
+    Wrong("the stride of a token for a document's", "late_interaction_maxsim", "stride_d_n=ld * dim", "stride_d_n=dim"),
     Wrong("mask of whole blocks", "liger_embedding", "n_elements=count", "n_elements=trtp.cdiv(count, 16) * 16"),
 )
