@@ -423,7 +423,9 @@ class TestTerminal:
 
     def test_ctrl_c(self, on_a_terminal: Any, tmp_path: Path) -> None:
         slow = Definitions(tmp_path, SLOW.replace("SECONDS", "60"))
-        code, seen = on_a_terminal(*build(slow, "--shape", "1x64"), patience=0.01, press=b"\x03", when="computing")
+        code, seen = on_a_terminal(
+            *build(slow, "--shape", "1x64", "--jobs", "1"), patience=0.01, press=b"\x03", when="computing"
+        )
         assert code == 130
         assert seen.rstrip().endswith("interrupted")
         assert "Traceback" not in seen
@@ -435,7 +437,8 @@ class TestTerminal:
 
 def test_interrupted_by_a_signal(tmp_path: Path) -> None:
     slow = Definitions(tmp_path, SLOW.replace("SECONDS", "60"))
-    command = [*COMMAND, *build(slow, "--shape", "1x64", "--format", "json")]
+    # One job: with two, the other worker may say "computing" as well before the signal comes.
+    command = [*COMMAND, *build(slow, "--shape", "1x64", "--jobs", "1", "--format", "json")]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     assert process.stderr.readline() == "computing\n"
