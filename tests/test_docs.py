@@ -21,8 +21,12 @@ PAGES = [
     "first-hour.md",
     *(f"how-to/{name}.md" for name in ("dynamic-shapes", "tactics", "in-place", "data-dependent", "architectures")),
     *(f"how-to/{name}.md" for name in ("cuda", "onnx-node")),
+    "pytorch.md",
 ]
-NEEDS = {"how-to/cuda.md": "nvidia.cu13"}
+NEEDS = {
+    "how-to/cuda.md": ("nvidia.cu13", 'NVRTC is not installed: pip install ".[nvrtc]"'),
+    "pytorch.md": ("torch", "PyTorch is not installed"),
+}
 NEEDS_GPU = ("bake", "run", "bench", "validate", "tune")
 
 
@@ -42,8 +46,9 @@ def files(page: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_work_in_order(page: str, tmp_path: Path, as_a_user: dict[str, str]) -> None:
-    if page in NEEDS and importlib.util.find_spec(NEEDS[page]) is None:
-        pytest.skip('NVRTC is not installed: pip install ".[nvrtc]"')
+    module, reason = NEEDS.get(page, ("sys", ""))
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(reason)
     for name, content in files(page).items():
         (tmp_path / name).write_text(content)
     assert commands(page)
