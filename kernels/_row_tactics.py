@@ -156,8 +156,6 @@ def arguments(rows: Rows, tactic: int) -> Dict[str, Any]:
         warps = min(max(lines * block // (32 * chosen.per_thread), 1), warps)
     # Registers of weights are worth their latency where there is little else to wait for it with.
     spare = 16 if rows.count * blocks < 4 * MULTIPROCESSORS[90] else 8
-    if blocks > 1 and rows.count * blocks <= MULTIPROCESSORS[90]:
-        spare = 128 // rows.read  # a block has a multiprocessor to itself
     return {
         "ROWS": lines,
         "BLOCK": block,

@@ -26,20 +26,6 @@ WORK = 20  # picoseconds of a multiprocessor for an element
 
 
 @triton.jit
-def _joined(mean, squares, count, other_mean, other_squares, other_count):
-    # Chan et al., "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
-    total = count + other_count
-    share = other_count / tl.maximum(total, 1.0)
-    apart = other_mean - mean
-    # Not mean + apart * share: that difference may leave fp32's range.
-    return (
-        mean * (1 - share) + other_mean * share,
-        squares + other_squares + apart * apart * (count * share),
-        total,
-    )
-
-
-@triton.jit
 def _whole_row(
     x_ptr, weight_ptr, bias_ptr, y_ptr, rows, cols, eps, ROWS: tl.constexpr, CLUSTER: tl.constexpr,
     BLOCK: tl.constexpr, LIMIT: tl.constexpr, VECTOR: tl.constexpr, AHEAD: tl.constexpr, ODD: tl.constexpr,
@@ -82,10 +68,9 @@ def _whole_row(
         squares += tl.sum(end * end, -1)
     apart = first * 0.0
     if CLUSTER:
-        # In one exchange between the blocks.
-        middle, whole, _ = tl.reduce((mean, squares, count.to(tl.float32)), 0, _joined)
-        apart = mean - middle
-        squares = whole + first * 0.0
+        weights = count.to(tl.float32)
+        apart = mean - tl.sum(mean * (weights / cols), 0)
+        squares = tl.sum(squares + apart * apart * weights, 0) + first * 0.0
     scale = _row_tiles.column(tl.rsqrt(squares / cols + eps), ROWS)
     if not AHEAD:
         weight = tl.load(weight_ptr + weight_at, mask=weighted, other=0)
