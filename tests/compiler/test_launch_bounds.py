@@ -128,7 +128,7 @@ BAD: list[tuple[dict[str, tuple[int, int]], dict[str, Any], str]] = [
         "threads of a block = 32*N is 1056 at N=33: CUDA's limit is 1024",
     ),
     ({"N": (0, 8)}, {"block_x": "N"}, "threads of a block = N is 0 at N=0"),
-    ({"N": (1, 49)}, {"shared_mem": "N*1024"}, "shared_mem = N*1024 is 50176 at N=49: TensorRT's is 49152"),
+    ({"N": (1, 49)}, {"shared_mem": "N*1024"}, "shared_mem = N*1024 is 50176 at N=49: TensorRT's launcher gives 49152"),
     ({"N": (1, 8)}, {"shared_mem": "N-2"}, "shared_mem = N-2 is -1 at N=1"),
 ]
 

@@ -45,6 +45,11 @@ def table(heading: str) -> list[list[str]]:
     return [re.findall(r"`([^`]+)`", row) for row in rows]
 
 
+def _like(signature: str) -> str:
+    """pybind11 calls what it takes a list for by another name since 3."""
+    return signature.replace("Sequence[", "list[")
+
+
 def mismatches(bindings) -> list[str]:
     """What the documented calls and members are not like in some bindings."""
     wrong = []
@@ -54,7 +59,7 @@ def mismatches(bindings) -> list[str]:
         member = next((vars(kind)[name] for kind in kinds if name in vars(kind)), None)
         if member is None:
             wrong.append(f"{call} does not exist")
-        elif signature not in documented(member):
+        elif _like(signature) not in map(_like, documented(member)):
             wrong.append(f"{call} is {documented(member)}, not {signature}")
     for (name,) in table("Enumerations"):
         owner, member = name.split(".")

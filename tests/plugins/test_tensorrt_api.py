@@ -137,7 +137,7 @@ class TestCompileOnly:
             except Exception as error:
                 print(type(error).__name__, error)
         """
-        assert succeed(LOAD + textwrap.dedent(code)).startswith("MissingError TensorRT's runtime needs a GPU")
+        assert succeed(LOAD + textwrap.dedent(code)).startswith("NoGpuError TensorRT's runtime needs a GPU")
 
     @pytest.mark.gpu
     def test_runtime_with_a_gpu_is_the_real_one(self) -> None:
@@ -207,7 +207,7 @@ class TestChoice:
     def test_full_can_be_insisted_on(self, tmp_path: Path) -> None:
         path = write(tmp_path, {"tensorrt/__init__.py": "raise ImportError('no such library')"})
         out = load_error(AOTFACTORY_TENSORRT="full", PYTHONPATH=path)
-        assert out.startswith("MissingError: the full TensorRT is not on this machine")
+        assert out.startswith("NoTensorRTError: the full TensorRT is not on this machine")
         assert "no such library" in out
 
     def test_compile_only_can_be_insisted_on(self, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ class TestChoice:
             assert succeed(no_package + LOAD + code, **env) == f"{expected} True\n"
 
     def test_unknown_choice(self) -> None:
-        assert load_error(AOTFACTORY_TENSORRT="lean").startswith("UsageError: AOTFACTORY_TENSORRT is 'lean'")
+        assert load_error(AOTFACTORY_TENSORRT="lean").startswith("SettingError: AOTFACTORY_TENSORRT is 'lean'")
 
     @pytest.mark.parametrize(
         ("gone", "part"), [(["tensorrt_bindings"], "bindings"), (["tensorrt_lean_libs"], "lean runtime")]
@@ -251,7 +251,7 @@ class TestChoice:
     def test_neither_is_here(self, gone: list[str], part: str) -> None:
         prelude = f"import sys\nfor name in {['tensorrt', 'tensorrt_libs', *gone]}:\n    sys.modules[name] = None"
         out = load_error(prelude, AOTFACTORY_TENSORRT="auto")
-        assert out.startswith("MissingError: this machine has no TensorRT")
+        assert out.startswith("NoTensorRTError: this machine has no TensorRT")
         assert f"the {part} is missing" in out
         assert 'pip install "tensorrt-cu13-bindings==' in out
 
@@ -268,7 +268,7 @@ class TestChoice:
             "tensorrt_bindings/tensorrt.so": f"\0libnvinfer.so.{major}\0libc.so.6\0",
         }
         out = load_error(PYTHONPATH=write(tmp_path, bindings))
-        assert out.startswith(f"MissingError: {tmp_path}/tensorrt_bindings: TensorRT's parts are of different versions")
+        assert out.startswith(f"TensorRTVersionError: {tmp_path}/tensorrt_bindings: TensorRT's parts are of different versions")
         assert message in out
 
 
@@ -333,7 +333,7 @@ class TestStubs:
             os.memfd_create = tempfile.mkstemp = refuse
         """
         said = load_error(forbid)
-        assert said.startswith("MissingError: the link-time stubs of TensorRT cannot be loaded: ")
+        assert said.startswith("NoTensorRTError: the link-time stubs of TensorRT cannot be loaded: ")
         assert "set TMPDIR" in said
 
     def test_another_machine(self) -> None:
