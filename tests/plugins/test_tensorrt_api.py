@@ -268,7 +268,9 @@ class TestChoice:
             "tensorrt_bindings/tensorrt.so": f"\0libnvinfer.so.{major}\0libc.so.6\0",
         }
         out = load_error(PYTHONPATH=write(tmp_path, bindings))
-        assert out.startswith(f"TensorRTVersionError: {tmp_path}/tensorrt_bindings: TensorRT's parts are of different versions")
+        assert out.startswith(
+            f"TensorRTVersionError: {tmp_path}/tensorrt_bindings: TensorRT's parts are of different versions"
+        )
         assert message in out
 
 
