@@ -142,13 +142,6 @@ def read(directory: Path) -> dict[str, Any]:
     return engines if isinstance(engines, dict) else {}
 
 
-def reports(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The report of each engine, as ``--format json`` printed it, by name."""
-    for path in sorted(directory.glob("*.build.json")):
-        if report := _report(path):
-            yield path.name.removesuffix(".build.json"), report
-
-
 def _report(path: Path) -> dict[str, Any] | None:
     try:
         report = json.loads(read_file(path, limit=LARGEST))

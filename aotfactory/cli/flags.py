@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from aotfactory.cli.check_options import Because, CheckTime, SkipCheck, skipped_checks
 from aotfactory.cli.options import (
@@ -35,6 +34,7 @@ from aotfactory.cli.options import (
     named_shapes,
     require_name,
 )
+from aotfactory.cli.signature import Command, parameters, with_parameters
 from aotfactory.cli.terminal import say
 from aotfactory.core.cache import Cache, open_cache
 from aotfactory.core.dtypes import find
@@ -44,8 +44,6 @@ from aotfactory.executors.effort import CHECK_TIME
 if TYPE_CHECKING:
     from aotfactory.compiler.options import Options
     from aotfactory.targets.request import TargetOptions
-
-Command = TypeVar("Command", bound=Callable[..., None])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,15 +162,11 @@ def _attributes(texts: list[str]) -> dict[str, str]:
 
 
 def with_flags(command: Command) -> Command:
-    """Give a command the fields of its parameter `flags`, a dataclass, as options of its own.
-
-    Typer reads a command's options off its signature, so that is what is rewritten.
-    """
-    hints = get_type_hints(command, include_extras=True)
-    kind = hints["flags"]
-    kinds = get_type_hints(kind, include_extras=True)
-    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()]
+    """Give a command the fields of its parameter `flags`, a dataclass, as options of its own."""
+    own = parameters(command)
     place = next(i for i, parameter in enumerate(own) if parameter.name == "flags")
+    kind = own[place].annotation
+    kinds = get_type_hints(kind, include_extras=True)
     options = [
         inspect.Parameter(
             f.name,
@@ -188,8 +182,4 @@ def with_flags(command: Command) -> Command:
         values = {option.name: given.pop(option.name) for option in options}
         command(**given, flags=kind(**values))
 
-    parameters = [*own[:place], *options, *own[place + 1 :]]
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-    del wrapper.__wrapped__
-    return cast(Command, wrapper)
+    return cast(Command, with_parameters(wrapper, [*own[:place], *options, *own[place + 1 :]]))

@@ -7,13 +7,12 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast, get_type_hints
+from typing import Annotated, Any, cast
 
 import typer
 
 from aotfactory.cli import terminal
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+from aotfactory.cli.signature import Command, parameters, with_parameters
 
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say each step, and how long it took.", show_default=False)
@@ -44,9 +43,7 @@ class Application(typer.Typer):
 
 
 def with_talk(command: Command) -> Command:
-    """Give a command these options; it does not see them. Typer reads options off the signature."""
-    hints = get_type_hints(command, include_extras=True)
-    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()]
+    """Give a command these options; it does not see them."""
     options = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         for name, (kind, default) in _OPTIONS.items()
@@ -57,8 +54,4 @@ def with_talk(command: Command) -> Command:
         terminal.configure(**{name: given.pop(name) for name in _OPTIONS})
         return command(**given)
 
-    parameters = [*own, *options]
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-    del wrapper.__wrapped__
-    return cast(Command, wrapper)
+    return cast(Command, with_parameters(wrapper, [*parameters(command), *options]))

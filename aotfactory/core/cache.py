@@ -84,7 +84,6 @@ class Cache:
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.root, self.limit, self.shared, self.warn = root, limit, shared, warn
-        self.hits, self.misses = 0, 0
         self._written = 0
         self._broken = False
 
@@ -96,10 +95,6 @@ class Cache:
             data = unpack(packed)
             if data is not None:
                 self._write(path, packed)
-        if data is None:
-            self.misses += 1
-        else:
-            self.hits += 1
         return data
 
     def put(self, kind: str, key: str, data: bytes) -> None:
