@@ -8,7 +8,8 @@
 The second needs the packages of tests/corpus/requirements.txt as well. Beside the kernel that a bundle holds it times
 the same function launched through Triton's JIT with PyTorch's tensors, with the very arguments that the wrapper gives
 to `aot_kernel`; an autotuned one tunes itself first. Both are medians over replays of a CUDA graph, with as many sets
-of tensors as do not fit the L2 cache. With --dry-run the second does all that needs no GPU.
+of tensors as do not fit the L2 cache. With --dry-run the second does all that needs no GPU. Rows of other wrappers that
+--out has already stay there, so packages that cannot be installed together may be run apart.
 """
 
 from __future__ import annotations
@@ -73,15 +74,25 @@ def main() -> int:
     if options.compile:
         return compile_all(names, options.bundles, options.compile, options.jobs)
     deadline = time.monotonic() + 60 * options.minutes
-    rows: dict[str, Row] = {name: {"wrapper": name, "package": distribution(name)} for name in names}
+    rows: dict[str, Row] = {}
+    if options.out.exists():
+        rows = {row["wrapper"]: row for row in json.loads(options.out.read_text())["rows"]}
+    rows |= {name: {"wrapper": name, "package": distribution(name)} for name in names}
+    rows = dict(sorted(rows.items()))
     known = machine()
+    by = f"Triton {bundles.read(options.bundles / 'small' / f'{names[0]}.aot').versions['triton']}"
     # First all are validated side by side; then each has the GPU to itself, while the next ones get ready.
     for step in STEPS:
         with ThreadPoolExecutor(options.jobs) as pool:
             for name, found in zip(names, pool.map(lambda n, s=step: one(n, s, deadline), names), strict=True):
                 rows[name] |= found
                 print(line(rows[name]), flush=True)
-                result = {"date": datetime.date.today().isoformat(), "machine": known, "rows": [*rows.values()]}
+                result = {
+                    "date": datetime.date.today().isoformat(),
+                    "machine": known,
+                    "compiled_by": by,
+                    "rows": [*rows.values()],
+                }
                 options.out.write_text(json.dumps(result, indent=1) + "\n")
     bad = [row["wrapper"] for row in rows.values() if row.get("error") or row.get("failed")]
     print(f"{len(rows)} kernels, {len(bad)} not right: {', '.join(bad)}")

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """AdaSplash's entmax: autotuned, Halley's iteration to a fixed count."""
 
-from typing import Tuple
+from typing import List, Tuple
 
 import numpy as np
 from adasplash.triton_entmax import _fwd_entmax
 
-from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel
+from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel, tactics_of
 
 import tensorrt.plugin as trtp
 from tensorrt.plugin import TensorDesc
@@ -17,10 +17,17 @@ def adasplash_entmax_desc(x: TensorDesc, alpha: float) -> TensorDesc:
     return x.like()
 
 
+@trtp.autotune("corpus::adasplash_entmax")
+def adasplash_entmax_autotune(x: TensorDesc, outputs: Tuple[TensorDesc]) -> List[trtp.AutoTuneCombination]:
+    return [trtp.AutoTuneCombination("FP32, FP32", "LINEAR", tactics_of(_fwd_entmax))]
+
+
 @trtp.aot_impl("corpus::adasplash_entmax")
 def adasplash_entmax_aot(x: TensorDesc, alpha: float, outputs: Tuple[TensorDesc], tactic: int) -> AotKernel:
     rows, cols = x.shape_expr
-    return aot_kernel(_fwd_entmax, X=x, Y=outputs[0], ALPHA=alpha, N_ITER=12, SIZE_N=cols, FAST_MATH=False, grid=rows)
+    return aot_kernel(
+        _fwd_entmax, config=tactic, X=x, Y=outputs[0], ALPHA=alpha, N_ITER=12, SIZE_N=cols, FAST_MATH=False, grid=rows
+    )
 
 
 def reference(x, alpha):

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """flash-linear-attention's cumulative sum in chunks, strided by heads."""
 
-from typing import Tuple
+from typing import List, Tuple
 
 import numpy as np
 from corpus_tools import fla
 
-from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel
+from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel, tactics_of
 
 import tensorrt.plugin as trtp
 from tensorrt.plugin import TensorDesc
@@ -19,11 +19,17 @@ def fla_chunk_cumsum_desc(s: TensorDesc) -> TensorDesc:
     return s.like()
 
 
+@trtp.autotune("corpus::fla_chunk_cumsum")
+def fla_chunk_cumsum_autotune(s: TensorDesc, outputs: Tuple[TensorDesc]) -> List[trtp.AutoTuneCombination]:
+    return [trtp.AutoTuneCombination("FP32, FP32", "LINEAR", tactics_of(cumsum.chunk_local_cumsum_scalar_kernel))]
+
+
 @trtp.aot_impl("corpus::fla_chunk_cumsum")
 def fla_chunk_cumsum_aot(s: TensorDesc, outputs: Tuple[TensorDesc], tactic: int) -> AotKernel:
     b, t, h = s.shape_expr
     return aot_kernel(
         cumsum.chunk_local_cumsum_scalar_kernel,
+        config=tactic,
         s=s,
         o=outputs[0],
         scale=None,

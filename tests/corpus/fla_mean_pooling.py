@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """flash-linear-attention's mean of chunks: heuristics, autotuner, optional tensors that are None."""
 
-from typing import Tuple
+from typing import List, Tuple
 
 import numpy as np
 import triton
 from corpus_tools import fla
 
-from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel
+from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel, tactics_of
 
 import tensorrt.plugin as trtp
 from tensorrt.plugin import TensorDesc
@@ -21,11 +21,17 @@ def fla_mean_pooling_desc(x: TensorDesc) -> TensorDesc:
     return trtp.from_shape_expr((b, trtp.cdiv(t, 16), h, d), dtype=x.dtype)
 
 
+@trtp.autotune("corpus::fla_mean_pooling")
+def fla_mean_pooling_autotune(x: TensorDesc, outputs: Tuple[TensorDesc]) -> List[trtp.AutoTuneCombination]:
+    return [trtp.AutoTuneCombination("FP32, FP32", "LINEAR", tactics_of(pooling.mean_pooling_fwd_kernel))]
+
+
 @trtp.aot_impl("corpus::fla_mean_pooling")
 def fla_mean_pooling_aot(x: TensorDesc, outputs: Tuple[TensorDesc], tactic: int) -> AotKernel:
     b, t, h, d = x.shape_expr
     return aot_kernel(
         pooling.mean_pooling_fwd_kernel,
+        config=tactic,
         x=x,
         o=outputs[0],
         cu_seqlens=None,

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """FlagGems' Welford variance and mean: `tl.reduce` with a function of its own."""
 
-from typing import Tuple
+from typing import List, Tuple
 
 import numpy as np
 from corpus_tools import gems
 
-from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel
+from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel, tactics_of
 
 import tensorrt.plugin as trtp
 from tensorrt.plugin import TensorDesc
@@ -20,11 +20,17 @@ def gems_var_mean_desc(x: TensorDesc, correction: int) -> Tuple[TensorDesc, Tens
     return stat, stat.like()
 
 
+@trtp.autotune("corpus::gems_var_mean")
+def gems_var_mean_autotune(x: TensorDesc, outputs: Tuple[TensorDesc, TensorDesc]) -> List[trtp.AutoTuneCombination]:
+    return [trtp.AutoTuneCombination("FP32, FP32, FP32", "LINEAR", tactics_of(var_mean.var_mean_welford_kernel))]
+
+
 @trtp.aot_impl("corpus::gems_var_mean")
 def gems_var_mean_aot(x: TensorDesc, correction: int, outputs: Tuple[TensorDesc, TensorDesc], tactic: int) -> AotKernel:
     rows, cols = x.shape_expr
     return aot_kernel(
         var_mean.var_mean_welford_kernel,
+        config=tactic,
         X=x,
         Var=outputs[0],
         Mean=outputs[1],

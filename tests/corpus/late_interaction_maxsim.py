@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Late-interaction kernels' MaxSim: autotuned with pruning, optional masks, a type as tl.constexpr."""
 
-from typing import Tuple
+from typing import List, Tuple
 
 import numpy as np
 import triton
 import triton.language as tl
 from late_interaction_kernels.forward import _maxsim_fwd_kernel
 
-from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel
+from aotfactory import AotKernel, Input, Recipe, Tolerance, aot_kernel, tactics_of
 
 import tensorrt as trt
 import tensorrt.plugin as trtp
@@ -20,12 +20,20 @@ def late_interaction_maxsim_desc(q: TensorDesc, d: TensorDesc) -> TensorDesc:
     return trtp.from_shape_expr((q.shape_expr[0], d.shape_expr[0]), dtype=trt.float32)
 
 
+@trtp.autotune("corpus::late_interaction_maxsim")
+def late_interaction_maxsim_autotune(
+    q: TensorDesc, d: TensorDesc, outputs: Tuple[TensorDesc]
+) -> List[trtp.AutoTuneCombination]:
+    return [trtp.AutoTuneCombination("FP32, FP32, FP32", "LINEAR", tactics_of(_maxsim_fwd_kernel))]
+
+
 @trtp.aot_impl("corpus::late_interaction_maxsim")
 def late_interaction_maxsim_aot(q: TensorDesc, d: TensorDesc, outputs: Tuple[TensorDesc], tactic: int) -> AotKernel:
     nq, lq, dim = q.shape_expr
     nd, ld, _ = d.shape_expr
     return aot_kernel(
         _maxsim_fwd_kernel,
+        config=tactic,
         Q_ptr=q,
         D_ptr=d,
         q_mask_ptr=None,

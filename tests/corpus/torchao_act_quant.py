@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """torchao's fp8 quantization by blocks of 128: autotuned, fp64 inside, `tl.div_rn`."""
 
-from typing import Tuple
+from typing import List, Tuple
 
 import numpy as np
 import ml_dtypes
 from torchao.prototype.blockwise_fp8_training.kernels import triton_fp8_blockwise_act_quant_lhs_kernel
 
-from aotfactory import AotKernel, Input, Recipe, aot_kernel
+from aotfactory import AotKernel, Input, Recipe, aot_kernel, tactics_of
 
 import tensorrt as trt
 import tensorrt.plugin as trtp
@@ -22,11 +22,19 @@ def torchao_act_quant_desc(x: TensorDesc) -> Tuple[TensorDesc, TensorDesc]:
     )
 
 
+@trtp.autotune("corpus::torchao_act_quant")
+def torchao_act_quant_autotune(x: TensorDesc, outputs: Tuple[TensorDesc, TensorDesc]) -> List[trtp.AutoTuneCombination]:
+    return [
+        trtp.AutoTuneCombination("FP32, FP8, FP32", "LINEAR", tactics_of(triton_fp8_blockwise_act_quant_lhs_kernel))
+    ]
+
+
 @trtp.aot_impl("corpus::torchao_act_quant")
 def torchao_act_quant_aot(x: TensorDesc, outputs: Tuple[TensorDesc, TensorDesc], tactic: int) -> AotKernel:
     rows, cols = x.shape_expr
     return aot_kernel(
         triton_fp8_blockwise_act_quant_lhs_kernel,
+        config=tactic,
         x_ptr=x,
         x_stride_dim_0=cols,
         x_stride_dim_1=1,
