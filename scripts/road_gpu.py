@@ -7,9 +7,11 @@
     scripts/road_gpu.py --dir DIR --out FILE.json       on the GPU, which needs neither headers nor a compiler
 
 The second runs each tactic in a stream and in a CUDA graph, from eight threads with streams and plugins of their own,
-and through 10,000 changes of shape, whose host and GPU memory it compares; times enqueue beside a bare cuLaunchKernel;
-and runs compute-sanitizer where that is. With --dry-run it does all that needs no GPU: types, shapes, formats and
-tactics are compared, and nothing is launched. Exits with 1 if anything is wrong.
+on every GPU of the machine at once where it has several, and through 10,000 changes of shape, whose host memory it
+compares; times enqueue beside a bare cuLaunchKernel; and runs compute-sanitizer where that is. Then, with nothing else
+on the GPU, one process after the other changes shapes 10,000 times, and the GPU's free memory must be the same
+afterwards. With --dry-run it does all that needs no GPU: types, shapes, formats and tactics are compared, and nothing
+is launched. Exits with 1 if anything is wrong.
 
 The GPU's machine needs DIR, and Python with what scripts/gpu_check.py needs there.
 """
@@ -37,7 +39,6 @@ from aotfactory.compiler import bundle as bundles
 from aotfactory.compiler.bundle import Bundle
 from aotfactory.compiler.compile import Options
 from aotfactory.core.arch import parse_archs
-from aotfactory.core.errors import AotError
 from aotfactory.executors import reference
 from aotfactory.executors.cases import trials
 from aotfactory.plan.library import library_document
@@ -51,6 +52,9 @@ from plugin_cases import build_driver, case_of, outputs_of, run_of, wrong_answer
 Row = dict[str, Any]
 
 SHAPE_CHANGES, THREADS, LAUNCHES = 10_000, 8, 2_000
+DEVICE_ROUNDS = 8
+"""Runs of each thread on each GPU."""
+
 LEAK = 8 << 20
 """Bytes that 10,000 changes of shape may leave the process larger by: what allocators keep."""
 
@@ -63,6 +67,9 @@ def main() -> int:
     parser.add_argument("--recipes", default="", help="only these, comma-separated")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="bundles at a time")
     parser.add_argument("--minutes", type=float, default=10, help="bundles that did not run by then say so")
+    parser.add_argument(
+        "--leaks", default="", help="recipes whose GPU memory is watched; by default one bundle of each"
+    )
     parser.add_argument("--dry-run", action="store_true", help="launch nothing")
     options = parser.parse_args()
     wanted = [name for name in options.recipes.split(",") if name]
@@ -78,26 +85,33 @@ def main() -> int:
                 rows.append(row.result(max(1.0, started + options.minutes * 60 - time.time())))
             except TimeoutError:
                 rows.append({"bundle": name_of(path), "problems": ["not run: out of time"]})
+    alone = [] if options.dry_run else leaks(options.dir, paths, [n for n in options.leaks.split(",") if n])
     result = {
         "date": datetime.date.today().isoformat(),
         "command": shlex.join(["scripts/road_gpu.py", *sys.argv[1:]]),
         "machine": {} if options.dry_run else gpu(),
         "seconds": round(time.time() - started),
         "rows": rows,
+        "alone": alone,
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
-    wrong = [f"{row['bundle']}: {problem}" for row in rows for problem in row["problems"]]
-    print(summary(rows), *wrong[:50], sep="\n", flush=True)
+    wrong = [f"{row['bundle']}: {problem}" for row in rows + alone for problem in row["problems"]]
+    print(summary(rows, alone), *wrong[:50], sep="\n", flush=True)
     return 1 if wrong or not rows else 0
 
 
-def summary(rows: list[Row]) -> str:
-    total = {
-        key: sum(row.get(key, 0) for row in rows) for key in ("runs", "graphs", "threads", "shape_changes", "sanitized")
-    }
+def summary(rows: list[Row], alone: list[Row]) -> str:
+    counted = ("runs", "graphs", "threads", "device_runs", "shape_changes", "sanitized")
+    total = {key: sum(row.get(key, 0) for row in rows) for key in counted}
+    gpus = max((row.get("devices", 0) for row in rows), default=0)
+    grown = [row["shape_changes"]["gpu_bytes"] for row in alone if "shape_changes" in row]
     cost = next((row["host_cost"] for row in rows if "host_cost" in row), None)
     text = ", ".join(f"{value} {key}" for key, value in total.items())
-    return f"{len(rows)} bundles, {sum(bool(r['problems']) for r in rows)} with problems; {text}; host cost: {cost}"
+    grown_text = f"GPU memory of {len(grown)} processes alone grew by at most {max(grown, default=None)} bytes"
+    return (
+        f"{len(rows)} bundles, {sum(bool(r['problems']) for r in rows)} with problems; {text}; GPUs: {gpus}; "
+        f"host cost: {cost}; {grown_text}"
+    )
 
 
 def name_of(path: Path) -> str:
@@ -138,7 +152,7 @@ def compile_case(name: str, dtype: str, shapes: str, arch: str, directory: Path)
         interpret=False,
     )
     if done.path is None:
-        raise AotError(f"{name} {dtype} {shapes}: " + "; ".join(f"{c.name}: {c.detail}" for c in done.failed))
+        raise SystemExit(f"{name} {dtype} {shapes}: " + "; ".join(f"{c.name}: {c.detail}" for c in done.failed))
     return done.path
 
 
@@ -167,7 +181,8 @@ def check_part(directory: Path, part: Bundle, scratch: Path, row: Row, dry_run: 
     other = next((r for r in runs if r["shapes"] != runs[0]["shapes"]), runs[0])
     first = min(v.tactic for v in part.variants)
     stress = {**runs[0], "outputs": str(scratch / "stress"), "tactics": [first], "threads": THREADS}
-    stress |= {"shape_changes": SHAPE_CHANGES, "other_shapes": other["shapes"], "other_inputs": other["inputs"]}
+    stress |= {"devices": DEVICE_ROUNDS, "shape_changes": SHAPE_CHANGES}
+    stress |= {"other_shapes": other["shapes"], "other_inputs": other["inputs"]}
     if part.network.calls[0].id_parts[1] == "circ_pad":
         stress["host_cost"] = LAUNCHES
     case = case_of(part, [*runs, stress])
@@ -197,16 +212,56 @@ def check_part(directory: Path, part: Bundle, scratch: Path, row: Row, dry_run: 
     sanitize(directory, case, runs, scratch, row)
 
 
+def leaks(directory: Path, paths: list[Path], wanted: list[str]) -> list[Row]:
+    """Processes that have the GPU alone and change shapes 10,000 times: its used memory must not grow.
+
+    One bundle of each recipe, a dynamic one.
+    """
+    catalog = Catalog()
+    catalog.load_all()
+    chosen = {path.stem: path for path in reversed(paths) if "dynamic" in path.parts[-3]}
+    rows: list[Row] = []
+    for name, path in sorted(chosen.items()):
+        if wanted and name not in wanted:
+            continue
+        row: Row = {"bundle": f"alone: {name_of(path)}", "problems": []}
+        rows.append(row)
+        with tempfile.TemporaryDirectory(prefix="road-") as scratch:
+            part = library_document([bundles.read(path)]).parts[0]
+            runs: list[Row] = []
+            for i, trial in enumerate(trials(part.network, catalog)):
+                runs.append(run_of(part, trial.inputs, Path(scratch), f"{i}"))
+                if runs[-1]["shapes"] != runs[0]["shapes"]:
+                    break
+            run = {**runs[0], "tactics": [min(v.tactic for v in part.variants)], "shape_changes": SHAPE_CHANGES}
+            run |= {"other_shapes": runs[-1]["shapes"], "other_inputs": runs[-1]["inputs"]}
+            answer = ask(directory, case_of(part, [run]), Path(scratch), row)
+            if answer is None:
+                continue
+            (found,) = answer["runs"][0]["runs"]
+            if not found.get("ran"):
+                row["problems"].append(f"{found.get('error', 'did not run')}")
+                continue
+            row["shape_changes"] = found["shape_changes"]
+            if found["shape_changes"]["gpu_bytes"] > 0 or found["shape_changes"]["host_bytes"] > LEAK:
+                row["problems"].append(f"memory grew: {found['shape_changes']}")
+    return rows
+
+
 def judge_stress(found: Row, row: Row) -> None:
     if not found.get("ran"):
         row["problems"].append(f"stress: {found.get('error', 'did not run')}")
         return
     row["threads"] += THREADS
     row["shape_changes"] += found["shape_changes"]["count"]
-    row["stress"] = {"shape_changes": found["shape_changes"], "modules": found["modules"]}
+    row["devices"] = found["devices"]["count"]
+    row["device_runs"] = found["devices"]["runs"]
+    row["stress"] = {key: found[key] for key in ("devices", "shape_changes", "modules")}
     if found["threads_wrong"] or not found["same_afterwards"]:
         row["problems"].append(f"stress: {found['threads_wrong']} results of threads differ")
-    if found["shape_changes"]["host_bytes"] > LEAK or found["shape_changes"]["gpu_bytes"] > 0:
+    if found["devices"]["wrong"]:
+        row["problems"].append(f"stress: {found['devices']}")
+    if found["shape_changes"]["host_bytes"] > LEAK:  # the GPU's memory is also the other processes': see leaks()
         row["problems"].append(f"stress: memory grew: {found['shape_changes']}")
     if "host_cost" in found:
         row["host_cost"] = found["host_cost"]

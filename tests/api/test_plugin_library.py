@@ -184,6 +184,12 @@ class TestRuntime:
         assert each["threads_wrong"] == 0
         assert each["modules"] == 1
 
+    def test_two_gpus(self, fake: Fake) -> None:
+        """Plugins of one library on both, in threads and by turns in one: each has kernels of its own context."""
+        fake.env["FAKE_CUDA"] = "two-gpus"
+        each, _ = fake.run(fake.part(hand.manifest()), random(300, 8), devices=5)
+        assert each["devices"] == {"count": 2, "runs": (4 + 1) * 2 * 5, "wrong": 0, "error": ""}
+
     def test_ten_thousand_changes_of_shape(self, fake: Fake) -> None:
         part = fake.part(hand.manifest())
         other = run_of(part, {"x": random(7, 8)}, fake.scratch, "other")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A libcuda.so.1 without a GPU, for tests of the launcher itself: memory is the host's, streams run at once, and
 // kernels are the C++ functions below, found by entry name. FAKE_CUDA sets what goes wrong: "no-device", "old-ptx",
-// "bad-ptx".
+// "bad-ptx"; with "two-gpus" there are two, and a function of one is refused on the other.
 //   g++ -std=c++17 -shared -fPIC -I aotfactory/runtime -o libcuda.so.1 tests/cpp/fake_cuda.cpp
 #include <atomic>
 #include <chrono>
@@ -10,6 +10,7 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,7 +31,16 @@ using KernelCode = std::function<Result(const Threads&, void** arguments)>;
 float* tensor(void* argument) { return reinterpret_cast<float*>(*static_cast<DevicePointer*>(argument)); }
 int number(void* argument) { return *static_cast<int*>(argument); }
 
-constexpr Result illegal_address = 700;
+constexpr Result illegal_address = 700, invalid_handle = 400;
+thread_local Context current = nullptr;  // of device 0 or 1: where the device's number lies
+Device devices[] = {0, 1};
+
+struct Loaded {  // a function in a module of a context
+    const KernelCode* code;
+    Context context;
+};
+std::mutex loading;
+std::map<std::pair<Context, std::string>, Loaded> functions;
 Result sticky = success;  // a fault makes every later call fail, as in the driver
 int atomics = 0;
 std::atomic<int> modules{0};
@@ -112,8 +122,8 @@ Result cuGetErrorName(Result result, const char** text) {
     return success;
 }
 Result cuGetErrorString(Result, const char** text) { return *text = "a fake error", success; }
-Result cuDeviceGetCount(int* count) { return *count = 1, success; }
-Result cuDeviceGet(Device* device, int) { return *device = 0, success; }
+Result cuDeviceGetCount(int* count) { return *count = fails("two-gpus") ? 2 : 1, success; }
+Result cuDeviceGet(Device* device, int ordinal) { return *device = ordinal, success; }
 Result cuDeviceGetName(char* text, int length, Device) {
     return std::strncpy(text, "Fake", static_cast<std::size_t>(length)), success;
 }
@@ -124,13 +134,15 @@ Result cuDeviceGetAttribute(int* value, DeviceAttribute attribute, Device) {
                                           : 232448;
     return success;
 }
-Result cuDevicePrimaryCtxRetain(Context* context, Device) { return *context = nullptr, success; }
+Result cuDevicePrimaryCtxRetain(Context* context, Device device) {
+    return *context = reinterpret_cast<Context>(&devices[device]), success;
+}
 Result cuDevicePrimaryCtxRelease_v2(Device) { return success; }
-Result cuCtxSetCurrent(Context) { return success; }
-Result cuCtxGetCurrent(Context* context) { return *context = reinterpret_cast<Context>(&sticky), success; }
-Result cuCtxGetDevice(Device* device) { return *device = 0, success; }
-Result cuCtxPushCurrent_v2(Context) { return success; }
-Result cuCtxPopCurrent_v2(Context*) { return success; }
+Result cuCtxSetCurrent(Context context) { return current = context, success; }
+Result cuCtxGetCurrent(Context* context) { return *context = current, success; }
+Result cuCtxGetDevice(Device* device) { return *device = *reinterpret_cast<Device*>(current), success; }
+Result cuCtxPushCurrent_v2(Context context) { return current = context, success; }
+Result cuCtxPopCurrent_v2(Context* context) { return *context = current, success; }
 Result cuMemGetInfo_v2(std::size_t* available, std::size_t* total) { return *available = *total = 1u << 30, success; }
 Result cuMemAlloc_v2(DevicePointer* address, std::size_t bytes) {
     *address = reinterpret_cast<DevicePointer>(std::malloc(bytes));
@@ -192,13 +204,18 @@ Result cuModuleLoadDataEx(Module* module, const void*, unsigned, JitOption* opti
     if (fails("old-ptx")) {
         return unsupported_ptx_version;
     }
+    *module = reinterpret_cast<Module>(current);
     return ++modules, success;
 }
-Result cuModuleGetFunction(Function* function, Module, const char* name) {
+Result cuModuleGetFunction(Function* function, Module module, const char* name) {
     const auto found = kernels().find(name);
-    *function =
-        found == kernels().end() ? nullptr : reinterpret_cast<Function>(const_cast<KernelCode*>(&found->second));
-    return found == kernels().end() ? 500 : success;
+    if (found == kernels().end()) {
+        return *function = nullptr, 500;
+    }
+    const std::lock_guard<std::mutex> lock(loading);
+    const auto context = reinterpret_cast<Context>(module);
+    Loaded& loaded = functions[{context, name}] = {&found->second, context};
+    return *function = reinterpret_cast<Function>(&loaded), success;
 }
 Result cuModuleUnload(Module) { return --modules, success; }
 int fake_cuda_modules() { return modules; }
@@ -206,7 +223,11 @@ Result cuFuncGetAttribute(int* value, FunctionAttribute, Function) { return *val
 Result cuFuncSetAttribute(Function, FunctionAttribute, int) { return success; }
 Result cuLaunchKernel(Function function, unsigned grid, unsigned, unsigned, unsigned block, unsigned, unsigned,
                       unsigned shared, Stream, void** arguments, void**) {
-    const auto* code = reinterpret_cast<const KernelCode*>(function);
+    const auto* loaded = reinterpret_cast<const Loaded*>(function);
+    if (loaded->context != current) {
+        return invalid_handle;
+    }
+    const KernelCode* code = loaded->code;
     enqueue([=] { (*code)(Threads{grid, block, shared}, arguments); });
     return success;
 }

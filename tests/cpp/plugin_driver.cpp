@@ -284,7 +284,10 @@ private:
             field.data = carried.data();
         }
         const PluginFieldCollection copy{fields->nbFields, copies.data()};
-        const std::unique_ptr<IPluginV3> loaded(creator_->createPlugin("layer", &copy, TensorRTPhase::kRUNTIME));
+        const Create create = [&] {
+            return std::unique_ptr<IPluginV3>(creator_->createPlugin("layer", &copy, TensorRTPhase::kRUNTIME));
+        };
+        const std::unique_ptr<IPluginV3> loaded = create();
         Json answer = {{"tactic", tactic}, {"serialized", carried.size()}, {"created", loaded != nullptr}};
         if (!loaded) {
             return answer;
@@ -312,7 +315,7 @@ private:
                 other.emplace(*gpu_, others, static_cast<std::size_t>(inputs_), aliased, run["other_inputs"]);
             }
             Tensors* second = other ? &*other : nullptr;
-            answer.update(run_on_gpu(*gpu_, loaded_runtime, runtime, tactic, tensors, second, run, carried));
+            answer.update(run_on_gpu(*gpu_, loaded_runtime, runtime, tactic, tensors, second, run, carried, create));
         }
         return answer;
     }

@@ -9,7 +9,9 @@
 #include <atomic>
 #include <chrono>
 #include <fstream>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -24,9 +26,11 @@
 using side::Json;
 
 struct Gpu {  // a stream and the primary context, current in the thread that makes it
-    Gpu() : session(api, 0) {}
+    explicit Gpu(int ordinal = 0) : session(api, ordinal) { api.cuCtxGetCurrent(&context); }
+    void make_current() const { api.check(api.cuCtxSetCurrent(context), "cuCtxSetCurrent"); }
     aot::cuda::Api api;
     aot::cuda::Session session;
+    aot::cuda::Context context = nullptr;
     static inline std::size_t guard = 256;  // bytes around each tensor; 0 leaves it to compute-sanitizer
 
     static std::unique_ptr<Gpu> open() {
@@ -225,6 +229,95 @@ inline int run_in_threads(nvinfer1::IPluginV3OneRuntime& loaded, std::int32_t ta
     return wrong;
 }
 
+using Create = std::function<std::unique_ptr<nvinfer1::IPluginV3>()>;  // the plugin anew, from what a plan carries
+
+// One plugin in a context of one GPU, as a TensorRT engine there would have it.
+class OnDevice {
+public:
+    OnDevice(int ordinal, const Create& create, std::int32_t tactic, const Tensors& tensors)
+        : gpu_(ordinal), tensors_(tensors.copy(gpu_)), loaded_(create()) {
+        if (!loaded_) {
+            throw std::runtime_error("the plugin is not created on GPU " + std::to_string(ordinal));
+        }
+        attached_.reset(runtime_of(*loaded_)->attachToContext(nullptr));
+        runtime_ = runtime_of(*attached_);
+        runtime_->setTactic(tactic);
+    }
+    ~OnDevice() { gpu_.make_current(); }
+    OnDevice(const OnDevice&) = delete;
+
+    Outputs run() {
+        gpu_.make_current();
+        if (tensors_.change_shape(*runtime_) != 0) {
+            throw std::runtime_error("onShapeChange failed");
+        }
+        return run_once(gpu_, *runtime_, tensors_);
+    }
+
+private:
+    static nvinfer1::IPluginV3OneRuntime* runtime_of(nvinfer1::IPluginV3& plugin) {
+        return static_cast<nvinfer1::IPluginV3OneRuntime*>(
+            plugin.getCapabilityInterface(nvinfer1::PluginCapabilityType::kRUNTIME));
+    }
+    Gpu gpu_;
+    Tensors tensors_;
+    std::unique_ptr<nvinfer1::IPluginV3> loaded_, attached_;
+    nvinfer1::IPluginV3OneRuntime* runtime_ = nullptr;
+};
+
+// Every GPU of the machine at once, four threads each; and one thread that goes from GPU to GPU. "wrong": how many
+// results differ from `expected`, which GPU 0 gave.
+inline Json run_on_devices(const Gpu& gpu, const Create& create, std::int32_t tactic, const Tensors& tensors,
+                           int rounds, const Outputs& expected) {
+    int count = 0;
+    gpu.api.check(gpu.api.cuDeviceGetCount(&count), "cuDeviceGetCount");
+    std::atomic<int> wrong{0}, runs{0};
+    std::mutex mutex;
+    std::string error;
+    const auto guarded = [&](const std::function<void()>& work) {
+        try {
+            work();
+        } catch (const std::exception& caught) {
+            const std::lock_guard<std::mutex> lock(mutex);
+            error = caught.what();
+            ++wrong;
+        }
+    };
+    const auto judge = [&](OnDevice& one) {
+        wrong += one.run() != expected;
+        ++runs;
+    };
+    std::vector<std::thread> running;
+    for (int i = 0; i < 4 * count; ++i) {
+        running.emplace_back([&, i] {
+            guarded([&] {
+                OnDevice own(i % count, create, tactic, tensors);
+                for (int round = 0; round < rounds; ++round) {
+                    judge(own);
+                }
+            });
+        });
+    }
+    running.emplace_back([&] {
+        guarded([&] {
+            std::vector<std::unique_ptr<OnDevice>> all;
+            for (int device = 0; device < count; ++device) {
+                all.push_back(std::make_unique<OnDevice>(device, create, tactic, tensors));
+            }
+            for (int round = 0; round < rounds; ++round) {
+                for (auto& one : all) {
+                    judge(*one);
+                }
+            }
+        });
+    });
+    for (std::thread& thread : running) {
+        thread.join();
+    }
+    gpu.make_current();
+    return {{"count", count}, {"runs", runs.load()}, {"wrong", wrong.load()}, {"error", error}};
+}
+
 // Shapes changed back and forth, with a run every hundredth time: what memory of host and GPU grew by.
 inline Json change_shapes(const Gpu& gpu, nvinfer1::IPluginV3OneRuntime& runtime, Tensors& one, Tensors& other,
                           int count) {
@@ -313,7 +406,7 @@ inline void write_outputs(const std::string& prefix, const Outputs& outputs) {
 // "other": the same call at other shapes, for run["shape_changes"].
 inline Json run_on_gpu(const Gpu& gpu, nvinfer1::IPluginV3OneRuntime& loaded, nvinfer1::IPluginV3OneRuntime& runtime,
                        std::int32_t tactic, Tensors& tensors, Tensors* other, const Json& run,
-                       const std::string& carried) {
+                       const std::string& carried, const Create& create) {
     try {
         const Outputs outputs = run_once(gpu, runtime, tensors);
         Json answer = {{"ran", true}};
@@ -323,6 +416,9 @@ inline Json run_on_gpu(const Gpu& gpu, nvinfer1::IPluginV3OneRuntime& loaded, nv
         answer["graph_same"] = run_in_graph(gpu, runtime, tensors) == outputs;
         if (const int threads = run.value("threads", 0); threads > 0) {
             answer["threads_wrong"] = run_in_threads(loaded, tactic, tensors, threads, run.value("rounds", 4), outputs);
+        }
+        if (const int rounds = run.value("devices", 0); rounds > 0) {
+            answer["devices"] = run_on_devices(gpu, create, tactic, tensors, rounds, outputs);
         }
         if (const int count = run.value("shape_changes", 0); count > 0 && other != nullptr) {
             answer["shape_changes"] = change_shapes(gpu, runtime, tensors, *other, count);
