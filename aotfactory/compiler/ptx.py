@@ -211,7 +211,8 @@ def _int(text: str) -> int:
 
 def uses(text: str, name: str) -> int:
     """How often a name stands in PTX text."""
-    return len(re.findall(rf"(?<![\w$%]){re.escape(name)}(?![\w$])", text))
+    literal = re.escape(name)  # first: then the text is searched for it, and not looked at word by word
+    return len(re.findall(rf"{literal}(?<![\w$%]{literal})(?![\w$])", text))
 
 
 def shared_memory(reach: str) -> tuple[int, bool]:

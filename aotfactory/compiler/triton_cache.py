@@ -8,11 +8,10 @@ What is added is that entries are verified, limited in size, and may be shared b
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,11 +45,24 @@ def triton_in(cache: Cache | None) -> Iterator[None]:
         yield
 
 
-def _contents(data: Any) -> dict[str, bytes]:
+def _entry(files: Mapping[str, bytes]) -> dict[str, dict[str, str]]:
+    """Files by name, as JSON values. Nearly all are text."""
+    entry: dict[str, dict[str, str]] = {"text": {}, "base64": {}}
+    for name, content in files.items():
+        try:
+            entry["text"][name] = content.decode()
+        except UnicodeDecodeError:
+            entry["base64"][name] = base64.b64encode(content).decode()
+    return entry
+
+
+def _contents(entry: Any) -> dict[str, bytes]:
     """The files of an entry by name; a name is none that leads elsewhere."""
-    if strange := [name for name in data if not re.fullmatch(r"\w[\w.-]*", name)]:
+    files = {name: text.encode() for name, text in entry["text"].items()}
+    files |= {name: base64.b64decode(text, validate=True) for name, text in entry["base64"].items()}
+    if strange := [name for name in files if not re.fullmatch(r"\w[\w.-]*", name)]:
         raise ValueError(f"{strange[0]!r} is not the name of a file of Triton's")
-    return {name: base64.b85decode(text) for name, text in data.items()}
+    return files
 
 
 def _manager(cache: Cache, folder: Path) -> Any:
@@ -60,7 +72,7 @@ def _manager(cache: Cache, folder: Path) -> Any:
         """Triton reads files, so those of a kernel are laid out in a folder for as long as it works."""
 
         def __init__(self, key: str, override: bool = False, dump: bool = False) -> None:
-            self._key = key_of(key)
+            self._key = key_of(KIND, key)
             # Dumps and overrides are for people, who look for them where Triton says.
             self._plain = FileCacheManager(key, override=override, dump=dump) if override or dump else None
             self._folder = folder / key
@@ -91,7 +103,7 @@ def _manager(cache: Cache, folder: Path) -> Any:
             if self._plain:
                 return str(self._plain.put_group(filename, group))
             files = {name: Path(path).read_bytes() for name, path in group.items()}
-            cache.put(KIND, self._key, json.dumps({n: base64.b85encode(b).decode() for n, b in files.items()}).encode())
+            cache.put_json(KIND, self._key, _entry(files))
             return os.fspath(self._folder)
 
     return Manager

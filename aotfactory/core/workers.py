@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Independent tasks on all cores: each in a process forked from this one, so that it starts with everything loaded.
+"""Independent tasks on all cores, in processes forked from this one, so that they start with everything loaded.
+
+A process does one task after another, unless they are to be kept apart; one that dies takes only its own task along.
 
 Results come in the tasks' order, whatever the number of processes. The first task, in that order, that fails decides;
 and however the caller ends (an error, ctrl-C, a kill), no process is left behind.
@@ -77,7 +79,7 @@ def completed(
         keep_going: Begin the others after a failure too, and hold nothing back.
         starting: Told the index of each task before it is begun.
         stop: Asked before each task; true: begin no more.
-        isolated: A process for each task even where there is only one at a time.
+        isolated: A process for each task, which does nothing else, even where there is only one at a time.
     """
     if jobs <= 1 and not isolated:
         for index, task in enumerate(tasks):
@@ -91,29 +93,38 @@ def completed(
         return
     from multiprocessing.connection import wait  # late, as are those below: a cached build needs none of it
 
-    running: dict[Connection, tuple[int, int]] = {}
+    busy: dict[Connection, tuple[int, int]] = {}
+    idle: dict[Connection, int] = {}
     failed: dict[int, Outcome[Result]] = {}
     begun = 0
     try:
-        while running or (begun < len(tasks) and not stop()):
-            while len(running) < max(jobs, 1) and begun < len(tasks) and not stop() and (keep_going or not failed):
+        while busy or (begun < len(tasks) and not stop()):
+            while len(busy) < max(jobs, 1) and begun < len(tasks) and not stop() and (keep_going or not failed):
                 starting(begun)
-                connection, process = _start(tasks[begun], running)
-                running[connection] = begun, process
+                connection, process = _give(begun, tasks, idle, [*busy])
+                busy[connection] = begun, process
                 begun += 1
-            for ready in wait(list(running)):
-                index, process = running.pop(cast("Connection", ready))
-                outcome = _collect(cast("Connection", ready), process)
+            for ready in wait(list(busy)):
+                connection = cast("Connection", ready)
+                index, process = busy[connection]
+                outcome, lives = _collect(connection, process)
+                del busy[connection]
+                if lives and not isolated:
+                    idle[connection] = process
+                else:
+                    connection.close()  # tells it to end
+                    if lives:
+                        os.waitpid(process, 0)
                 if outcome.error is None or keep_going:
                     yield index, outcome
                 else:
                     failed[index] = outcome
-            if failed and not keep_going and all(index > min(failed) for index, _ in running.values()):
+            if failed and not keep_going and all(index > min(failed) for index, _ in busy.values()):
                 yield min(failed), failed[min(failed)]
                 return
     finally:
-        _end([process for _, process in running.values()])
-        for connection in running:
+        _end([*(process for _, process in busy.values()), *idle.values()])
+        for connection in (*busy, *idle):
             connection.close()
 
 
@@ -127,7 +138,7 @@ def _end(processes: Sequence[int]) -> None:
         end = time.monotonic() + patience
         while left and time.monotonic() < end:
             left -= {process for process in left if os.waitpid(process, os.WNOHANG)[0]}
-            time.sleep(0.01 if left else 0)
+            time.sleep(0.001 if left else 0)
 
 
 def _attempt(task: Callable[[], Result]) -> Outcome[Result]:
@@ -141,26 +152,45 @@ def _attempt(task: Callable[[], Result]) -> Outcome[Result]:
         return Outcome(error=known)
 
 
-def _start(task: Callable[[], Any], running: dict[Connection, tuple[int, int]]) -> tuple[Connection, int]:
-    """Fork a process for a task; its group is its own, so that what it starts can be ended with it."""
+def _give(
+    number: int, tasks: Sequence[Callable[[], Any]], idle: dict[Connection, int], busy: Sequence[Connection]
+) -> tuple[Connection, int]:
+    """Give a task to a process that has none, or to a new one; returns which."""
+    while idle:
+        connection, process = idle.popitem()
+        try:
+            connection.send(number)
+        except BrokenPipeError:  # it died since, which is not this task's fault
+            connection.close()
+            os.waitpid(process, 0)
+        else:
+            return connection, process
+    connection, process = _start(tasks, busy)
+    with contextlib.suppress(BrokenPipeError):  # `_collect` finds that out as well
+        connection.send(number)
+    return connection, process
+
+
+def _start(tasks: Sequence[Callable[[], Any]], others: Sequence[Connection]) -> tuple[Connection, int]:
+    """Fork a process that does tasks, told by their numbers; its group is its own, to be ended with what it starts."""
     from multiprocessing.connection import Pipe
 
-    receiving, sending = Pipe(duplex=False)
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
+    here, there = Pipe()
+    _flush()
     parent = os.getpid()
     process = os.fork()
     if process == 0:
-        _work(task, sending, [receiving, *running], parent)
+        _work(tasks, there, [here, *others], parent)
     with contextlib.suppress(OSError):  # it may have done so itself, and be gone
         os.setpgid(process, process)
-    sending.close()
-    return receiving, process
+    there.close()
+    return here, process
 
 
-def _work(task: Callable[[], Any], sending: Connection, others: list[Connection], parent: int) -> NoReturn:
-    """Do a task in a process of its own, and end with it: nothing of the caller's `finally` or `atexit` runs here."""
+def _work(
+    tasks: Sequence[Callable[[], Any]], connection: Connection, others: Sequence[Connection], parent: int
+) -> NoReturn:
+    """Do tasks until there are no more, and end: nothing of the caller's `finally` or `atexit` runs here."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
@@ -169,12 +199,17 @@ def _work(task: Callable[[], Any], sending: Connection, others: list[Connection]
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # Linux: not to outlive the parent
         if os.getppid() == parent:
-            for connection in others:
-                connection.close()
+            for other in others:
+                other.close()
+            import gc
             import pickle
 
+            gc.freeze()  # what is inherited stays shared: a collection would write to all of it
             with ending_orderly():
-                sending.send_bytes(pickle.dumps(_attempt(task)))
+                while (number := _next(connection)) is not None:
+                    done = pickle.dumps(_attempt(tasks[number]))
+                    _flush()
+                    connection.send_bytes(done)
             code = 0
     except Ended as error:
         code = error.exit_code
@@ -183,26 +218,34 @@ def _work(task: Callable[[], Any], sending: Connection, others: list[Connection]
 
         traceback.print_exc()
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
+        _flush()
         os._exit(code)
 
 
-def _collect(connection: Connection, process: int) -> Outcome[Any]:
+def _next(connection: Connection) -> int | None:
+    """The number of the task to do next; None where there is none."""
+    try:
+        number: int = connection.recv()
+    except EOFError:
+        return None
+    return number
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
+def _collect(connection: Connection, process: int) -> tuple[Outcome[Any], bool]:
+    """A task's outcome, and whether its process lives."""
     import pickle
 
     try:
-        outcome: Outcome[Any] = pickle.loads(connection.recv_bytes())
-    except EOFError:
-        outcome = Outcome(error=None)
+        return pickle.loads(connection.recv_bytes()), True
+    except (EOFError, ConnectionResetError):
         _, status = os.waitpid(process, 0)
-        code = os.waitstatus_to_exitcode(status)
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
-        message = f"a process of this build {how}"
-        outcome.error = WorkerError(message, hint="run it with --jobs 1 to see more; is there enough memory?")
-    else:
-        os.waitpid(process, 0)
-    finally:
-        connection.close()
-    return outcome
+    code = os.waitstatus_to_exitcode(status)
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
+    message = f"a process of this build {how}"
+    return Outcome(error=WorkerError(message, hint="run it with --jobs 1 to see more; is there enough memory?")), False

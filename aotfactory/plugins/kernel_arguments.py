@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import textwrap
 from collections.abc import Hashable, Mapping
@@ -157,7 +158,7 @@ def _used_as_tensors(kernel: Any, seen: set[str]) -> set[str]:
         return set()
     seen.add(key)
     found = set()
-    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
+    for node in ast.walk(_syntax(function)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             found.add(node.value.id)
         if not isinstance(node, ast.Call):
@@ -170,6 +171,12 @@ def _used_as_tensors(kernel: Any, seen: set[str]) -> set[str]:
             passed = [*zip(called.arg_names, node.args, strict=False), *((k.arg, k.value) for k in node.keywords)]
             found |= {given.id for name, given in passed if name in inner and isinstance(given, ast.Name)}
     return found & set(kernel.arg_names)
+
+
+@functools.lru_cache(maxsize=256)
+def _syntax(function: Any) -> ast.Module:
+    """Kept, as every variant of a kernel asks for it."""
+    return ast.parse(textwrap.dedent(inspect.getsource(function)))
 
 
 def _resolved(node: ast.expr, names: inspect.ClosureVars) -> Any:

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import faulthandler
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -46,6 +50,57 @@ def test_keep_going(jobs: int) -> None:
     tasks: list[Callable[[], int]] = [partial(wrong, 0, "a"), partial(later, 0, 1), partial(wrong, 0, "b")]
     outcomes = dict(completed(tasks, jobs, keep_going=True))
     assert [outcomes[i].error is None for i in range(3)] == [False, True, False]
+
+
+def test_one_process_does_many_tasks_unless_they_are_kept_apart() -> None:
+    tasks = [os.getpid] * 12
+    assert len(set(run_all(tasks, 2))) <= 2
+    apart = {outcome.result() for _, outcome in completed(tasks, 2, isolated=True)}
+    assert len(apart) == 12
+    assert os.getpid() not in apart
+
+
+def crash() -> int:
+    faulthandler.disable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    return ctypes.string_at(0)[0]  # SIGSEGV, as in LLVM
+
+
+def out_of_time() -> int:
+    signal.setitimer(signal.ITIMER_PROF, 0.1)  # as RLIMIT_CPU, which counts whole seconds
+    while True:
+        pass
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_crash_takes_only_its_own_task_along(jobs: int) -> None:
+    tasks: list[Callable[[], int]] = [partial(later, 0, i) for i in range(8)]
+    tasks[1], tasks[5] = crash, out_of_time
+    outcomes = dict(completed(tasks, jobs, keep_going=True, isolated=jobs == 1))
+    assert [outcome.value for _, outcome in sorted(outcomes.items())] == [0, None, 2, 3, 4, None, 6, 7]
+    for index, name in ((1, "SIGSEGV"), (5, "SIGPROF")):
+        assert f"was ended by {name}" in str(outcomes[index].error)
+
+
+def test_a_task_that_ends_as_a_closed_pipe_does_is_no_success() -> None:
+    def broken() -> int:
+        raise EOFError
+
+    with pytest.raises(CheckError, match="failed with exit code 1"):
+        run_all([broken, broken], 2)
+
+
+def test_process_that_dies_between_tasks() -> None:
+    def dying(number: int) -> int:
+        threading.Timer(0.05, os._exit, [3]).start()
+        return number
+
+    tasks = [partial(dying, 0), partial(later, 0.3, 1), partial(later, 0, 2), partial(later, 0, 3)]
+    outcomes: dict[int, object] = {}
+    for index, outcome in completed(tasks, 2, keep_going=True):
+        outcomes[index] = outcome.value if outcome.error is None else str(outcome.error)
+        time.sleep(0.1 if index == 0 else 0)  # so that it is gone when the next task is given to it
+    assert outcomes == dict(enumerate(range(4)))
 
 
 def test_process_that_dies() -> None:
