@@ -4,9 +4,13 @@
     python scripts/mutation_score.py expressions ptx --sample 50
 
 Each mutant differs from the module in one place: another comparison or operator, a number one higher, a condition
-turned around, a statement left out. The tests run on it in a forked process, to the first failure. A mutant that they
-pass has survived, and is printed with its line; one that never ends is found. Nothing is written: the mutant is put in
-the module's place while it is imported.
+turned around, a statement left out. A mutant that the tests pass has survived, and is printed with its line; one that
+never ends is found. Nothing is written.
+
+A mutant costs little, as most are found by a quick look: the tests are collected and run once, and it is noted which
+lines each of them runs; then a forked process gets the mutant's code in place of the function's, and runs the tests
+that run its line, the fast ones first. What passes that has not survived yet: it is put in the module's place before
+anything is imported, and all the tests run, to the first failure. So do mutants outside functions.
 """
 
 from __future__ import annotations
@@ -14,18 +18,23 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
-import copy
+import functools
 import importlib.abc
 import importlib.util
-import io
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
+from mutants import Mutant, mutants, put_in_place
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = {
@@ -40,90 +49,11 @@ MODULES = {
         ["tests/compiler/test_ptx.py", "tests/compiler/test_mutations.py", "tests/compiler/test_launch_bounds.py"],
     ),
 }
-COMPARISONS = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
-}  # fmt: skip
-OPERATORS = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
-    ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.LShift: ast.RShift, ast.RShift: ast.LShift,
-}  # fmt: skip
-
-
-def mutants(source: str) -> Iterator[tuple[int, str, ast.Module]]:
-    """(line, change, module) of every mutant."""
-    tree = ast.parse(source)
-    left_alone = _left_alone(tree)
-    places = [node for node in ast.walk(tree) if id(node) not in left_alone]
-    for place in places:
-        for change, edit in _edits(place):
-            memo: dict[int, object] = {}
-            mutant = copy.deepcopy(tree, memo)
-            edit(memo[id(place)])
-            yield getattr(place, "lineno", 0), change, ast.fix_missing_locations(mutant)
-
-
-def _left_alone(tree: ast.Module) -> set[int]:
-    """Nodes whose change no test should see: annotations, docstrings, decorators, texts of messages."""
-    left: set[int] = set()
-    for node in ast.walk(tree):
-        apart: list[ast.AST | None] = []
-        if isinstance(node, ast.FunctionDef):
-            apart += [
-                node.returns,
-                *node.decorator_list,
-                *(a.annotation for a in node.args.args + node.args.kwonlyargs),
-            ]
-        elif isinstance(node, ast.ClassDef):
-            apart += node.decorator_list
-        elif isinstance(node, ast.AnnAssign):
-            apart += [node.annotation]
-        elif isinstance(node, ast.JoinedStr) or (
-            isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        ):
-            apart += [node]
-        for part in filter(None, apart):
-            left |= {id(inner) for inner in ast.walk(part)}
-    return left
-
-
-def _edits(node: ast.AST) -> Iterator[tuple[str, object]]:
-    match node:
-        case ast.Compare(ops=[op]) if type(op) in COMPARISONS:
-            other = COMPARISONS[type(op)]
-            yield f"{type(op).__name__} -> {other.__name__}", lambda n: n.ops.__setitem__(0, other())
-        case ast.BinOp(op=op, left=left) if type(op) in OPERATORS and not isinstance(left, ast.JoinedStr):
-            other = OPERATORS[type(op)]
-            yield f"{type(op).__name__} -> {other.__name__}", lambda n: setattr(n, "op", other())
-        case ast.BoolOp(op=op):
-            swapped = ast.Or if isinstance(op, ast.And) else ast.And
-            yield f"{type(op).__name__} -> {swapped.__name__}", lambda n: setattr(n, "op", swapped())
-        case ast.UnaryOp(op=ast.Not()):
-            yield "not left out", lambda n: setattr(n, "op", ast.UAdd()) or setattr(n, "operand", _truth(n.operand))
-        case ast.Constant(value=bool(value)):
-            yield f"{value} -> {not value}", lambda n: setattr(n, "value", not value)
-        case ast.Constant(value=int(value)):
-            yield f"{value} -> {value + 1}", lambda n: setattr(n, "value", value + 1)
-        case ast.If() | ast.While() | ast.IfExp():
-            yield "condition turned around", lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test))
-        case ast.Raise():
-            yield "raise left out", lambda n: _replace(n)
-        case ast.Expr(value=ast.Call()):
-            yield "call left out", lambda n: setattr(n, "value", ast.Constant(None))
-        case ast.Return(value=value) if value is not None and not isinstance(value, ast.Constant):
-            yield "return None", lambda n: setattr(n, "value", ast.Constant(None))
-        case ast.Continue():
-            yield "continue -> break", lambda n: setattr(n, "__class__", ast.Break)
-
-
-def _truth(node: ast.expr) -> ast.expr:
-    return ast.Call(ast.Name("bool", ast.Load()), [node], [])
-
-
-def _replace(node: ast.Raise) -> None:
-    node.__class__ = ast.Expr  # type: ignore[assignment]
-    node.value = ast.Constant(None)  # type: ignore[attr-defined]
-    node._fields = ("value",)
+MEMORY = 6 << 30
+"""Bytes that a mutant's process may take: one that never ends may also never stop taking."""
+PYTEST = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "tmp_path_retention_policy=none"]
+TALK = os.fdopen(os.dup(2), "w", buffering=1)
+"""Standard error as it was: pytest has taken the other, when there is something to say."""
 
 
 class _InPlace(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -140,21 +70,20 @@ class _InPlace(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(self.code, module.__dict__)  # type: ignore[call-overload]
 
 
-def survives(name: str, tree: ast.Module, path: Path, tests: list[str], limit: float) -> bool:
-    """Whether the tests pass with this module in place of the real one, in a process of its own."""
+def passes(job: Callable[[], int], limit: float) -> bool:
+    """Whether `job` returns 0, in a forked process, before `limit` seconds are over."""
+    sys.stdout.flush()
+    sys.stderr.flush()
     child = os.fork()
     if child == 0:
         os.setsid()
         code = 1
-        with contextlib.suppress(BaseException), open(os.devnull, "w") as nothing:
-            os.dup2(nothing.fileno(), 1)
-            os.dup2(nothing.fileno(), 2)
-            import pytest
-
-            sys.meta_path.insert(0, _InPlace(name, compile(tree, str(path), "exec"), str(path)))
-            options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
-            with contextlib.redirect_stdout(io.StringIO()):
-                code = int(pytest.main([*options, *tests]))
+        with contextlib.suppress(BaseException):
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, 1)
+            os.dup2(nothing, 2)
+            resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+            code = job()
         os._exit(code)
     ends = time.monotonic() + limit
     while True:
@@ -166,7 +95,112 @@ def survives(name: str, tree: ast.Module, path: Path, tests: list[str], limit: f
                 os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return False
-        time.sleep(0.02)
+        time.sleep(0.005)
+
+
+class QuickLook:
+    """A pytest plugin: instead of one run, one that notes each test's lines, and then one for each mutant.
+
+    Attributes:
+        unfound: The mutants that the tests of their lines pass, or whose lines no test runs; None after a failure.
+        seconds: How long all tests took.
+    """
+
+    def __init__(self, path: Path, chosen: list[Mutant]) -> None:
+        self.path, self.chosen, self.original = path, chosen, ast.parse(path.read_text("utf-8"))
+        self.unfound: list[Mutant] | None = None
+        self.seconds = 0.0
+        self._tests_of: dict[int, list[tuple[float, Any]]] = defaultdict(list)
+        self._failed = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._failed |= report.failed
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        for item, following in zip(session.items, [*session.items[1:], None], strict=True):
+            self._note(item, following)
+        if self._failed:
+            return True
+        self.unfound = []
+        for number, mutant in enumerate(self.chosen, 1):
+            tests = sorted(
+                {id(item): (took, item) for line in mutant.lines for took, item in self._tests_of[line]}.values(),
+                key=lambda pair: pair[0],
+            )
+            limit = 10 + 5 * sum(took for took, _ in tests)
+            items = [item for _, item in tests]
+            if not items or passes(functools.partial(self._try, mutant, items), limit):
+                self.unfound.append(mutant)
+            if number % 25 == 0:
+                print(f"{self.path.stem}: {number} of {len(self.chosen)}, {len(self.unfound)} unfound", file=TALK)
+        return True
+
+    def _note(self, item: Any, following: Any) -> None:
+        lines: set[int] = set()
+
+        def in_function(frame: Any, event: str, _: object) -> Any:
+            lines.add(frame.f_lineno)
+            return in_function
+
+        def on_call(frame: Any, event: str, _: object) -> Any:
+            return in_function(frame, event, _) if frame.f_code.co_filename == str(self.path) else None
+
+        started = time.monotonic()
+        before = sys.gettrace()
+        sys.settrace(on_call)
+        try:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        finally:
+            sys.settrace(before)
+        took = time.monotonic() - started
+        self.seconds += took
+        for line in lines:
+            self._tests_of[line].append((took, item))
+
+    def _try(self, mutant: Mutant, items: list[Any]) -> int:
+        if not put_in_place(mutant, self.original, str(self.path)):
+            return 0  # not to be judged this way
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if self._failed:
+                return 1
+        return 0
+
+
+def survives(name: str, mutant: Mutant, path: Path, tests: list[str], limit: float) -> bool:
+    """Whether all tests pass with the mutant in place of the module from the start."""
+
+    def job() -> int:
+        sys.meta_path.insert(0, _InPlace(name, compile(mutant.tree, str(path), "exec"), str(path)))
+        return int(pytest.main([*PYTEST, *tests]))
+
+    return passes(job, limit)
+
+
+def look_at(path: Path, chosen: list[Mutant], tests: list[str]) -> tuple[float, list[int]]:
+    """Seconds that all tests take, and which mutants a quick look does not find; in a process of its own.
+
+    Raises:
+        SystemExit: The tests fail without any mutant.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        look = QuickLook(path, chosen)
+        with contextlib.suppress(BaseException), open(writing, "w") as pipe, open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), 1)
+            pytest.main([*PYTEST, *tests], plugins=[look])
+            if look.unfound is not None:
+                json.dump([look.seconds, [chosen.index(mutant) for mutant in look.unfound]], pipe)
+        os._exit(0)
+    os.close(writing)
+    with open(reading) as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    if not answer:
+        raise SystemExit(f"{path.stem}: its tests fail as it is")
+    seconds, unfound = json.loads(answer)
+    return seconds, unfound
 
 
 def score(short: str, sample: int, seed: int) -> dict[str, object]:
@@ -178,19 +212,18 @@ def score(short: str, sample: int, seed: int) -> dict[str, object]:
     name, tests = MODULES[short]
     path = ROOT / Path(*name.split(".")).with_suffix(".py")
     source = path.read_text("utf-8")
-    started = time.monotonic()
-    if not survives(name, ast.parse(source), path, tests, limit=1200):
-        raise SystemExit(f"{short}: its tests fail as it is")
-    limit = max(60.0, 5 * (time.monotonic() - started))
-    every = list(mutants(source))
+    every = mutants(source)
     chosen = random.Random(seed).sample(every, min(sample, len(every))) if sample else every
+    inside = [mutant for mutant in chosen if mutant.lines]
+    seconds, unfound = look_at(path, inside, tests)
+    again = [inside[index] for index in unfound] + [mutant for mutant in chosen if not mutant.lines]
+    print(f"{short}: {len(again)} of {len(chosen)} get all tests", file=TALK)
     left = []
-    for number, (line, change, tree) in enumerate(chosen, 1):
-        if survives(name, tree, path, tests, limit):
-            left.append({"line": line, "change": change, "text": source.splitlines()[line - 1].strip()})
-            print(f"{short}:{line}: survived: {change}: {left[-1]['text']}", file=sys.stderr, flush=True)
-        if number % 10 == 0:
-            print(f"{short}: {number} of {len(chosen)}, {len(left)} survived", file=sys.stderr, flush=True)
+    for mutant in again:
+        if survives(name, mutant, path, tests, 60 + 5 * seconds):
+            text = source.splitlines()[mutant.line - 1].strip()
+            left.append({"line": mutant.line, "change": mutant.change, "text": text})
+            print(f"{short}:{mutant.line}: survived: {mutant.change}: {text}", file=TALK)
     found = len(chosen) - len(left)
     return {"mutants": len(every), "tried": len(chosen), "found": found, "score": found / len(chosen), "survived": left}
 
@@ -204,13 +237,18 @@ def main() -> None:
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
     os.environ["AOTFACTORY_NO_CACHE"] = "1"
-    # What the tests need and no mutant changes: loaded once, before the processes are forked.
-    for package in ("numpy", "triton", "hypothesis", "pytest", "ml_dtypes", "fastjsonschema"):
+    # Needed by the tests and changed by no mutant: loaded once, before the processes are forked.
+    for package in ("numpy", "triton", "hypothesis", "ml_dtypes", "fastjsonschema"):
         importlib.import_module(package)
+    from hypothesis import Phase, settings
+
+    # The same examples each time, no smaller ones looked for, and none kept for the next mutant.
+    settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], database=None, derandomize=True)
+    settings.load_profile("mutants")
     result = {module: score(module, options.sample, options.seed) for module in options.modules}
     print(json.dumps(result, indent=1))
     for module, found in result.items():
-        print(f"{module}: {found['found']} of {found['tried']} found, {found['score']:.1%}", file=sys.stderr)
+        print(f"{module}: {found['found']} of {found['tried']} found, {found['score']:.1%}", file=TALK)
 
 
 if __name__ == "__main__":
