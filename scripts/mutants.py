@@ -57,14 +57,20 @@ def mutants(source: str) -> list[Mutant]:
 def put_in_place(mutant: Mutant, original: ast.Module, path: str) -> bool:
     """Give the functions of the loaded module the mutant's code; False where it does not differ in functions alone."""
     before, after = (_functions(compile(tree, path, "exec")) for tree in (original, mutant.tree))
-    changed = {old: new for old, new in zip(before, after, strict=True) if old != new}
-    loaded = [found for found in gc.get_objects() if type(found) is FunctionType and found.__code__ in changed]
+    changed = {_place(old): new for old, new in zip(before, after, strict=True) if old != new}
+    loaded = [found for found in gc.get_objects() if type(found) is FunctionType and found.__code__.co_filename == path]
+    loaded = [function for function in loaded if _place(function.__code__) in changed]
     try:
         for function in loaded:
-            function.__code__ = changed[function.__code__]
+            function.__code__ = changed[_place(function.__code__)]
     except ValueError:  # another number of variables from outside
         return False
     return bool(loaded)
+
+
+def _place(code: CodeType) -> object:
+    """The code of a function that has run is not equal to what it was: the interpreter has changed it."""
+    return code.co_name, code.co_firstlineno, code.co_linetable
 
 
 def _functions(code: CodeType) -> list[CodeType]:

@@ -189,6 +189,7 @@ def look_at(path: Path, chosen: list[Mutant], tests: list[str]) -> tuple[float, 
         look = QuickLook(path, chosen)
         with contextlib.suppress(BaseException), open(writing, "w") as pipe, open(os.devnull, "w") as nothing:
             os.dup2(nothing.fileno(), 1)
+            os.dup2(nothing.fileno(), 2)
             pytest.main([*PYTEST, *tests], plugins=[look])
             if look.unfound is not None:
                 json.dump([look.seconds, [chosen.index(mutant) for mutant in look.unfound]], pipe)
@@ -225,7 +226,8 @@ def score(short: str, sample: int, seed: int) -> dict[str, object]:
             left.append({"line": mutant.line, "change": mutant.change, "text": text})
             print(f"{short}:{mutant.line}: survived: {mutant.change}: {text}", file=TALK)
     found = len(chosen) - len(left)
-    return {"mutants": len(every), "tried": len(chosen), "found": found, "score": found / len(chosen), "survived": left}
+    counts = {"mutants": len(every), "tried": len(chosen), "all_tests": len(again), "found": found}
+    return {**counts, "score": found / len(chosen), "survived": left}
 
 
 def main() -> None:

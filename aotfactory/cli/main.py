@@ -25,8 +25,10 @@ from aotfactory.cli.options import FormatOption
 from aotfactory.cli.talk import Application, Debug, LogFile, Quiet, Verbose
 from aotfactory.cli.terminal import ERROR, LOG_ONLY, Format, print_json, say, show
 from aotfactory.core.errors import AotError, MissingError
+from aotfactory.core.errors.base import LONGEST
 from aotfactory.core.faults import fault
 from aotfactory.core.processes import Ended, ending_orderly
+from aotfactory.core.text import shortened
 
 INTERRUPTED = 130
 BROKEN = 70
@@ -45,15 +47,29 @@ def _interruptible() -> Iterator[None]:
         raise SystemExit(INTERRUPTED) from None
 
 
+_WrongUsage: Any = typer.BadParameter.__base__
+"""Typer's error for a command line that it cannot read."""
+
+
+@contextmanager
+def _told_shortly() -> Iterator[None]:
+    """Such an error quotes what was given, however long it is."""
+    try:
+        yield
+    except _WrongUsage as error:
+        error.message = shortened(error.message, LONGEST["message"])
+        raise
+
+
 class _Commands(TyperGroup):
     """Typer would turn ctrl-C into a silent exit before `main` sees it."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        with _interruptible():
+        with _interruptible(), _told_shortly():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
-        with _interruptible():
+        with _interruptible(), _told_shortly():
             return super().invoke(ctx)
 
 

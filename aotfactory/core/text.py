@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text from elsewhere, made fit for a terminal."""
+"""Text from elsewhere, made fit for a terminal and for a message."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ def printable(text: str) -> str:
     if text.isascii() and not _CONTROL.search(text):
         return text
     return "".join(_escaped(character) if _hidden(character) else character for character in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """The text where it has at most so many characters, else its beginning and its end, and how much is left out."""
+    if len(text) <= most:
+        return text
+    end = most // 5
+    return f"{text[: most - end]} [... {len(text) - most} characters ...] {text[-end:]}"
 
 
 def _hidden(character: str) -> bool:

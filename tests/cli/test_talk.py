@@ -133,3 +133,28 @@ def test_a_path_that_is_not_there(run: Run, command: str) -> None:
     assert done.code in (2, 3)
     if done.code == 2:
         assert "engines/nothing.aot is not a bundle: no such file or directory" in done.err
+
+
+NAME = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["build", NAME],
+        [NAME],
+        ["build", "circ_pad", f"--{NAME}"],
+        ["build", "circ_pad", "--engine", NAME],
+        ["build", "circ_pad", "--attr", f"{NAME}=1"],
+        ["build", f"{NAME}.onnx"],
+        ["inspect", NAME],
+        ["validate", "engines/a.aot", "--executor", NAME],
+    ],
+    ids=["target", "command", "option", "value", "attribute", "onnx", "path", "executor"],
+)
+def test_a_long_name_is_not_repeated_in_full(run: Run, words: list[str]) -> None:
+    done = run(*words)
+    assert done.code == 2
+    assert "characters ...]" in done.err
+    assert len(done.err) < 6000
+    assert len(run(*words, "--format", "json").out) < 6000

@@ -15,6 +15,7 @@ from commands import Run
 
 from aotfactory.core import errors
 from aotfactory.core.errors import AotError
+from aotfactory.core.errors.base import LONGEST
 from aotfactory.executors.native import program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,3 +129,15 @@ def test_debug_shows_the_traceback(run: Run, order: tuple[str, ...]) -> None:
     assert "Traceback (most recent call last)" in done.err
     assert "resolve.py" in done.err
     assert "Traceback" not in run("compile", "nosuch").err
+
+
+def test_texts_are_bounded_and_keep_both_ends() -> None:
+    long = "begins" + "x" * 100_000 + "ends"
+    error = errors.TargetError(long, where=long, hint=long)
+    for name, most in LONGEST.items():
+        text = str(error.to_json()[name])
+        assert text.startswith("beginsx")
+        assert text.endswith("xends")
+        assert most < len(text) < most + 50
+        assert f"[... {len(long) - most} characters ...]" in text
+        assert getattr(errors.TargetError(**{"message": "", name: "y" * most}), name) == "y" * most

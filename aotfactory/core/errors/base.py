@@ -9,9 +9,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
+from aotfactory.core.text import shortened
+
+LONGEST = {"message": 4000, "where": 1000, "hint": 1000}
+"""Characters: what a file or an argument holds may be quoted, and may be of any length."""
+
 
 class AotError(Exception):
     """Base of all errors with a message for the user: what is wrong, where, and what to do about it.
+
+    Texts longer than `LONGEST` are cut in their middle.
 
     Args:
         message: What is wrong.
@@ -29,9 +36,9 @@ class AotError(Exception):
     """What to do about errors of this kind, where the hint of the message does not say."""
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
-        self.message = message
-        self.where = where
-        self.hint = hint
+        self.message = shortened(message, LONGEST["message"])
+        self.where = where and shortened(where, LONGEST["where"])
+        self.hint = hint and shortened(hint, LONGEST["hint"])
         super().__init__(str(self))
 
     @property
