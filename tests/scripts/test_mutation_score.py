@@ -103,7 +103,7 @@ def test_the_score_of_a_module(mutation: Any, far: Path) -> None:
 
 def test_no_score_where_the_tests_fail(mutation: Any, far: Path) -> None:
     far.write_text("def test_nothing():\n    assert False\n")
-    with pytest.raises(SystemExit, match="far: its tests fail as it is"):
+    with pytest.raises(SystemExit, match="far_module: its tests fail as it is"):
         mutation.score("far", 0, 0)
 
 
