@@ -27,6 +27,10 @@ _STOPPING = (*_ENDING, signal.SIGINT)
 _WATCH = 'exec 3<&0 </dev/null; (read -r _ <&3; kill -s KILL 0) >/dev/null 2>&1 & exec 3<&-; exec "$@"'
 
 
+_SHORTEST, _LONGEST = 0.0005, 0.05
+"""Seconds between two looks at whether a program has ended."""
+
+
 class Ended(BaseException):
     """This process was told to end, with this signal. Not an Exception: nothing but cleaning up is to stop it."""
 
@@ -56,6 +60,9 @@ def run_program(
 ) -> Finished:
     """Run a program in a process group of its own, which ends with this call, whatever ends it.
 
+    It is over when the program itself has ended: what it started may go on, and keep its outputs open, for longer than
+    anybody wants to wait.
+
     Args:
         timeout: Seconds.
         text: For its standard input; else that is empty.
@@ -69,6 +76,7 @@ def run_program(
         OutputError: It wrote more.
         OSError: It cannot be started.
     """
+    keep_exit_codes()
     reading, writing = os.pipe() if family else (None, None)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # between the fork and `try` nobody would end it
     try:
@@ -101,12 +109,22 @@ def run_program(
     return Finished(code=process.returncode, stdout=talk.stdout, stderr=talk.stderr)
 
 
+def keep_exit_codes() -> None:
+    """Have the system keep exit codes for us, even if whoever started this process did not want those of its own.
+
+    Where SIGCHLD is ignored they are lost, and `subprocess` makes 0 of that: a program that failed has succeeded.
+    """
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        with contextlib.suppress(ValueError):  # not the main thread: then `_Talk` finds out
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 class _TooMuch(Exception):
     """A program wrote more than it may."""
 
 
 class _Talk:
-    """Everything that goes to a program and comes from it, until both its outputs end."""
+    """Everything that goes to a program and comes from it, until it ends."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], text: bytes, on_line: Callable[[str], None] | None, limit: int
@@ -130,19 +148,34 @@ class _Talk:
         return _decoded(self._said[self._process.stderr])
 
     def follow(self, end: float) -> None:
-        """Raises TimeoutError at `end`, or `_TooMuch`."""
-        while self._selector.get_map():
-            for key, _ in self._selector.select(max(0.0, end - time.monotonic())):
-                if key.fileobj is self._process.stdin:
-                    self._write(key.fileobj)
-                else:
-                    self._read(key.fileobj)
+        """Raises TimeoutError at `end`, or `_TooMuch`; OSError if its exit code is lost."""
+        pause = _SHORTEST
+        while not self._ended():
+            left = max(0.0, end - time.monotonic())
+            if self._selector.get_map():  # their end tells, unless others keep them open
+                self._talk(min(left, _LONGEST))
+            else:
+                time.sleep(min(left, pause))
+                pause = min(2 * pause, _LONGEST)
             if time.monotonic() > end:
                 raise TimeoutError
-        try:
-            self._process.wait(max(0.0, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            raise TimeoutError from None
+        while self._selector.get_map() and self._talk(0):  # what it said last
+            pass
+        self._tell(len(self._said[self._process.stdout]))
+
+    def _ended(self) -> bool:
+        """Whether it has ended. It is not waited for yet: its number stays its own, and its group's."""
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _talk(self, seconds: float) -> bool:
+        """Write and read what is possible, once something is; False if nothing was for so long."""
+        ready = self._selector.select(seconds)
+        for key, _ in ready:
+            if key.fileobj is self._process.stdin:
+                self._write(key.fileobj)
+            else:
+                self._read(key.fileobj)
+        return bool(ready)
 
     def _read(self, stream: Any) -> None:
         block, said = os.read(stream.fileno(), 1 << 16), self._said[stream]
@@ -152,9 +185,13 @@ class _Talk:
             raise _TooMuch
         if not block:
             self._selector.unregister(stream)
-        if self._on_line and stream is self._process.stdout:
-            last = said.rfind(b"\n", self._told) + 1 if block else len(said)
-            lines, self._told = said[self._told : last], max(last, self._told)
+        if stream is self._process.stdout:
+            self._tell(said.rfind(b"\n", self._told) + 1)
+
+    def _tell(self, last: int) -> None:
+        """Tell of the lines of stdout up to there that were not told yet."""
+        lines, self._told = self._said[self._process.stdout][self._told : last], max(last, self._told)
+        if self._on_line:
             for line in lines.splitlines(keepends=True):
                 self._on_line(_decoded(line))
 
@@ -169,12 +206,13 @@ class _Talk:
 
     def end(self) -> None:
         """End the program, if it has not ended, and all of its group."""
-        if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            with contextlib.suppress(TimeoutError, _TooMuch):  # what it had said before
-                self.follow(time.monotonic() + 1)
-            self._process.wait()
+        with contextlib.suppress(OSError):
+            running = not self._ended()
+            os.killpg(self._process.pid, signal.SIGKILL)
+            if running:
+                with contextlib.suppress(TimeoutError, _TooMuch):  # what it had said before
+                    self.follow(time.monotonic() + 1)
+        self._process.wait()
         self._selector.close()
         for stream in (self._process.stdin, *self._said):
             if stream is not None:

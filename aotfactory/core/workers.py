@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from aotfactory.core.errors import AotError, WorkerError
 from aotfactory.core.faults import fault
-from aotfactory.core.processes import Ended, ending_orderly
+from aotfactory.core.processes import Ended, ending_orderly, keep_exit_codes
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -93,6 +93,7 @@ def completed(
         return
     from multiprocessing.connection import wait  # late, as are those below: a cached build needs none of it
 
+    keep_exit_codes()
     busy: dict[Connection, tuple[int, int]] = {}
     idle: dict[Connection, int] = {}
     failed: dict[int, Outcome[Result]] = {}

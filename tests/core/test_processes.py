@@ -115,6 +115,40 @@ def test_what_is_left_of_a_family_ends_with_the_call(tmp_path: Path, pids: list[
 
 
 @pytest.mark.parametrize("family", [False, True])
+@pytest.mark.parametrize("background", ["sleep 60", "yes no | head -c 100; sleep 60", "trap '' HUP TERM; sleep 60"])
+def test_what_it_started_keeps_nobody_waiting(background: str, family: bool, tmp_path: Path, pids: list[int]) -> None:
+    """As a compiler's server does, it has inherited the outputs, and stays."""
+    script = f"({background}) & echo $! > {tmp_path}/pid; sleep 0.2; echo said; exit 3"
+    started = time.monotonic()
+    done = run_program(["bash", "-c", script], timeout=20, family=family)
+    assert time.monotonic() - started < 15
+    assert (done.code, done.stdout.replace("no\n", "").replace("n", "")) == (3, "said\n")
+    pids.append(int((tmp_path / "pid").read_text()))
+    assert until(lambda: not alive(pids[0]))
+
+
+def test_all_that_it_said_before_it_ended_is_there() -> None:
+    script = "sleep 60 & exec head -c 60000 /dev/zero"
+    done = run_program(["bash", "-c", script], timeout=20)
+    assert len(done.stdout) == 60000
+
+
+def test_exit_codes_where_the_caller_was_started_with_sigchld_ignored() -> None:
+    """Then the system keeps none, and Python makes 0 of that: every check of ptxas would pass."""
+    script = (
+        "from aotfactory.core.processes import run_program; from aotfactory.core.workers import run_all;"
+        "print(run_program(['false'], timeout=20).code, run_all([lambda: 1, lambda: 2], 2))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+    )
+    assert (done.stdout, done.stderr) == ("1 [1, 2]\n", "")
+
+
+@pytest.mark.parametrize("family", [False, True])
 def test_code_output_and_input(family: bool) -> None:
     done = run_program(["sh", "-c", "echo out; echo err >&2; cat; exit 7"], timeout=20, family=family)
     assert (done.code, done.stdout, done.stderr) == (7, "out\n", "err\n")
