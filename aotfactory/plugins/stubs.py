@@ -64,7 +64,7 @@ def stub(name: str, machine: str, functions: tuple[str, ...] = FUNCTIONS) -> byt
     names = b"\0" + b"\0".join(text.encode() for text in (name, *functions)) + b"\0"
     offsets = {text: names.index(b"\0" + text.encode() + b"\0") + 1 for text in (name, *functions)}
     count = len(functions) + 1
-    headers = 64 + 3 * 56
+    headers = 64 + 4 * 56
     # One bucket, so that a look-up walks all symbols, whatever their hashes are.
     table = struct.pack(f"<{2 + 1 + count}I", 1, count, 1, 0, *range(2, count), 0)
     at_symbols = headers + len(table) + -len(table) % 8
@@ -80,7 +80,7 @@ def stub(name: str, machine: str, functions: tuple[str, ...] = FUNCTIONS) -> byt
     header = struct.pack(
         "<16sHHIQQQIHHHHHH",
         b"\x7fELF\x02\x01\x01" + bytes(9),  # 64 bits, little-endian
-        *(3, number, 1, 0, 64, 0, 0, 64, 56, 3, 64, 0, 0),  # ET_DYN; 3 program headers at 64; no sections
+        *(3, number, 1, 0, 64, 0, 0, 64, 56, 4, 64, 0, 0),  # ET_DYN; 4 program headers at 64; no sections
     )
     read_execute, read_write, size = 5, 6, len(dynamic)
     # The loader writes into the dynamic section, which so has a page of its own.
@@ -89,6 +89,8 @@ def stub(name: str, machine: str, functions: tuple[str, ...] = FUNCTIONS) -> byt
         "<IIQQQQQQ", 1, read_write, at_dynamic, PAGE + at_dynamic, PAGE + at_dynamic, size, size, PAGE
     )
     segments += struct.pack("<IIQQQQQQ", 2, read_write, at_dynamic, PAGE + at_dynamic, PAGE + at_dynamic, size, size, 8)
+    # PT_GNU_STACK: without it a library asks for a stack that can be executed, which glibc 2.41 and later refuse.
+    segments += struct.pack("<IIQQQQQQ", 0x6474E551, read_write, 0, 0, 0, 0, 0, 16)
     image = header + segments + table
     for offset, part in ((at_symbols, symbols), (at_names, names), (at_code, code), (at_dynamic, dynamic)):
         image = image.ljust(offset, b"\0") + part
