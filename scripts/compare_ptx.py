@@ -4,6 +4,7 @@
     python scripts/compare_ptx.py record before.json
     python scripts/compare_ptx.py record after.json          # in the changed checkout
     python scripts/compare_ptx.py table before.json after.json
+    python scripts/compare_ptx.py bundles DIR DIR           # of bundles, as bench_kernels.py makes them
 
 Every recipe is compiled with its default shapes, once static and once with its dynamic dimensions from 1 up, for all
 data types and tactics. No GPU is needed. Two compilers' PTX can only be compared where Triton is the same.
@@ -23,6 +24,7 @@ from typing import Any
 
 import triton
 
+from aotfactory.compiler import bundle
 from aotfactory.compiler.compile import Options, compile_network
 from aotfactory.core.arch import parse_archs
 from aotfactory.core.errors import AotError
@@ -100,6 +102,20 @@ def table(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return lines + [f"only in {'before' if name in before['variants'] else 'after'}: {name}" for name in sorted(only)]
 
 
+def compare_bundles(before: Path, after: Path) -> str:
+    """How many kernels of bundles of the same names have the same PTX, registers and spills."""
+    pairs = [
+        (variant, other)
+        for path in sorted(before.glob("*.aot"))
+        for variant, other in zip(bundle.read(path).variants, bundle.read(after / path.name).variants, strict=True)
+    ]
+    same = sum(a.text.replace(a.kernel, "kernel") == b.text.replace(b.kernel, "kernel") for a, b in pairs)
+    sums = [
+        f"{m} {sum(getattr(a, m) for a, _ in pairs)} → {sum(getattr(b, m) for _, b in pairs)}" for m in MEASURES[:2]
+    ]
+    return f"{len(pairs)} kernels, {same} with the same PTX; {'; '.join(sums)}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -109,9 +125,14 @@ def main() -> None:
     comparing = commands.add_parser("table")
     comparing.add_argument("before", type=Path)
     comparing.add_argument("after", type=Path)
+    both = commands.add_parser("bundles")
+    both.add_argument("before", type=Path)
+    both.add_argument("after", type=Path)
     given = parser.parse_args()
     if given.command == "record":
         given.file.write_text(json.dumps(record(given.arch), indent=1))
+    elif given.command == "bundles":
+        print(compare_bundles(given.before, given.after))
     else:
         before, after = (json.loads(path.read_text()) for path in (given.before, given.after))
         if before["triton"] != after["triton"]:
