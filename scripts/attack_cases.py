@@ -163,12 +163,13 @@ def manifests() -> Iterator[Attack]:
 
 def show(bundle: bundles.Bundle) -> None:
     """Use it as `inspect` does."""
-    from aotfactory.cli import tables, terminal
+    from aotfactory.cli import terminal
+    from aotfactory.cli.tables.bundles import print_bundle
 
     with open(os.devnull, "w") as nowhere:
         out, sys.stdout = sys.stdout, nowhere
         try:
-            terminal.show(lambda console: tables.print_bundle(console, bundle))
+            terminal.show(lambda console: print_bundle(console, bundle))
             terminal.print_json(bundles.manifest(bundle))
         finally:
             sys.stdout = out
@@ -368,8 +369,8 @@ def terminal() -> Iterator[Attack]:
 def printed(text: str, where: str) -> str:
     import io
 
-    from aotfactory.cli import tables
     from aotfactory.cli import terminal as cli
+    from aotfactory.cli.tables.builds import print_checks
     from aotfactory.core.check import Check
 
     out, err = io.StringIO(), io.StringIO()
@@ -378,7 +379,7 @@ def printed(text: str, where: str) -> str:
     try:
         if where == "a check":
             check = Check(name=text, subject=text, status="failed", detail=text)
-            cli.show(lambda console: tables.print_checks(console, [check], {}))
+            cli.show(lambda console: print_checks(console, [check], {}))
         else:
             cli.say(text)
     finally:

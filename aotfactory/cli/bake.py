@@ -96,6 +96,6 @@ def bake(
     if format is Format.json:
         print_json(baked.record)
     else:
-        from aotfactory.cli import tables
+        from aotfactory.cli.tables.builds import print_baked
 
-        show(lambda console: tables.print_baked(console, baked))
+        show(lambda console: print_baked(console, baked))

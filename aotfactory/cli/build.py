@@ -59,9 +59,9 @@ def build(
     if format is Format.json:
         _print(built, format)
     elif (plan := built.baked) is not None:
-        from aotfactory.cli import tables
+        from aotfactory.cli.tables.builds import print_baked
 
-        show(lambda console: tables.print_baked(console, plan))
+        show(lambda console: print_baked(console, plan))
     if built.path and engine is Engine.auto and not built.baked:
         say("no plan was made: it takes TensorRT's builder and a GPU (aotfactory bake)")
     raise typer.Exit(1 if built.failed else 0)
@@ -121,6 +121,6 @@ def _print(built: BuildResult, format: Format) -> None:
 
         print_json(to_json(built))
     else:
-        from aotfactory.cli import tables
+        from aotfactory.cli.tables.builds import print_build
 
-        show(lambda console: tables.print_build(console, built))
+        show(lambda console: print_build(console, built))

@@ -30,7 +30,7 @@ def doctor(format: FormatOption = Format.text) -> None:
 
         print_json({"schema": "aotfactory.doctor/1", "findings": [asdict(finding) for finding in findings]})
     else:
-        from aotfactory.cli import tables
+        from aotfactory.cli.tables.builds import print_findings
 
-        show(lambda console: tables.print_findings(console, findings))
+        show(lambda console: print_findings(console, findings))
     raise typer.Exit(MISSING if broken else 0)

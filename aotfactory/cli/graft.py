@@ -38,6 +38,6 @@ def graft(
             {"schema": grafting.SCHEMA, "model": str(model), "written": written, "matches": list(map(asdict, found))}
         )
     else:
-        from aotfactory.cli import tables
+        from aotfactory.cli.tables.builds import print_grafts
 
-        show(lambda console: tables.print_grafts(console, found, out))
+        show(lambda console: print_grafts(console, found, out))

@@ -116,12 +116,12 @@ def inspect(
     if format is Format.json:
         print_json(record)
         return
-    from aotfactory.cli import tables
+    from aotfactory.cli.tables.bundles import print_bundle, print_record
 
     if found:
-        show(lambda console: tables.print_bundle(console, found))
+        show(lambda console: print_bundle(console, found))
     else:
-        show(lambda console: tables.print_record(console, record))
+        show(lambda console: print_record(console, record))
 
 
 app.command(short_help="Build a TensorRT plan from a bundle.")(cli_bake.bake)

@@ -30,6 +30,6 @@ def new(
     if format is Format.json:
         print_json({"schema": "aotfactory.new/1", "files": [str(path) for path in written]})
         return
-    from aotfactory.cli import tables
+    from aotfactory.cli.tables.builds import print_new
 
-    show(lambda console: tables.print_new(console, name, written, package))
+    show(lambda console: print_new(console, name, written, package))

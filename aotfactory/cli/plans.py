@@ -59,9 +59,9 @@ def run(
     if format is Format.json:
         print_json(report)
     else:
-        from aotfactory.cli import tables
+        from aotfactory.cli.tables.runs import print_tensors
 
-        show(lambda console: tables.print_tensors(console, outputs, failures))
+        show(lambda console: print_tensors(console, outputs, failures))
     return not failures
 
 
@@ -75,6 +75,6 @@ def bench(path: Path, tools: Tools, *, shapes: list[str], iterations: int, forma
     if format is Format.json:
         print_json(report)
     else:
-        from aotfactory.cli import tables
+        from aotfactory.cli.tables.runs import print_timing
 
-        show(lambda console: tables.print_timing(console, report["timing"]))
+        show(lambda console: print_timing(console, report["timing"]))

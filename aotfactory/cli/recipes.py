@@ -33,7 +33,7 @@ def list_command(
     for problem in catalog.problems:
         say(f"warning: {problem}")
     from aotfactory.api import recipes
-    from aotfactory.cli import tables
+    from aotfactory.cli.tables.recipes import print_recipe, print_recipes
 
     found = [wanted] if wanted else list(catalog.recipes.values())
     if format is Format.json:
@@ -41,6 +41,6 @@ def list_command(
         print_json({"schema": "aotfactory.list/1", "recipes": entries})
     elif wanted:
         facts = recipes.in_full(wanted)
-        show(lambda console: tables.print_recipe(console, facts))
+        show(lambda console: print_recipe(console, facts))
     else:
-        show(lambda console: tables.print_recipes(console, found))
+        show(lambda console: print_recipes(console, found))

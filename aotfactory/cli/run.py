@@ -85,9 +85,9 @@ def run(
     if format is Format.json:
         print_json(result.report)
     else:
-        from aotfactory.cli import tables
+        from aotfactory.cli.tables.runs import print_run
 
-        show(lambda console: tables.print_run(console, result))
+        show(lambda console: print_run(console, result))
     raise typer.Exit(0 if result.passed else 1)
 
 
@@ -123,9 +123,9 @@ def bench(
     if format is Format.json:
         print_json(result.report)
     else:
-        from aotfactory.cli import tables
+        from aotfactory.cli.tables.runs import print_bench
 
-        show(lambda console: tables.print_bench(console, result))
+        show(lambda console: print_bench(console, result))
 
 
 def _refuse_launches(tactic: int | None, dry_run: bool = False) -> None:

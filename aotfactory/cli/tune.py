@@ -44,6 +44,6 @@ def tune(
 
         print_json({"schema": tuning.SCHEMA, "path": str(path), "ranking": asdict(ranking), "never_fastest": losers})
     else:
-        from aotfactory.cli import tables
+        from aotfactory.cli.tables.runs import print_ranking
 
-        show(lambda console: tables.print_ranking(console, ranking, path, losers))
+        show(lambda console: print_ranking(console, ranking, path, losers))

@@ -89,9 +89,9 @@ def validate(
         found |= {"lacking": lacking} if lacking else {}
         print_json(found | ({"skipped_checks": skipped} if skipped else {}))
     else:
-        from aotfactory.cli import tables
+        from aotfactory.cli.tables.builds import print_checks
 
-        show(lambda console: tables.print_checks(console, checks, skipped))
+        show(lambda console: print_checks(console, checks, skipped))
     if lacking:
         say(f"error: {lacking}", ERROR)
         raise typer.Exit(MissingError.exit_code)

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from aotfactory.cli import tables, terminal
+from aotfactory.cli import terminal
+from aotfactory.cli.tables.builds import print_checks
 from aotfactory.core.check import Check
 from aotfactory.core.text import printable
 
@@ -36,7 +37,7 @@ def test_what_a_terminal_would_act_on_is_escaped(text: str, capsys: pytest.Captu
     assert printable(text) == HOSTILE[text]
     terminal.say(text)
     terminal.show(lambda console: console.print(text))
-    terminal.show(lambda console: tables.print_checks(console, [Check(name=text, subject=text, status="failed")], {}))
+    terminal.show(lambda console: print_checks(console, [Check(name=text, subject=text, status="failed")], {}))
     out, err = capsys.readouterr()
     assert err == HOSTILE[text] + "\n"
     assert printable(out) == out  # Rich drops some itself
@@ -51,7 +52,7 @@ def test_what_people_read_stays() -> None:
 @pytest.mark.parametrize("text", ["[bold]x[/bold]", "[/]", "[red", "[link=http://x]y[/link]", "[/bold] [@click]"])
 def test_markup_of_others_is_text(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     check = Check(name=text, subject=text, status="passed", detail=text)
-    terminal.show(lambda console: tables.print_checks(console, [check], {}))
+    terminal.show(lambda console: print_checks(console, [check], {}))
     out = capsys.readouterr().out
     assert f"{text} {text}: ok" in out
     assert f"\n  {text}\n" in out

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipes, all of them or one in full."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.padding import Padding
+from rich.text import Text
+
+from aotfactory.cli.tables.text import print_table, say, table_of, value_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from aotfactory.core.recipe import Recipe
+
+
+def print_recipes(console: Console, recipes: Iterable[Recipe]) -> None:
+    """Two lines for every recipe."""
+    for r in sorted(recipes, key=lambda r: r.name):
+        say(console, (r.name, "bold"), f"  {r.summary}")
+        inputs = ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in r.inputs)
+        attributes = [f"{n}={value_text(v)}" for n, v in r.attributes.items()]
+        facts = [r.plugin, inputs, " ".join(r.dtypes), *attributes]
+        console.print(Padding(Text("; ".join(facts)), (0, 0, 0, 4)))
+
+
+def print_recipe(console: Console, facts: Mapping[str, Any]) -> None:
+    """All about one recipe."""
+    say(console, (facts["name"], "bold"), f"  {facts['summary']}")
+    say(console, f"plugin {facts['plugin']}, in {facts['file']}")
+    table = table_of("input", "shape", "dimensions", "types", "values")
+    for item in facts["inputs"]:
+        values = item["choices"] or item["limits"] or "any"
+        shape, dims = "x".join(map(str, item["shape"])), " ".join(item["dims"])
+        table.add_row(item["name"], shape, dims, " ".join(item["dtypes"]), value_text(values))
+    print_table(console, table)
+    if facts["attributes"]:
+        table = table_of("attribute", "type", "default")
+        for name, kind in facts["attribute_types"].items():
+            table.add_row(name, kind, value_text(facts["attributes"].get(name, "")))
+        print_table(console, table)
+    table = table_of("output of type", "may differ by")
+    for dtype in facts["dtypes"]:
+        allowed = facts["tolerance"].get(dtype)
+        table.add_row(dtype, f"{allowed['rtol']:g} of it, or {allowed['atol']:g}" if allowed else "nothing")
+    print_table(console, table)
+    dynamic = ", ".join(facts["dynamic"]) or "none"
+    say(console, f"dimensions that may be dynamic: {dynamic}", "; not all go together" * facts["constrained"])
+    if facts["description"]:
+        console.print()
+        for paragraph in facts["description"].split("\n\n"):
+            plain = "\n" in paragraph and re.search(r"^[ |*-]", paragraph, re.MULTILINE)
+            console.print(Text(paragraph if plain else " ".join(paragraph.split())), "", sep="\n")
