@@ -2,14 +2,16 @@
 """How fast the factory is, and whether it holds: each part prints one JSON object, with the machine and the date.
 
     python scripts/bench_factory.py start --repeat 5
-    python scripts/bench_factory.py library --archs sm_80,sm_90 --recipes circ_pad,softmax
+    python scripts/bench_factory.py library --table --archs sm_80,sm_90 --recipes circ_pad,softmax,rms_norm
+    python scripts/bench_factory.py library --table --repeat 1
     python scripts/bench_factory.py scale --engines 10,100,1000,10000
     python scripts/bench_factory.py crowd
     python scripts/bench_factory.py kills --times 100
 
 `start`: a cached build against the bare load of Triton and TensorRT. `library`: cold with one process and with two,
 against a plain loop over triton.compile of the same kernels, warm, and with one kernel touched; without the interpreter
-check. CPU seconds include those of child processes; seconds on the clock mean little where others use the machine.
+check. CPU seconds include those of child processes; seconds on the clock mean little where others use the machine. By
+default that is the whole library for seven architectures.
 `scale`: engines that share ten builds and differ in their plan, which is simulated. `crowd`: 16 processes, one cache,
 one directory. `kills`: kill -9 of a farm at random moments.
 """
@@ -53,19 +55,26 @@ from aotfactory.plugins.catalog import shipped  # noqa: E402
 
 SEVEN = "sm_75,sm_80,sm_86,sm_89,sm_90,sm_100,sm_120"
 
-BUILD = """
+LISTED = """
 import sys
+from aotfactory.plugins.catalog import Catalog
+for file in sys.argv[1:]:
+    print(*(f"{file}:{name}" for name in Catalog([file]).recipes))
+"""
+
+BUILD = """
+import os, sys
 from pathlib import Path
 from aotfactory.api.build import build_bundle
 from aotfactory.compiler.options import Options
 from aotfactory.core.arch import parse_archs
 from aotfactory.core.cache import Cache
 from aotfactory.targets.request import TargetOptions
-cache, out, kernels, archs, jobs, *recipes = sys.argv[1:]
-for recipe in recipes:
-    build_bundle(f"bench_{recipe}", request=TargetOptions(), options=Options(archs=parse_archs(archs)), out=Path(out),
-                 plain=True, plugins=[f"{kernels}/{recipe}.py"], interpret=False, cache=Cache(Path(cache)),
-                 jobs=int(jobs))
+cache, out, archs, jobs, *recipes = sys.argv[1:]
+for file, recipe in (item.split(":") for item in recipes):
+    build_bundle(recipe, request=TargetOptions(), options=Options(archs=parse_archs(archs)), out=Path(out),
+                 plain=True, plugins=[file], interpret=False, cache=Cache(Path(cache)), jobs=int(jobs))
+print(sum(os.times()[:2]))
 """
 
 PLAIN = """
@@ -84,24 +93,25 @@ from aotfactory.compiler import ptxas
 from aotfactory.compiler.compile import _wanted
 from aotfactory.compiler.cross_compile import compiling_for
 from aotfactory.compiler.options import Options
-from aotfactory.core.arch import default_isa, parse_archs
+from aotfactory.core.arch import default_isa, parse_archs, shared_limit
 from aotfactory.plugins.catalog import Catalog
+from aotfactory.plugins.clusters import left_out
 from aotfactory.targets.network_builder import plugin_call
 from aotfactory.targets.request import TargetOptions
 from aotfactory.targets.resolve import resolve
-kernels, archs, *recipes = sys.argv[1:]
-count = 0
-for recipe in recipes:
-    network = resolve(f"bench_{recipe}", Catalog([f"{kernels}/{recipe}.py"]), TargetOptions())
+archs, *recipes = sys.argv[1:]
+for file, recipe in (item.split(":") for item in recipes):
+    network = resolve(recipe, Catalog([file]), TargetOptions())
     for call in network.calls:
         for arch in parse_archs(archs):
             plugin = plugin_call(network, call)
             isa = min(default_isa(arch), ptxas.compiler_isa(arch)).number
-            with compiling_for(arch.capability, isa):
-                for combination, tactic in list(_wanted(plugin, call, Options(archs=(arch,)))):
+            with compiling_for(arch.capability, isa, shared_limit(arch, "aot")):
+                with left_out():
+                    wanted = list(_wanted(plugin, call, Options(archs=(arch,))))
+                for combination, tactic in wanted:
                     plugin.kernel(combination, tactic)
-                    count += 1
-print(count, inside)
+print(inside)
 """
 
 
@@ -119,52 +129,90 @@ def measured(program: str, *arguments: object, **variables: str) -> tuple[float,
 
 
 def library(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    recipes = options.recipes.split(",") if options.recipes else shipped()
     kernels = Path(shutil.copytree(ROOT / "kernels", folder / "kernels"))
-    for recipe in recipes:  # a copy, one kernel of which is going to be touched
-        path = kernels / f"{recipe}.py"
-        path.write_text(re.sub(r'name="(\w+)",(\s+plugin=)', r'name="bench_\1",\2', path.read_text()))
-    found: dict[str, Any] = {"recipes": len(recipes), "archs": options.archs}
-
+    chosen = options.recipes.split(",") if options.recipes else shipped()
+    for path in kernels.glob("*.py"):  # a copy, one kernel of which is going to be touched
+        path.write_text(re.sub(r'name=(f?")(?=[\w{}]+",\s+plugin=)', r"name=\1bench_", path.read_text()))
+    recipes = measured(LISTED, *(kernels / f"{name}.py" for name in chosen))[2].split()
     times: dict[str, list[tuple[float, float]]] = {}
+    alone: list[float] = []
 
     def build(name: str, jobs: int, cache: str, run: int = 0) -> None:
         triton = {"TRITON_CACHE_DIR": str(folder / f"triton-{name}-{run}")}
-        clock, cpu, _ = measured(
-            BUILD, folder / cache, folder / f"out-{name}", kernels, options.archs, jobs, *recipes, **triton
+        clock, cpu, printed = measured(
+            BUILD, folder / cache, folder / f"out-{name}", options.archs, jobs, *recipes, **triton
         )
         times.setdefault(name, []).append((clock, cpu))
+        if jobs > 1:
+            alone.append(float(printed))
 
-    kept, cold = "", {}
+    kept, same = "", True
     for run in range(options.repeat):  # in turn, so that what else the machine does bears on all alike
         kept = f"cache-1-{run}"
         build("cold_1", 1, kept, run)
         build("cold_2", 2, f"cache-2-{run}", run)
         triton = {"TRITON_CACHE_DIR": str(folder / f"triton-plain-{run}")}
-        _, _, printed = measured(PLAIN, kernels, options.archs, *recipes, **triton)
-        times.setdefault("plain", []).append((0.0, float(printed.split()[1])))
+        clock, cpu, printed = measured(PLAIN, options.archs, *recipes, **triton)
+        times.setdefault("plain_program", []).append((clock, cpu))
+        times.setdefault("plain", []).append((clock, float(printed)))
         build("warm", 1, kept, run)
         cold = files(folder / "out-cold_1")
-        found["same_bytes"] = cold == files(folder / "out-cold_2") == files(folder / "out-warm")
+        same = same and cold == files(folder / "out-cold_2") == files(folder / "out-warm")
     before = Counter(entry.kind for entry in Cache(folder / kept).entries())
-    text = (kernels / f"{recipes[0]}.py").read_text()
-    (kernels / f"{recipes[0]}.py").write_text(text.replace("tl.program_id(0)", "tl.program_id(0) + 0", 1))
+    text = (kernels / f"{chosen[0]}.py").read_text()
+    (kernels / f"{chosen[0]}.py").write_text(text.replace("tl.program_id(0)", "tl.program_id(0) + 0", 1))
     build("touched", 1, kept)
     after = Counter(entry.kind for entry in Cache(folder / kept).entries())
-    for name, pairs in times.items():
-        found[name] = {
-            "seconds": [round(clock, 1) for clock, _ in pairs],
-            "cpu_seconds": [round(cpu, 2) for _, cpu in pairs],
-        }
-    found["variants"] = before["variant"]
-    found["touched"]["new_variants"] = (after - before)["variant"]
-    cpu = {name: statistics.median(cpu for _, cpu in pairs) for name, pairs in times.items()}
-    clock = {name: statistics.median(clock for clock, _ in pairs) for name, pairs in times.items()}
-    found["two_jobs_against_one"] = round(clock["cold_1"] / clock["cold_2"], 2)
-    found["cpu_of_two_jobs_against_one"] = round(cpu["cold_2"] / cpu["cold_1"], 2)
-    found["cpu_against_plain"] = round(cpu["cold_1"] / cpu["plain"], 2)
-    found["warm_of_cold"] = round(cpu["warm"] / cpu["cold_1"], 3)
-    return found
+    clock, cpu = ({name: statistics.median(p[i] for p in pairs) for name, pairs in times.items()} for i in (0, 1))
+    serial = statistics.median(alone)
+    return {
+        "recipes": len(recipes),
+        "archs": options.archs,
+        "variants": before["variant"],
+        "same_bytes": same,
+        "seconds": {name: [round(c, 1) for c, _ in pairs] for name, pairs in times.items()},
+        "cpu_seconds": {name: [round(c, 2) for _, c in pairs] for name, pairs in times.items()},
+        "new_variants": (after - before)["variant"],
+        "two_jobs_against_one": round(clock["cold_1"] / clock["cold_2"], 2),
+        "cpu_of_two_jobs_against_one": round(cpu["cold_2"] / cpu["cold_1"], 2),
+        "cpu_outside_of_the_two": round(serial, 2),
+        "two_jobs_by_cpu": round(cpu["cold_1"] / (serial + (cpu["cold_2"] - serial) / 2), 2),
+        "cpu_against_plain": round(cpu["cold_1"] / cpu["plain"], 2),
+        "cpu_against_plain_program": round(cpu["cold_1"] / cpu["plain_program"], 2),
+        "warm_of_cold": round(cpu["warm"] / cpu["cold_1"], 3),
+    }
+
+
+def library_table(found: dict[str, Any]) -> str:
+    """The same as Markdown."""
+    names = {
+        "cold_1": "cold, one job",
+        "cold_2": "cold, two jobs",
+        "plain": "plain loop, inside of `triton.compile` alone",
+        "plain_program": "plain loop, the whole program",
+        "warm": "warm",
+        "touched": f"one kernel touched ({found['new_variants']} variants made again)",
+    }
+    what = f"{found['recipes']} recipes for {found['archs']}, {found['variants']} variants"
+    lines = [
+        f"{found['date']}, {found['machine']}: {what}, same bytes: {found['same_bytes']}",
+        "",
+        "| medians | seconds on the clock | CPU seconds |",
+        "|---|---:|---:|",
+    ]
+    for name, text in names.items():
+        clock = "" if name == "plain" else f"{statistics.median(found['seconds'][name]):.1f}"
+        lines.append(f"| {text} | {clock} | {statistics.median(found['cpu_seconds'][name]):.2f} |")
+    lines += ["", "| ratio | found | aim |", "|---|---:|---:|"]
+    for name, text, aim in (
+        ("two_jobs_against_one", "one job's time to two jobs'", "1.8 or more"),
+        ("two_jobs_by_cpu", "the same, from CPU seconds: what is left alone, and half of the rest", ""),
+        ("cpu_against_plain", "CPU of one job to the plain loop's, inside of `triton.compile`", "1.15 or less"),
+        ("cpu_against_plain_program", "CPU of one job to the plain loop's, whole programs", ""),
+        ("warm_of_cold", "CPU warm to cold", "0.04 or less"),
+    ):
+        lines.append(f"| {text} | {found[name]} | {aim} |")
+    return "\n".join(lines)
 
 
 BARE = "import triton; from aotfactory.plugins import tensorrt_api; tensorrt_api.load()"
@@ -328,6 +376,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--table", action="store_true", help="of library: as Markdown")
     parser.add_argument("--archs", default=SEVEN)
     parser.add_argument("--recipes", default="", help="names, with commas; default: all that ship")
     parser.add_argument("--engines", default="10,100,1000,10000")
@@ -340,7 +389,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="aotfactory-bench-") as folder:
         found = PARTS[options.part](options, Path(folder))
     machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}"
-    print(json.dumps({"part": options.part, "date": time.strftime("%Y-%m-%d"), "machine": machine, **found}, indent=1))
+    found = {"part": options.part, "date": time.strftime("%Y-%m-%d"), "machine": machine, **found}
+    print(library_table(found) if options.table and options.part == "library" else json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

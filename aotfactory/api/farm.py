@@ -190,7 +190,7 @@ class _Run:
                 made = outcome.value and farm_ray.home(outcome.value, self.out, self.cache)
                 yield index, workers.Outcome(made, outcome.error)
             return
-        _load(engine.arch for engine in engines)
+        _load((engine.arch for engine in engines), self.cache)
         tasks = [partial(attempt, engine, self.out, self.cache, share, "built") for engine in engines]
         yield from workers.completed(tasks, self.jobs, isolated=True, keep_going=True, stop=lambda: self.stopped)
 
@@ -288,14 +288,14 @@ def _cached(engine: Engine, cache: Cache) -> bool:
     return finished.is_there(cache, key_of(engine))
 
 
-def _load(archs: Iterable[Arch]) -> None:
+def _load(archs: Iterable[Arch], cache: Cache | None) -> None:
     """Load what every build needs, before processes are forked from this one."""
     from aotfactory.api import making  # noqa: F401
     from aotfactory.compiler import ptxas
     from aotfactory.compiler.triton_cache import prepare
     from aotfactory.compiler.warm_up import warm_up
 
-    prepare({arch.capability for arch in archs})
+    prepare({arch.capability for arch in archs}, cache)
     ptxas.identity()
     warm_up()
 

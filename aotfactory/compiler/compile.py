@@ -79,7 +79,7 @@ def compile_network(
     named = list(_tasks(network, distinct, options, cache))
     tasks = [task for _, task in named]
     if min(jobs, len(tasks)) > 1:
-        prepare(arch.capability for arch in options.archs)
+        prepare((arch.capability for arch in options.archs), cache)
         ptxas.identity()
         warm_up()
     results: dict[int, CompiledVariant] = {}

@@ -22,13 +22,16 @@ from triton.compiler.compiler import make_backend
 from triton.runtime import cache as runtime_cache
 from triton.runtime.cache import CacheManager, FileCacheManager
 
+from aotfactory.compiler import triton_key
 from aotfactory.core.cache import Cache, key_of
 
 KIND = "triton"
 
 
-def prepare(capabilities: Iterable[int]) -> None:
+def prepare(capabilities: Iterable[int], cache: Cache | None) -> None:
     """Do what Triton does once in each process, a hash of all of itself above all: before processes are forked."""
+    if cache is not None:
+        triton_key.remember(cache)
     getattr(runtime_cache, "triton_key", lambda: None)()  # not all versions have it there, and none needs it called
     for capability in capabilities:
         make_backend(GPUTarget("cuda", capability, 32)).hash()
@@ -40,6 +43,7 @@ def triton_in(cache: Cache | None) -> Iterator[None]:
     if cache is None or knobs.cache.manager_class is not None:
         yield
         return
+    triton_key.remember(cache)
     with tempfile.TemporaryDirectory(prefix="aotfactory-triton-") as folder, knobs.cache.scope():
         knobs.cache.manager_class = _manager(cache, Path(folder))
         yield

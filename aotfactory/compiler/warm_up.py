@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,7 @@ def _kernel(x_ptr, SIZE: tl.constexpr):  # type: ignore[no-untyped-def]
     tl.store(x_ptr + i, x / tl.sum(tl.exp(x - tl.max(x, 0)), 0))
 
 
+@functools.cache
 def warm_up() -> None:
     """Compile a small kernel for nobody. Where that fails, the first real one will tell."""
     source = triton.compiler.ASTSource(_kernel, {"x_ptr": "*fp32", "SIZE": "constexpr"}, {(1,): 128})

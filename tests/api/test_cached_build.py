@@ -94,7 +94,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that was built once."""
     folder = tmp_path_factory.mktemp("built")
     _, new = Project(folder / "project", folder / "cache").build()
-    assert new == {"build": 1, "triton": 1, "variant": 1, "interpreter": 1}
+    assert new == {"build": 1, "triton": 1, "variant": 1, "interpreter": 1, "triton-key": 1}
     return folder
 
 
@@ -158,7 +158,7 @@ def test_flipped_bits_are_rebuilt(project: Project) -> None:
     shutil.rmtree(project.folder / "engines")
     report, _ = project.build()
     assert report == whole
-    assert project.cache.verify() == (4, [])
+    assert project.cache.verify() == (5, [])
 
 
 def test_from_a_shared_cache(project: Project) -> None:
