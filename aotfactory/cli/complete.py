@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import pkgutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,8 @@ from aotfactory.core.dtypes import DTYPES
 
 
 def recipe_names(incomplete: str) -> list[str]:
-    """The recipes that ship with aotfactory, without loading them."""
-    names = (m.name for m in pkgutil.iter_modules(_folders()) if not m.name.startswith("_"))
-    return sorted(name for name in names if name.startswith(incomplete))
+    """The recipes that ship with aotfactory, without loading them: each has the name of its plugin."""
+    return sorted(name for tree in _files() for name in _registered(tree) if name.startswith(incomplete))
 
 
 def architectures(incomplete: str) -> list[str]:
@@ -42,21 +40,31 @@ def attributes(ctx: Any, incomplete: str) -> list[str]:
     return [f"{name}=" for name in _attributes(target) if name.startswith(incomplete)]
 
 
-def _folders() -> Iterable[str]:
-    return importlib.import_module("aotfactory.kernels").__path__
+def _files() -> Iterable[ast.Module]:
+    """The files of the library: read, not run, as the shell is waiting."""
+    for folder in importlib.import_module("aotfactory.kernels").__path__:
+        for path in sorted(Path(folder).glob("[!_]*.py")):
+            yield ast.parse(path.read_text("utf-8"))
+
+
+def _registered(tree: ast.Module) -> list[str]:
+    """Names of the plugins of a file: ``circ_pad`` of ``@trtp.register("aotfactory::circ_pad")``."""
+    return [
+        call.args[0].value.rpartition("::")[2]
+        for call in _calls(tree, "register")
+        if call.args and isinstance(call.args[0], ast.Constant) and isinstance(call.args[0].value, str)
+    ]
 
 
 def _attributes(target: str) -> list[str]:
     found: list[str] = []
-    for call in _calls(target, "Recipe"):
+    for call in (call for tree in _files() if target in _registered(tree) for call in _calls(tree, "Recipe")):
         for keyword in call.keywords:
             if keyword.arg == "attributes" and isinstance(keyword.value, ast.Dict):
                 found += [str(key.value) for key in keyword.value.keys if isinstance(key, ast.Constant)]
     return list(dict.fromkeys(found))
 
 
-def _calls(target: str, name: str) -> list[ast.Call]:
-    """The calls of a function in the file of a recipe that ships: read, not run, as the shell is waiting."""
-    files = [Path(folder, f"{target}.py") for folder in _folders()] if target.isidentifier() else []
-    nodes = (node for file in files if file.is_file() for node in ast.walk(ast.parse(file.read_text("utf-8"))))
-    return [node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name]
+def _calls(tree: ast.Module, name: str) -> list[ast.Call]:
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return [call for call in calls if getattr(call.func, "attr", getattr(call.func, "id", "")) == name]
