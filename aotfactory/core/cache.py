@@ -36,6 +36,9 @@ ABANDONED = 3600
 LARGEST = 64 * 2**20
 """Bytes of an entry, packed and unpacked; a larger one is not kept."""
 
+TRIES = 3
+"""How often an entry is written while other processes clean the cache."""
+
 _NAME = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 Value = TypeVar("Value")
@@ -85,7 +88,7 @@ class Cache:
     ) -> None:
         self.root, self.limit, self.shared, self.warn = root, limit, shared, warn
         self._written = 0
-        self._broken = False
+        self._warned = False
 
     def get(self, kind: str, key: str) -> bytes | None:
         """The entry, or None; a damaged one is removed."""
@@ -168,9 +171,15 @@ class Cache:
         """Read every entry; how many are whole, and the damaged ones, which are removed."""
         whole, damaged = 0, []
         for entry in self.entries():
-            if self._read(entry.path) is not None:
+            try:
+                require_own(entry.path, self.root)
+                data = unpack(read_file(entry.path, limit=LARGEST))  # which is no use of it: the oldest stays so
+            except OSError:  # another process dropped it, or it is not ours to judge
+                continue
+            if data is not None:
                 whole += 1
-            elif not entry.path.exists():
+            else:
+                entry.path.unlink(missing_ok=True)
                 damaged.append(entry.path)
         return whole, damaged
 
@@ -194,33 +203,41 @@ class Cache:
                 with contextlib.suppress(OSError):  # a cache that can only be read is of use all the same
                     os.utime(path)  # when it was last used
         except PermissionError as error:
-            self._distrust(f"what is in the cache is not used: {error}")
+            self._warn(f"what is in the cache is not used: {error}")
             return None
         except OSError:
             return None
         return data
 
     def _write(self, path: Path, packed: bytes) -> None:
-        if self._broken:
-            return
-        try:
-            _private(self.root, path.parent)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:8]}.", suffix=".tmp")
+        for left in reversed(range(TRIES)):
             try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(packed)
-                os.replace(temporary, path)
-            except BaseException:
-                os.unlink(temporary)
-                raise
-        except OSError as error:
-            self._distrust(f"nothing is kept in the cache: {error}")
-        self._written += len(packed)
+                _private(self.root, path.parent)
+                _replace(path, packed)
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) and left:  # the cache was cleaned or removed meanwhile
+                    continue
+                self._warn(f"not everything is kept in the cache: {error}")
+            else:
+                self._written += len(packed)
+            return
 
-    def _distrust(self, warning: str) -> None:
-        if not self._broken:
-            self._broken = True
+    def _warn(self, warning: str) -> None:
+        if not self._warned:
+            self._warned = True
             self.warn(warning)
+
+
+def _replace(path: Path, packed: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:8]}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(packed)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def pack(data: bytes) -> bytes:

@@ -13,6 +13,7 @@ import hashlib
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -213,7 +214,10 @@ def _absolute(path: str) -> str:
     return path
 
 
-_known: dict[str, tuple[tuple[int, int, int], str]] = {}
+SETTLED = 2 * 10**9
+"""Nanoseconds after which a change shows in a file's times: before, two may fall into one tick of the file system."""
+
+_known: dict[str, tuple[tuple[int, ...], str]] = {}
 
 
 def _file(path: str) -> str | None:
@@ -222,12 +226,15 @@ def _file(path: str) -> str | None:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             return None
-        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if path not in _known or _known[path][0] != stamp:
-            _known[path] = stamp, file_sha256(Path(path), limit=LIMITS["plan_bytes"])[0]
+        stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+        if path in _known and _known[path][0] == stamp:
+            return _known[path][1]
+        digest = file_sha256(Path(path), limit=LIMITS["plan_bytes"])[0]
     except (OSError, ValueError):
         return None
-    return _known[path][1]
+    if time.time_ns() - status.st_ctime_ns > SETTLED:
+        _known[path] = stamp, digest
+    return digest
 
 
 def _variable(name: str) -> str | None:

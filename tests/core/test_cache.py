@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +77,57 @@ def test_least_recently_used_goes_first(cache: Cache) -> None:
     assert KEYS[29] in left
     assert sum(entry.size for entry in cache.entries()) <= cache.limit
     assert cache.trim() == 0
+
+
+def test_verifying_is_no_use(cache: Cache) -> None:
+    for number, key in enumerate(KEYS[:10]):
+        cache.put("a", key, content(key))
+        os.utime(cache._path("a", key), (1000 - number, 1000 - number))
+    assert cache.verify() == (10, [])
+    cache.limit = 5 * 3200
+    cache.trim()
+    assert {e.path.name for e in cache.entries()} == set(KEYS[:4])
+
+
+@pytest.mark.parametrize("moment", ["mkstemp", "replace"])
+@pytest.mark.parametrize("how", ["clean", "remove"])
+def test_cleaned_while_others_write(moment: str, how: str, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A farm at work goes on keeping what it makes; nothing is made anew the next time."""
+    said: list[str] = []
+    writing = Cache(cache.root, warn=said.append)
+    owner = tempfile if moment == "mkstemp" else os
+    done = getattr(owner, moment)
+
+    def cleaned_before(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(owner, moment, done)
+        cache.clean() if how == "clean" else shutil.rmtree(cache.root)
+        return done(*args, **options)
+
+    writing.put("a", KEYS[0], b"one")
+    monkeypatch.setattr(owner, moment, cleaned_before)
+    writing.put("a", KEYS[1], b"two")
+    writing.put("a", KEYS[2], b"three")
+    assert [writing.get("a", key) for key in KEYS[:3]] == [None, b"two", b"three"]
+    assert said == []
+    assert not list(cache.root.rglob("*.tmp"))
+
+
+def test_one_that_was_full_is_used_again(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    cache.warn = said.append
+    replace = os.replace
+
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    cache.put("a", KEYS[0], b"one")
+    cache.put("a", KEYS[1], b"two")
+    monkeypatch.setattr(os, "replace", replace)
+    cache.put("a", KEYS[2], b"three")
+    assert [cache.get("a", key) for key in KEYS[:3]] == [None, None, b"three"]
+    assert len(said) == 1
+    assert not list(cache.root.rglob("*.tmp"))
 
 
 def test_temporary_files_of_killed_processes_go(cache: Cache) -> None:
