@@ -103,7 +103,7 @@ def readers() -> dict[str, Reader]:
         if found := finished.find(cache, key, plain=True):
             bundles.write_once(found.bundle, folder / "from_cache.aot")
             [c.to_json() for c in found.checks]
-        finished.is_there(cache, key)
+        finished.why_not(cache, key)
 
     def read_packed(rng: Random, folder: Path) -> None:
         unpack(damaged(rng, pack(b"kernel" * 50)))

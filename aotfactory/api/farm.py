@@ -48,6 +48,7 @@ class Made:
     Attributes:
         status: ``failed``: a check did; ``error``: it could not be built; ``cached``: nothing had changed.
         seconds: For an engine that was built.
+        because: Why it was not taken from the cache.
         report: As `build --format json` prints it; only its ``bundle`` once the engine is on disk.
         error: Message, where and hint of what went wrong.
     """
@@ -55,6 +56,7 @@ class Made:
     engine: Engine
     status: Status
     seconds: float = 0.0
+    because: str | None = None
     report: Mapping[str, Any] | None = None
     error: AotError | None = None
 
@@ -87,18 +89,22 @@ def selected(farm: FarmFile, only: Sequence[str]) -> list[Engine]:
     return [e for e in farm.engines if not only or any(fnmatchcase(e.name, pattern) for pattern in only)]
 
 
-def plan(engines: Iterable[Engine], cache: Cache | None) -> dict[str, bool]:
-    """For each engine by name, whether it is in the cache."""
-    return {engine.name: cache is not None and _cached(engine, cache) for engine in engines}
+def plan(engines: Iterable[Engine], cache: Cache | None) -> dict[str, str | None]:
+    """For each engine by name, why it must be built; None: it is in the cache."""
+    return {engine.name: _why_not(engine, cache) for engine in engines}
 
 
-def estimate(out: Path, engines: Sequence[Engine], cached: Mapping[str, bool], jobs: int) -> float | None:
-    """Seconds that the engines may take, by what they took before; None where nothing is known."""
+def estimate(out: Path, engines: Sequence[Engine], why: Mapping[str, str | None], jobs: int) -> float | None:
+    """Seconds that the engines may take, by what they took before; None where nothing is known.
+
+    Args:
+        why: What `plan` says of them.
+    """
     known: dict[str, float] = {n: e["seconds"] for n, e in _state(out).items() if e.get("seconds")}
     if not known:
         return None
     mean = sum(known.values()) / len(known)
-    return sum(known.get(e.name, mean) for e in engines if not cached[e.name]) / jobs
+    return sum(known.get(e.name, mean) for e in engines if why[e.name]) / jobs
 
 
 def run_farm(
@@ -151,6 +157,7 @@ class _Run:
         self.out, self.cache, self.jobs, self.keep_going = out, cache, jobs, keep_going
         self.bake, self.ray, self.report, self.ledger = bake, ray, report, _Ledger(out)
         self.made: dict[str, Made] = {}
+        self.why: dict[str, str | None] = {}
         self.left = 0
         self.stopped = False
 
@@ -158,11 +165,11 @@ class _Run:
         alike: dict[str, list[Engine]] = defaultdict(list)
         for engine in engines:
             alike[key_of(engine) if self.cache else engine.name].append(engine)
-        missing = [group for group in alike.values() if self.cache is None or not _cached(group[0], self.cache)]
-        building = {group[0].name for group in missing}
+        self.why = plan((group[0] for group in alike.values()), self.cache)
+        missing = [group for group in alike.values() if self.why[group[0].name]]
         self.left = len(missing)
         for group in alike.values():
-            if group[0].name not in building:
+            if not self.why[group[0].name]:
                 self._reuse(group)
         if missing and not self.stopped:
             self._build(missing)
@@ -199,9 +206,11 @@ class _Run:
         for engine in group:
             if self.stopped:
                 return
-            if self.cache and _cached(engine, self.cache):
+            why = _why_not(engine, self.cache)
+            if why is None:
                 self._done(attempt(engine, self.out, self.cache, 1, "cached"))
             else:
+                self.why[engine.name] = why
                 for _, outcome in self._outcomes([engine]):
                     self._done(outcome.value or Made(engine=engine, status="error", error=_as_aot(outcome.error)))
 
@@ -211,6 +220,8 @@ class _Run:
                 self.bake(self.out / f"{made.engine.name}.aot", made.engine)
             except AotError as error:
                 made = replace(made, status="error", error=error)
+        if made.status != "cached":
+            made = replace(made, because=self.why.get(made.engine.name))
         self.ledger.add(made)
         self.report(made, self.left)
         # The whole report is on disk: ten thousand of them are not to be held as well.
@@ -255,6 +266,7 @@ def to_json(result: FarmResult) -> dict[str, Any]:
             "arch": made.engine.arch.name,
             "status": made.status,
             "seconds": made.seconds,
+            "because": made.because,
             "bundle": made.report["bundle"] if made.report else None,
             "error": _problem(made),
         }
@@ -284,8 +296,9 @@ def key_of(engine: Engine) -> str:
     return finished.key_for(engine.target, engine.request, _options(engine), engine.plugins, True)
 
 
-def _cached(engine: Engine, cache: Cache) -> bool:
-    return finished.is_there(cache, key_of(engine))
+def _why_not(engine: Engine, cache: Cache | None) -> str | None:
+    """Why an engine must be built; None: it is in the cache."""
+    return "no cache" if cache is None else finished.why_not(cache, key_of(engine))
 
 
 def _load(archs: Iterable[Arch], cache: Cache | None) -> None:
@@ -318,6 +331,7 @@ class _Ledger:
             "arch": made.engine.arch.name,
             "status": made.status,
             "seconds": made.seconds or before.get("seconds", 0.0),
+            **({"because": made.because} if made.because else {}),
             **({"error": problem} if problem else {}),
             **({"checks": checks} if checks else {}),
         }

@@ -71,10 +71,13 @@ def _from_json(plain: bool, data: Any) -> Finished:
     return Finished(bundle=bundle, checks=tuple(Check.from_json(c) for c in data["checks"]), dependencies=read)
 
 
-def is_there(cache: Cache, key: str) -> bool:
-    """Whether `find` would find it."""
+def why_not(cache: Cache, key: str) -> str | None:
+    """Why `find` would not find it; None: it would."""
     read = cache.get_as(KIND, key, lambda data: Dependencies.from_json(data["dependencies"]))
-    return read is not None and read.unchanged()
+    if read is None:
+        return "not in the cache"
+    changed = read.changed()
+    return changed and f"{changed} has changed"
 
 
 def keep(cache: Cache, key: str, done: Finished, target: str) -> None:

@@ -63,8 +63,8 @@ def farm(
     cache = None if no_cache else open_cache(warn=lambda text: say(f"warning: {text}"))
     workers = jobs or available_cores()
     if dry_run:
-        cached = farming.plan(engines, cache)
-        _print_plan(engines, cached, farming.estimate(directory, engines, cached, workers), format)
+        why = farming.plan(engines, cache)
+        _print_plan(engines, why, farming.estimate(directory, engines, why, workers), format)
         return
     if executor is Executor.ray:
         from aotfactory.api import farm_ray
@@ -131,8 +131,9 @@ class _Progress:
         self._clear()
         if made.status != "cached" or not self.live:
             took = f" in {made.seconds:.1f} s" if made.status == "built" else ""
+            because = f" ({made.because})" if made.because else ""
             problem = f": {made.error}" if made.error else ""
-            say(f"{self.done}/{self.total} {made.engine.name}: {made.status}{took}{problem}")
+            say(f"{self.done}/{self.total} {made.engine.name}: {made.status}{took}{because}{problem}")
         if self.live and self.done < self.total:
             pace = (time.monotonic() - self.started) / max(self.built, 1)
             ahead = f", about {_duration(pace * left)} left" if self.built and left else ""
@@ -149,11 +150,18 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def _print_plan(engines: list[Engine], cached: dict[str, bool], seconds: float | None, format: Format) -> None:
-    waiting = sum(not cached[engine.name] for engine in engines)
+def _print_plan(engines: list[Engine], why: dict[str, str | None], seconds: float | None, format: Format) -> None:
+    waiting = sum(why[engine.name] is not None for engine in engines)
     if format is Format.json:
         listed = [
-            {"name": e.name, "target": e.target, "arch": e.arch.name, "where": e.where, "cached": cached[e.name]}
+            {
+                "name": e.name,
+                "target": e.target,
+                "arch": e.arch.name,
+                "where": e.where,
+                "cached": why[e.name] is None,
+                "because": why[e.name],
+            }
             for e in engines
         ]
         print_json({"schema": "aotfactory.farm-plan/1", "engines": listed, "to_build": waiting, "seconds": seconds})
@@ -161,7 +169,7 @@ def _print_plan(engines: list[Engine], cached: dict[str, bool], seconds: float |
 
     def render(console: Any) -> None:
         for engine in engines:
-            state = "cached" if cached[engine.name] else "to build"
+            state = f"to build ({why[engine.name]})" if why[engine.name] else "cached"
             line = f"{engine.name}  {engine.target} for {engine.arch}: {state}"
             console.print(line, soft_wrap=True)
         about = "unknown" if seconds is None else f"about {_duration(seconds)}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import os
 import stat
 import sys
@@ -81,9 +82,13 @@ class Dependencies:
 
     def unchanged(self) -> bool:
         """Whether all of it is as it was recorded."""
-        return all(_file(_absolute(path)) == digest for path, digest in self.files.items()) and all(
-            _variable(name) == digest for name, digest in self.variables.items()
-        )
+        return self.changed() is None
+
+    def changed(self) -> str | None:
+        """The first file or variable that is not as it was recorded."""
+        files = (path for path, digest in self.files.items() if _file(_absolute(path)) != digest)
+        variables = (name for name, digest in self.variables.items() if _variable(name) != digest)
+        return next(itertools.chain(map(_absolute, files), variables), None)
 
     @property
     def contents(self) -> list[list[str | None]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import random
@@ -101,6 +102,27 @@ def test_same_bytes_without_a_cache_and_for_any_number_of_jobs(farm: Farm) -> No
     assert farm.bundles() == files
 
 
+def test_why_an_engine_was_built(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the calling program has loaded counts as read, as a definition may use it: nobody would guess that."""
+    (farm.folder / "of_the_caller.py").write_text("a = 1")
+    monkeypatch.syspath_prepend(str(farm.folder))
+    importlib.import_module("of_the_caller")
+    name = NAMES[0]
+
+    def because() -> Any:
+        farm.run(only=(name,))
+        return json.loads((farm.out / farming.STATE).read_text())["engines"][name].get("because")
+
+    try:
+        assert [because(), because()] == ["not in the cache", None]
+        (farm.folder / "of_the_caller.py").write_text("a = 2")
+        assert because() == f"{farm.folder / 'of_the_caller.py'} has changed"
+        (farm.folder / "small.py").write_text((farm.folder / "small.py").read_text() + "# more\n")
+        assert because() == f"{farm.folder / 'small.py'} has changed"
+    finally:
+        del sys.modules["of_the_caller"]
+
+
 def test_engines_that_differ_in_their_plan_alone_are_built_once(farm: Farm) -> None:
     with open(farm.folder / "farm.toml", "a") as file:
         file.write("tensorrt = [{ optimization-level = 1 }, { optimization-level = 5 }]\n")
@@ -155,7 +177,7 @@ def test_command_line(farm: Farm, run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("AOTFACTORY_NO_CACHE", "0")
     monkeypatch.setenv("AOTFACTORY_CACHE", str(farm.folder / "cache"))
     done = run("farm", "farm.toml", "--dry-run")
-    assert (done.code, done.out.count("to build\n")) == (0, 6)
+    assert (done.code, done.out.count("to build (not in the cache)\n")) == (0, 6)
     assert done.out.endswith("6 engines: 0 cached, 6 to build, which takes: unknown\n")
     assert not farm.out.exists()
     done = run("farm", "farm.toml", "--only", "copy.1x64.*")
