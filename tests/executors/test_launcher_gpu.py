@@ -127,7 +127,7 @@ class TestGpu:
             ("store_behind", {}, "guard of y: 4 bytes changed behind the tensor, the nearest 0 bytes"),
             ("copy", {"mask": False}, "guard of y: 896 bytes changed behind the tensor"),
             ("read_behind", {}, "repeatable of y: depends on memory that holds no input: 1 elements"),
-            ("change_input", {}, "input of x: the kernels changed 800 elements"),
+            ("change_input", {}, "input of x: the run changed 800 elements"),
             ("copy", {"extra_args": [["prod", "N", 7]]}, "written of y: never written: 100 elements, .* index 700"),
             ("fault", {}, "launch of call.fault.*: the kernel failed: CUDA_ERROR_ILLEGAL_ADDRESS"),
         ],
