@@ -3,10 +3,10 @@
 """Layer normalisation over the last dimension, with weight and bias.
 
 A program holds whole rows in registers, several where they are short, so memory is read once and written once; the
-variance is that of the differences from the mean, never a difference of sums. Longer rows are held by a cluster of
-blocks, or read twice, the second time mostly from L2: first every lane keeps a running mean and sum of squared
-differences (Welford), then the outputs are made. All accesses of rows are by 16-byte vectors, wherever rows begin; for
-dynamic lengths the kernel looks when it runs.
+variance is that of the differences from the mean. Longer rows are held by a cluster of blocks, or read twice, the
+second time mostly from L2: first every lane sums differences from the mean of what it sees first, and their squares,
+then the outputs are made. All accesses of rows are by 16-byte vectors, wherever rows begin; for dynamic lengths the
+kernel looks when it runs.
 
 Arithmetic is in fp32. Against float64 an output is off by rounding to its type and, before that, by some 1e-6 of a unit
 (of the normalised row) as long as the mean is not much larger than the deviation: an fp32 input holds no more.
@@ -33,6 +33,9 @@ def _whole_row(
     # Lines that are held in registers.
     _, start, first, count = _row_tiles.lines(tl.program_id(0), rows, cols, ROWS, CLUSTER, VECTOR)
     head, begin, inner = _row_tiles.body(start, count, VECTOR, ODD)
+    WORDS: tl.constexpr = ODD and VECTOR == 8 and BLOCK >= 2048
+    if WORDS:
+        inner = _row_tiles.body_of_words(first, head, inner, cols, VECTOR)
     lane = _row_tiles.lanes(ROWS, BLOCK)
     inside = (lane < _row_tiles.column(inner, ROWS)) & (lane < LIMIT)
     at = _row_tiles.column(begin, ROWS) + lane
@@ -43,15 +46,19 @@ def _whole_row(
         weight_at = lane
         weighted = (lane < cols) & (lane < LIMIT)
     if AHEAD:
-        weight = tl.load(weight_ptr + weight_at, mask=weighted, other=0)
-        bias = tl.load(bias_ptr + weight_at, mask=weighted, other=0)
+        weight = _row_tiles.weights(
+            weight_ptr, weight_at, weighted, first + head, cols, ROWS, BLOCK, LIMIT, WORDS
+        )  # fmt: skip
+        bias = _row_tiles.weights(
+            bias_ptr, weight_at, weighted, first + head, cols, ROWS, BLOCK, LIMIT, WORDS
+        )  # fmt: skip
     x = tl.load(x_ptr + at, mask=inside, other=0)
     # Each element is divided first: the sum of large ones could leave fp32's range where their mean does not.
     share = 1.0 / (tl.maximum(count, 1) if CLUSTER else cols + first * 0).to(tl.float32)
     z = x.to(tl.float32)
     mean = tl.sum(z * _row_tiles.column(share, ROWS), -1)
     if ODD:
-        place, outside = _row_tiles.ends(count, head, inner, ROWS, VECTOR)
+        place, outside = _row_tiles.ends(count, head, inner, ROWS, VECTOR, 4 if WORDS else 2)
         end_at = _row_tiles.column(start, ROWS) + place
         end_weight_at = _row_tiles.column(first, ROWS) + place
         end_weight = tl.load(weight_ptr + end_weight_at, mask=outside, other=0).to(tl.float32)
@@ -68,13 +75,21 @@ def _whole_row(
         squares += tl.sum(end * end, -1)
     apart = first * 0.0
     if CLUSTER:
-        weights = count.to(tl.float32)
-        apart = mean - tl.sum(mean * (weights / cols), 0)
-        squares = tl.sum(squares + apart * apart * weights, 0) + first * 0.0
+        means, all_squares = _row_tiles.of_every_line(mean, squares, ROWS)
+        size = _row_tiles.part_size(cols, ROWS, VECTOR)
+        counts = tl.maximum(tl.minimum(cols - tl.arange(0, ROWS) * size, size), 0).to(tl.float32)
+        middle = tl.sum(means * (counts / cols), 0)
+        apart = means - middle
+        squares = tl.sum(all_squares + apart * apart * counts, 0) + first * 0.0
+        apart = mean - middle
     scale = _row_tiles.column(tl.rsqrt(squares / cols + eps), ROWS)
     if not AHEAD:
-        weight = tl.load(weight_ptr + weight_at, mask=weighted, other=0)
-        bias = tl.load(bias_ptr + weight_at, mask=weighted, other=0)
+        weight = _row_tiles.weights(
+            weight_ptr, weight_at, weighted, first + head, cols, ROWS, BLOCK, LIMIT, WORDS
+        )  # fmt: skip
+        bias = _row_tiles.weights(
+            bias_ptr, weight_at, weighted, first + head, cols, ROWS, BLOCK, LIMIT, WORDS
+        )  # fmt: skip
         z = _row_tiles.again(x, _row_tiles.column(squares, ROWS) < 0).to(tl.float32)
         z -= _row_tiles.column(mean, ROWS)
     # A line's mean is not its row's where a row has several.
@@ -87,6 +102,14 @@ def _whole_row(
 
 
 @triton.jit
+def _apart(x, real, middle, share):
+    # Of each lane: half the mean difference from twice `middle`, and a quarter of the differences' squares. Halves, for
+    # a difference itself may leave fp32's range.
+    apart = tl.where(real, x * 0.5 - middle[None, :], 0)
+    return tl.sum(apart * share[None, :], 0), tl.sum(apart * apart, 0)
+
+
+@triton.jit
 def _long_row(
     x_ptr, weight_ptr, bias_ptr, y_ptr, cols, eps, PARTS: tl.constexpr, DEPTH: tl.constexpr, LANES: tl.constexpr,
     VECTOR: tl.constexpr, ODD: tl.constexpr,
@@ -94,30 +117,30 @@ def _long_row(
     part = tl.program_id(0) % PARTS
     start = (tl.program_id(0) // PARTS).to(tl.int64) * cols
     head, begin, inner = _row_tiles.body(start, cols, VECTOR, ODD)
+    WORDS: tl.constexpr = ODD and VECTOR == 8
+    if WORDS:
+        inner = _row_tiles.body_of_words(0, head, inner, cols, VECTOR)
     lane = tl.arange(0, LANES)
     tile = tl.arange(0, DEPTH)[:, None] * LANES + lane[None, :]
-    mean = tl.zeros((LANES,), tl.float32)
-    squares = tl.zeros((LANES,), tl.float32)
-    seen = 0.0
-    for i in range(0, inner, DEPTH * LANES):
-        real = i + tile < inner
-        x = tl.load(x_ptr + begin + (i + tile), mask=real, other=0, eviction_policy="evict_last").to(tl.float32)
-        # Elements of each lane that are in the row: all DEPTH, but the last time.
-        more = tl.minimum((tl.maximum(inner - i - lane, 0) + (LANES - 1)) // LANES, DEPTH).to(tl.float32)
-        middle = tl.sum(x * (1 / tl.maximum(more, 1))[None, :], 0)
-        apart = tl.where(real, x - middle[None, :], 0)
-        share = more / tl.maximum(seen + more, 1)
-        # Not mean + (middle - mean) * share: that difference may leave fp32's range.
-        moved = mean * (1 - share) + middle * share
-        grown = squares + tl.sum(apart * apart, 0) + (middle - mean) * (middle - moved) * more
-        mean = tl.where(more > 0, moved, mean)
-        squares = tl.where(more > 0, grown, squares)
-        seen += DEPTH
-    # Elements that each lane saw; its share of the row's mean and squares goes by them.
+    # Elements that each lane sees; its share of the row's mean and squares goes by them.
     count = ((tl.maximum(inner - lane, 0) + (LANES - 1)) // LANES).to(tl.float32)
+    share = 1 / tl.maximum(count, 1)
+    # Differences are of what each lane sees first: the mean of some of its elements. However far that is from the mean
+    # of all, it makes their variance larger too: the difference of sums keeps all but log2(all / some) of its bits.
+    seen = tl.load(x_ptr + begin + tile, mask=tile < inner, other=0, eviction_policy="evict_last").to(tl.float32)
+    middle = tl.sum(seen * (0.5 / tl.maximum(tl.minimum(count, DEPTH), 1))[None, :], 0)
+    moved, squares = _apart(seen, tile < inner, middle, share)
+    for i in range(DEPTH * LANES, inner, DEPTH * LANES):
+        within = i + tile < inner
+        seen = tl.load(x_ptr + begin + (i + tile), mask=within, other=0, eviction_policy="evict_last").to(tl.float32)
+        more_moved, more_squares = _apart(seen, within, middle, share)
+        moved += more_moved
+        squares += more_squares
+    squares = tl.where(squares < float("inf"), tl.maximum(squares - moved * moved * count, 0), squares) * 4
+    mean = (middle + moved) * 2
     total = tl.sum(mean * (count / cols), 0)
     if ODD:
-        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR)
+        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR, 4 if WORDS else 2)
         end = tl.load(x_ptr + start + place, mask=outside, other=0).to(tl.float32)
         total += tl.sum(end * (1.0 / cols), 0)
     # A lane of a row shorter than the block may have seen none: its 0 is no mean.
@@ -137,8 +160,12 @@ def _long_row(
     for i in range(part * size, last, LANES):
         at = i + lane
         real = at < last
-        weight = tl.load(weight_ptr + (head + at), mask=real, other=0).to(tl.float32)
-        bias = tl.load(bias_ptr + (head + at), mask=real, other=0).to(tl.float32)
+        weight = _row_tiles.weights(
+            weight_ptr, head + at, real, head + i, cols, 1, LANES, LANES, WORDS
+        ).to(tl.float32)  # fmt: skip
+        bias = _row_tiles.weights(
+            bias_ptr, head + at, real, head + i, cols, 1, LANES, LANES, WORDS
+        ).to(tl.float32)  # fmt: skip
         x = tl.load(x_ptr + begin + at, mask=real, other=0).to(tl.float32)
         y = (x - total) * scale * weight + bias
         tl.store(y_ptr + begin + at, y.to(y_ptr.dtype.element_ty), mask=real)

@@ -31,6 +31,9 @@ def _whole_row(
     # Lines that are held in registers.
     _, start, first, count = _row_tiles.lines(tl.program_id(0), rows, cols, ROWS, CLUSTER, VECTOR)
     head, begin, inner = _row_tiles.body(start, count, VECTOR, ODD)
+    WORDS: tl.constexpr = ODD and VECTOR == 8 and BLOCK >= 2048
+    if WORDS:
+        inner = _row_tiles.body_of_words(first, head, inner, cols, VECTOR)
     lane = _row_tiles.lanes(ROWS, BLOCK)
     inside = (lane < _row_tiles.column(inner, ROWS)) & (lane < LIMIT)
     at = _row_tiles.column(begin, ROWS) + lane
@@ -41,7 +44,9 @@ def _whole_row(
         weight_at = lane
         weighted = (lane < cols) & (lane < LIMIT)
     if AHEAD:
-        weight = tl.load(weight_ptr + weight_at, mask=weighted, other=0)
+        weight = _row_tiles.weights(
+            weight_ptr, weight_at, weighted, first + head, cols, ROWS, BLOCK, LIMIT, WORDS
+        )  # fmt: skip
     x = tl.load(x_ptr + at, mask=inside, other=0)
     z = x.to(tl.float32)
     if ADD:
@@ -49,7 +54,7 @@ def _whole_row(
         z += residual.to(tl.float32)
     squares = tl.sum(z * z, -1)
     if ODD:
-        place, outside = _row_tiles.ends(count, head, inner, ROWS, VECTOR)
+        place, outside = _row_tiles.ends(count, head, inner, ROWS, VECTOR, 4 if WORDS else 2)
         end_at = _row_tiles.column(start, ROWS) + place
         end_weight_at = _row_tiles.column(first, ROWS) + place
         end_weight = tl.load(weight_ptr + end_weight_at, mask=outside, other=0).to(tl.float32)
@@ -61,7 +66,9 @@ def _whole_row(
         squares = tl.sum(squares, 0) + first * 0.0
     scale = _row_tiles.column(tl.rsqrt(squares / cols + eps), ROWS)
     if not AHEAD:
-        weight = tl.load(weight_ptr + weight_at, mask=weighted, other=0)
+        weight = _row_tiles.weights(
+            weight_ptr, weight_at, weighted, first + head, cols, ROWS, BLOCK, LIMIT, WORDS
+        )  # fmt: skip
         never = _row_tiles.column(squares, ROWS) < 0
         z = _row_tiles.again(x, never).to(tl.float32)
         if ADD:
@@ -96,6 +103,9 @@ def _long_row(
     part = tl.program_id(0) % PARTS
     start = (tl.program_id(0) // PARTS).to(tl.int64) * cols
     head, begin, inner = _row_tiles.body(start, cols, VECTOR, ODD)
+    WORDS: tl.constexpr = ODD and VECTOR == 8
+    if WORDS:
+        inner = _row_tiles.body_of_words(0, head, inner, cols, VECTOR)
     squares = tl.zeros((LANES,), tl.float32)
     tile = tl.arange(0, DEPTH)[:, None] * LANES + tl.arange(0, LANES)[None, :]
     for i in range(0, inner, DEPTH * LANES):
@@ -103,7 +113,7 @@ def _long_row(
         squares += tl.sum(x * x, 0)
     total = tl.sum(squares, 0)
     if ODD:
-        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR)
+        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR, 4 if WORDS else 2)
         end = _load_sum(x_ptr + start, residual_ptr + start, place, outside, ADD, False)
         total += tl.sum(end * end, 0)
     scale = tl.rsqrt(total / cols + eps)
@@ -118,7 +128,9 @@ def _long_row(
     last = tl.minimum((part + 1) * size, inner)
     for i in range(part * size, last, LANES):
         at = i + tl.arange(0, LANES)
-        weight = tl.load(weight_ptr + (head + at), mask=at < last, other=0).to(tl.float32)
+        weight = _row_tiles.weights(
+            weight_ptr, head + at, at < last, head + i, cols, 1, LANES, LANES, WORDS
+        ).to(tl.float32)  # fmt: skip
         x = _load_sum(x_ptr + begin, residual_ptr + begin, at, at < last, ADD, False)
         if ADD:
             tl.store(residual_ptr + begin + at, x.to(residual_ptr.dtype.element_ty), mask=at < last)

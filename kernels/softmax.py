@@ -39,9 +39,11 @@ def _load(x_ptr, mask_ptr, at, mask_at, inside, MASKED: tl.constexpr, LATER: tl.
 
 
 @triton.jit
-def _merge(most, total, others_most, others_total):
+def _merge(one, other):
+    most, total = _row_tiles.unpack(one)
+    others_most, others_total = _row_tiles.unpack(other)
     top = tl.maximum(most, others_most)
-    return top, total * tl.exp(most - top) + others_total * tl.exp(others_most - top)
+    return _row_tiles.pack(top, total * tl.exp(most - top) + others_total * tl.exp(others_most - top))
 
 
 @triton.jit
@@ -72,7 +74,7 @@ def _tile(
         end = tl.exp(end.to(tl.float32) - _row_tiles.column(most, ROWS))
         total += tl.sum(end, -1)
     if CLUSTER:
-        top, whole = tl.reduce((most, total), 0, _merge)
+        top, whole = _row_tiles.unpack(tl.reduce(_row_tiles.pack(most, total), 0, _merge))
         scale = tl.exp(most - top) * (1 / whole)
     else:
         scale = 1 / total

@@ -9,8 +9,8 @@
 Tactics that `autotune` does not offer are compiled too, where they are estimated to be NEAR: so the offer is checked.
 Each tactic's outputs are compared with PyTorch's in float64. Times are medians of replayed CUDA graphs over as many
 sets of tensors as do not fit in L2. Rivals that are not installed are left out: Liger (liger-kernel) and QuACK
-(quack-kernels). One that is wrong or fails says so. Beside NAME.aot there may be NAME-cluster.aot, of tactics in
-clusters that a newer Triton compiled elsewhere.
+(quack-kernels; it takes no odd lengths). One that is wrong or fails says so. The shapes most in question come first,
+and results are written after each: --minutes may cut the rest off.
 """
 
 from __future__ import annotations
@@ -22,27 +22,38 @@ import math
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "rows.json"
-NEAR = 1.3
+NEAR = 1.35
 """Times the least estimate, up to which tactics are measured beside those that are offered."""
 
 RIVALS = ("eager", "compile", "liger", "quack")
+TITLES = {"eager": "PyTorch", "compile": "torch.compile", "liger": "Liger", "quack": "QuACK"}
+Key = tuple[str, int, int, str]
+"""Kernel, rows, their length, type."""
+
 SOFTMAX = (
-    (2048, 50257), (2048, 50256), (4096, 32000), (512, 128256), (16, 131072), (1, 151936), (1, 4096), (16, 4096),
-    (64, 4096), (64, 16384), (64, 32768), (64, 131072), (2048, 32001), (1, 32768), (65536, 129), (16384, 4097),
-    (8192, 8192), (65536, 1001), (512, 128257), (1, 262144), (132, 262144), (16, 16384), (64, 1024), (65536, 128),
-    (8, 50257), (65536, 257),
+    (2048, 50257), (2048, 50256), (4096, 32000), (512, 128256), (16, 131072), (1, 151936), (64, 131072), (2048, 32001),
+    (2048, 32000), (1, 32768), (512, 128257), (1, 262144), (132, 262144), (8, 50257), (1, 4096), (16, 4096), (64, 4096),
+    (64, 16384), (64, 32768), (65536, 129), (16384, 4097), (8192, 8192), (65536, 1001), (16, 16384), (64, 1024),
+    (65536, 128), (65536, 257),
 )  # fmt: skip
 NORM = (
-    (2048, 32768), (64, 131072), (16, 4096), (4096, 8192), (1, 4096), (64, 4096), (2048, 32001), (2048, 50257),
-    (1024, 65536), (64, 16384), (1, 131072), (16, 32768), (65536, 513), (16384, 4097), (8192, 8192), (64, 1024),
-    (65536, 128), (1, 32768), (16, 8192),
+    (2048, 50257), (2048, 50256), (2048, 32001), (2048, 32000), (1, 131072), (64, 131072), (1024, 65536), (2048, 32768),
+    (16, 32768), (1, 32768), (1, 50257), (16384, 4097), (16384, 4096), (16, 4096), (1, 4096), (64, 4096), (64, 16384),
+    (4096, 8192), (65536, 513), (8192, 8192), (64, 1024), (65536, 128), (16, 8192),
 )  # fmt: skip
 SHAPES = {"softmax": SOFTMAX, "rms_norm": NORM, "layer_norm": NORM}
+OTHER_TYPES = (
+    ("layer_norm", 2048, 50257), ("rms_norm", 2048, 50257), ("softmax", 2048, 50257), ("layer_norm", 1, 131072),
+    ("softmax", 16, 131072), ("layer_norm", 2048, 50256), ("rms_norm", 2048, 50256), ("softmax", 2048, 50256),
+    ("rms_norm", 64, 131072), ("layer_norm", 16, 4096), ("rms_norm", 4096, 8192), ("softmax", 512, 128256),
+)  # fmt: skip
+"""Shapes measured in fp32 and bf16 too."""
 
 
 def main() -> int:
@@ -55,7 +66,8 @@ def main() -> int:
         help="only make them, for this architecture",
     )
     parser.add_argument("--kernels", default=",".join(SHAPES))
-    parser.add_argument("--dtype", default="fp16", choices=("fp32", "fp16", "bf16"))
+    parser.add_argument("--dtypes", default="fp16,bf16,fp32")
+    parser.add_argument("--minutes", type=float, default=60, help="shapes that were not reached by then are left out")
     parser.add_argument("--rivals", default=",".join(RIVALS))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -69,7 +81,7 @@ def main() -> int:
         parser.error("--bundles is missing")
     if options.compile:
         with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
-            made = [(k, options.dtype, options.bundles, options.compile) for k in keys(options)]
+            made = [(k, options.bundles, options.compile) for k in keys(options)]
             pool.starmap(compile_bundle, made, chunksize=1)
         return 0
     if not options.render:
@@ -79,17 +91,21 @@ def main() -> int:
     return 0
 
 
-def keys(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
-    wanted = options.kernels.split(",")
-    for k in range(max(map(len, SHAPES.values()))):
-        yield from ((kernel, *SHAPES[kernel][k]) for kernel in wanted if k < len(SHAPES[kernel]))
+def keys(options: argparse.Namespace) -> Iterator[Key]:
+    """Those most in question first."""
+    wanted, dtypes = options.kernels.split(","), options.dtypes.split(",")
+    if "fp16" in dtypes:
+        for k in range(max(map(len, SHAPES.values()))):
+            yield from ((n, *SHAPES[n][k], "fp16") for n in wanted if k < len(SHAPES[n]))
+    for key in OTHER_TYPES:
+        yield from ((*key, dtype) for dtype in dtypes if dtype != "fp16" and key[0] in wanted)
 
 
-def path_of(key: tuple[str, int, int], dtype: str, bundles: Path) -> Path:
-    return bundles / f"{key[0]}-{key[1]}x{key[2]}-{dtype}.aot"
+def path_of(key: Key, bundles: Path) -> Path:
+    return bundles / f"{key[0]}-{key[1]}x{key[2]}-{key[3]}.aot"
 
 
-def compile_bundle(key: tuple[str, int, int], dtype: str, bundles: Path, architecture: str) -> None:
+def compile_bundle(key: Key, bundles: Path, architecture: str) -> None:
     """A bundle of all tactics that a thread has registers for; beside it, which are offered, and all estimates."""
     from aotfactory.kernels import _row_tactics as row_tactics
 
@@ -102,7 +118,7 @@ def compile_bundle(key: tuple[str, int, int], dtype: str, bundles: Path, archite
     from aotfactory.plugins.catalog import Catalog
     from aotfactory.targets import network_builder
 
-    kernel, rows, cols = key
+    kernel, rows, cols, dtype = key
     recipe = Catalog().find(kernel)
     assert recipe is not None
     shapes = {i.name: (rows, cols) if i.name == "x" else (cols,) for i in recipe.inputs}
@@ -125,7 +141,7 @@ def compile_bundle(key: tuple[str, int, int], dtype: str, bundles: Path, archite
 
     def everything(x: Any, work: int, **rest: Any) -> list[int]:
         offers.append(offered(x, work, **rest))
-        of = row_tactics.rows_of(x, work)
+        of = row_tactics.rows_of(x, work, **rest)
         alike: dict[tuple[Any, ...], int] = {}
         for n in row_tactics.TACTICS:
             if math.isfinite(time := row_tactics.estimate(of, n)):
@@ -144,7 +160,7 @@ def compile_bundle(key: tuple[str, int, int], dtype: str, bundles: Path, archite
     if wrong := [f"{c.name} of {r.id}: {c.detail}" for r in results for c in r.checks if c.status == "failed"]:
         raise RuntimeError("; ".join(wrong))
     variants = tuple(r.variant for r in results if r.variant is not None)
-    path = path_of(key, dtype, bundles)
+    path = path_of(key, bundles)
     bundle.write(bundle.Bundle(network=made, variants=variants, versions=versions()), path)
     path.with_suffix(".json").write_text(json.dumps({"offered": offers[-1], "estimates": estimates}))
     print(path.name, len(variants), offers[-1], flush=True)
@@ -153,37 +169,27 @@ def compile_bundle(key: tuple[str, int, int], dtype: str, bundles: Path, archite
 def measure(options: argparse.Namespace) -> None:
     import row_rivals
 
-    row_rivals.warm_all([*keys(options)], options.dtype, options.rivals.split(","), options.jobs)
+    started, rivals = time.time(), options.rivals.split(",")
+    there = [key for key in keys(options) if path_of(key, options.bundles).with_suffix(".json").exists()]
+    row_rivals.warm_all(there, rivals, options.jobs)
+    print(f"rivals compiled: {time.time() - started:.0f} s", flush=True)
     result: dict[str, Any] = {"date": datetime.date.today().isoformat(), "rows": []}
     result |= {"machine": row_rivals.machine(), "compiled_by": {}}
-    for key in keys(options):
-        path = path_of(key, options.dtype, options.bundles)
-        if not path.with_suffix(".json").exists():
-            print(f"{path} is not compiled", flush=True)
+    for key in there:
+        path = path_of(key, options.bundles)
+        if time.time() - started > options.minutes * 60:
+            print(f"{path} was not reached in {options.minutes} minutes", flush=True)
             continue
-        row: dict[str, Any] = {
-            "kernel": key[0],
-            "rows": key[1],
-            "cols": key[2],
-            "dtype": options.dtype,
-        }
+        row: dict[str, Any] = dict(zip(("kernel", "rows", "cols", "dtype"), key, strict=True))
         manifest = json.loads((path / "manifest.json").read_text())
         result["compiled_by"] = manifest["versions"]
-        variants = manifest["variants"]
-        registers = {v["tactic"]: [v["registers"], v["spills"], v.get("cluster", [1])[0]] for v in variants}
+        row["registers"] = {
+            v["tactic"]: [v["registers"], v["spills"], v.get("cluster", [1])[0]] for v in manifest["variants"]
+        }
         row |= json.loads(path.with_suffix(".json").read_text())
         try:
-            row |= {"registers": registers, **row_rivals.ours(path, key, options.dtype)}
-            beside = path.with_name(path.name.replace(".aot", "-cluster.aot"))
-            if beside.exists():  # compiled elsewhere, where Triton is newer
-                more = json.loads((beside / "manifest.json").read_text())
-                registers |= {v["tactic"]: [v["registers"], v["spills"], v["cluster"][0]] for v in more["variants"]}
-                row["clusters_by"] = more["versions"]["triton"]
-                row["offered"] = json.loads(beside.with_suffix(".json").read_text())["offered"]
-                found = row_rivals.ours(beside, key, options.dtype)
-                for name in ("us", "wrong"):
-                    row[name] |= found[name]
-            row["rivals"] = row_rivals.times(key, options.dtype, options.rivals.split(","))
+            row |= row_rivals.ours(path, key)
+            row["rivals"] = row_rivals.times(key, rivals)
         except Exception as error:
             row["error"] = f"{type(error).__name__}: {error}"[:400]
         result["rows"].append(row)
@@ -198,7 +204,7 @@ def best(row: Mapping[str, Any]) -> tuple[int, float]:
 
 
 def line(row: Mapping[str, Any]) -> str:
-    what = f"{row['kernel']} {row['rows']}x{row['cols']}"
+    what = f"{row['kernel']} {row['rows']}x{row['cols']} {row['dtype']}"
     if "error" in row:
         return f"{what}: {row['error']}"
     tactic, us = best(row)
@@ -211,25 +217,9 @@ def line(row: Mapping[str, Any]) -> str:
 def markdown(result: Mapping[str, Any]) -> str:
     good = [r for r in result["rows"] if "error" not in r]
     names = [n for n in RIVALS if any(isinstance(r["rivals"].get(n), float) for r in good)]
-    title = {
-        "eager": "PyTorch",
-        "compile": "torch.compile",
-        "liger": "Liger",
-        "quack": "QuACK",
-    }
     where = ", ".join(f"{n} {v}" for n, v in result["machine"].items() if n != "gpu")
-    columns = [
-        "kernel",
-        "rows x length",
-        "type",
-        "tactic",
-        "blocks",
-        "regs",
-        "spills",
-        "µs",
-        "of copy",
-    ]
-    columns += [*(title[n] for n in names), "missed"]
+    columns = ["kernel", "rows x length", "type", "tactic", "blocks", "regs", "spills", "µs", "of copy"]
+    columns += [*(TITLES[n] for n in names), "missed"]
     lines = [
         f"# Rows of any length on an {result['machine']['gpu']}, {result['date']}",
         "",
@@ -243,38 +233,34 @@ def markdown(result: Mapping[str, Any]) -> str:
     for row in good:
         tactic, us = best(row)
         registers, spills, blocks = row["registers"].get(str(tactic)) or row["registers"][tactic]
-        cells = [
-            row["kernel"],
-            f"{row['rows']} x {row['cols']}",
-            row["dtype"],
-            tactic,
-            blocks,
-            registers,
-            spills,
-        ]
+        cells = [row["kernel"], f"{row['rows']} x {row['cols']}", row["dtype"], tactic, blocks, registers, spills]
         cells += [f"{us:.2f}", f"{row['copy_us'] / us:.2f}"]
         for n in names:
             t = row["rivals"].get(n)
             cells.append(f"{t / us:.2f}" if isinstance(t, float) else "-")
         cells.append(f"{us / min(row['us'].values()):.2f}")
         lines.append("| " + " | ".join(map(str, cells)) + " |")
-    lines += ["", *summary(good, names, title), ""]
+    lines += ["", *summary(good, names), ""]
     if failed := [line(r) for r in result["rows"] if "error" in r]:
         lines += ["Failed: " + "; ".join(failed), ""]
     return "\n".join(lines)
 
 
-def summary(good: list[Mapping[str, Any]], names: list[str], title: Mapping[str, str]) -> list[str]:
+def summary(good: list[Mapping[str, Any]], names: list[str]) -> list[str]:
     found = []
     for n in names:
         ratios = [r["rivals"][n] / best(r)[1] for r in good if isinstance(r["rivals"].get(n), float)]
         behind = sum(x < 1 / 1.03 for x in ratios)
         found.append(
-            f"* {title[n]}: {len(ratios)} shapes, ours ahead at {sum(x > 1 for x in ratios)}, slower by more than 3 % "
+            f"* {TITLES[n]}: {len(ratios)} shapes, ours ahead at {sum(x > 1 for x in ratios)}, slower by more than 3 % "
             f"at {behind}, by more than 10 % at {sum(x < 1 / 1.1 for x in ratios)}; the least ratio {min(ratios):.2f}."
         )
     ahead = sum(all(t > best(r)[1] for t in r["rivals"].values() if isinstance(t, float)) for r in good)
     found.append(f"* Ahead of all of them at {ahead} of {len(good)}.")
+    at = {(r["kernel"], r["rows"], r["cols"], r["dtype"]): best(r)[1] for r in good}
+    for (kernel, rows, cols, dtype), us in at.items():
+        if cols % 8 == 1 and (even := at.get((kernel, rows, cols - 1, dtype))):
+            found.append(f"* {kernel} {dtype} of {rows} x {cols} takes {us / even:.2f} of the time of {cols - 1}.")
     offered = sum(best(r)[1] <= 1.02 * min(r["us"].values()) for r in good)
     most = max(len(r["offered"]) for r in good)
     found.append(

@@ -20,7 +20,9 @@ from torch.nn import functional
 from aotfactory.executors.native.launcher import run_launcher
 from aotfactory.executors.native.program import Timing
 
-Key = tuple[str, int, int]
+Key = tuple[str, int, int, str]
+"""Kernel, rows, their length, type."""
+
 EPS = {"rms_norm": 1e-6, "layer_norm": 1e-5}
 NEAR = {"fp32": 3e-5, "fp16": 2e-3, "bf16": 1.6e-2}
 """How far an output may be from float64's, relative to 1e-3 + |y| of norms, or to the largest of softmax."""
@@ -43,9 +45,9 @@ def machine() -> dict[str, str]:
     return found
 
 
-def data_of(key: Key, dtype: str) -> dict[str, Any]:
+def data_of(key: Key) -> dict[str, Any]:
     """Normal numbers, of a row's scale; weights are ones a little apart."""
-    kernel, rows, cols = key
+    kernel, rows, cols, dtype = key
     torch.manual_seed(0)
     found = {"x": torch.randn(rows, cols, device="cuda").to(TYPES[dtype])}
     if kernel != "softmax":
@@ -71,9 +73,9 @@ def apart(kernel: str, y: Any, exact: Any, dtype: str) -> int:
     return int((~((y.double() - exact).abs() <= NEAR[dtype] * (least + exact.abs()) + step)).sum())
 
 
-def ours(path: Path, key: Key, dtype: str) -> dict[str, Any]:
+def ours(path: Path, key: Key) -> dict[str, Any]:
     """Microseconds of each tactic, of a device copy, and elements that were wrong, by tactic."""
-    data = data_of(key, dtype)
+    data, dtype = data_of(key), key[3]
     timing = Timing(iterations=20, warmup=5, input_sets=0, graph=True, copy_baseline=True)
     given = {n: as_array(t) for n, t in data.items()}
     result = run_launcher(path, inputs=given, tactic="all", tight=True, timing=timing)
@@ -150,10 +152,10 @@ def _given(rival: str, kernel: str, data: Mapping[str, Any]) -> list[Any]:
     return [t.float() if wide and n != "x" else t for n, t in data.items()]
 
 
-def times(key: Key, dtype: str, rivals: Iterable[str]) -> dict[str, float | str]:
+def times(key: Key, rivals: Iterable[str]) -> dict[str, float | str]:
     """Microseconds of each rival, or why there are none."""
-    kernel = key[0]
-    first = data_of(key, dtype)
+    kernel, dtype = key[0], key[3]
+    first = data_of(key)
     moved = sum(t.nbytes for t in first.values()) + first["x"].nbytes
     memory = torch.cuda.get_device_properties(0)
     count = max(
@@ -178,16 +180,16 @@ def times(key: Key, dtype: str, rivals: Iterable[str]) -> dict[str, float | str]
     return found
 
 
-def warm_all(keys: list[Key], dtype: str, rivals: list[str], jobs: int) -> None:
+def warm_all(keys: list[Key], rivals: list[str], jobs: int) -> None:
     """Have what rivals compile in their caches on disk, in several processes."""
     compiled = [r for r in rivals if r != "eager"]
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        pool.starmap(_warm, [(key, dtype, compiled) for key in keys], chunksize=1)
+        pool.starmap(_warm, [(key, compiled) for key in keys], chunksize=1)
 
 
-def _warm(key: Key, dtype: str, rivals: list[str]) -> None:
+def _warm(key: Key, rivals: list[str]) -> None:
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-    data = data_of(key, dtype)
+    data = data_of(key)
     with torch.no_grad():
         for rival in rivals:
             try:

@@ -230,6 +230,34 @@ def check_profile_beyond_one_block(name: str) -> None:
             judge(recipe, made, inputs)
 
 
+OF_ROWS = ("rms_norm", "rms_norm_add", "layer_norm", "softmax", "masked_softmax", "per_token_quant_int8")
+
+
+def check_every_tactic_on_long_rows(name: str) -> None:
+    """Offered or not; rows that begin and end anywhere, whose first elements are far from the others."""
+    from aotfactory.kernels import _row_tactics as row_tactics
+
+    recipe, offered = recipe_of(name), row_tactics.tactics
+    long = recipe.inputs[0].dims[-1]
+
+    def every(x: Any, work: int, written: int = 0, tensors: int = 1) -> list[int]:
+        rows = row_tactics.rows_of(x, work, written, tensors)
+        alike = {tuple(row_tactics.arguments(rows, n).values()): n for n in row_tactics.TACTICS}
+        parts = {n for n, t in row_tactics.TACTICS.items() if isinstance(t, row_tactics.Parts) and t.programs > 1}
+        return sorted(n for n in alike.values() if tensors == 1 or n not in parts)
+
+    row_tactics.tactics = every
+    try:
+        for length, dtype in ((4103, "fp16"), (33001, "fp16"), (33002, "bf16"), (9001, "fp32"), (34000, "fp16")):
+            sizes = default_sizes(recipe, **{d: 1 for d in ("B", "H") if d in recipe.inputs[0].dims}, **{long: length})
+            sizes = {d: (3, 3, 3) if d in ("S", "Q") else n for d, n in sizes.items()}
+            inputs = {i.name: make_input(i.name, dtype, tuple(sizes[d][1] for d in i.dims)) for i in recipe.inputs}
+            inputs["x"][..., : length // 9] += 100
+            judge(recipe, network_of(recipe, sizes, dtype), inputs)
+    finally:
+        row_tactics.tactics = offered
+
+
 def check_groups_of_odd_channels() -> None:
     """Vectors that divide a group but no channel: in groups that fill their registers, and in large ones."""
     recipe = recipe_of("group_norm_silu")
@@ -335,6 +363,10 @@ CHECKS: dict[str, Callable[[], None]] = {
         if name not in ONE_BLOCK
     },
     **{f"accuracy[{name}]": functools.partial(check_accuracy, name) for name in NAMES if name not in EXACT},
+    **{
+        f"every_tactic_on_long_rows[{name}]": functools.partial(check_every_tactic_on_long_rows, name)
+        for name in OF_ROWS
+    },
     "groups_of_odd_channels": check_groups_of_odd_channels,
     "quotients": check_quotients,
     "every_fp8_number": check_every_fp8_number,
