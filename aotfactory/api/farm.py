@@ -21,9 +21,11 @@ from typing import Any, Literal
 from aotfactory.api import build, engine_index, finished
 from aotfactory.api.farm_file import Engine, FarmFile
 from aotfactory.compiler.options import Options
+from aotfactory.core import check as checks
 from aotfactory.core import workers
 from aotfactory.core.arch import Arch
 from aotfactory.core.cache import Cache
+from aotfactory.core.check import Check
 from aotfactory.core.errors import AotError, EngineError, OptionsError, OptionValueError, UnwritableError
 from aotfactory.core.files import read_file, replace_file
 
@@ -39,6 +41,9 @@ Status = Literal["built", "cached", "failed", "error", "not begun"]
 
 Bake = Callable[[Path, Engine], None]
 """Makes the plan of a bundle."""
+
+Validate = Callable[[Path, Engine], Sequence[Check]]
+"""Runs a bundle on a GPU; a check that is skipped says why it was not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +120,7 @@ def run_farm(
     jobs: int,
     keep_going: bool = False,
     bake: Bake | None = None,
+    validate: Validate | None = None,
     ray: bool = False,
     report: Callable[[Made, int], None] = lambda made, left: None,
 ) -> FarmResult:
@@ -124,13 +130,14 @@ def run_farm(
         jobs: How many at once.
         keep_going: Make the others after one went wrong, too.
         bake: Makes the plan of each bundle, one at a time; None: bundles are what is made.
+        validate: Runs each bundle on a GPU, one at a time, every time it is asked to.
         ray: Build on a Ray cluster (see `farm_ray`), which needs a cache.
         report: Told of each engine when it is done, and how many must still be built.
     """
     started = time.monotonic()
     if ray and cache is None:
         raise OptionsError("--executor ray needs the cache: what nodes built comes home through it", hint="allow one")
-    run = _Run(out, cache, jobs, keep_going, bake, ray, report)
+    run = _Run(out, cache, jobs, keep_going, bake, validate, ray, report)
     try:
         run.all(engines)
     finally:
@@ -151,11 +158,12 @@ class _Run:
         jobs: int,
         keep_going: bool,
         bake: Bake | None,
+        validate: Validate | None,
         ray: bool,
         report: Callable[[Made, int], None],
     ) -> None:
         self.out, self.cache, self.jobs, self.keep_going = out, cache, jobs, keep_going
-        self.bake, self.ray, self.report, self.ledger = bake, ray, report, _Ledger(out)
+        self.bake, self.validate, self.ray, self.report, self.ledger = bake, validate, ray, report, _Ledger(out)
         self.made: dict[str, Made] = {}
         self.why: dict[str, str | None] = {}
         self.left = 0
@@ -220,6 +228,8 @@ class _Run:
                 self.bake(self.out / f"{made.engine.name}.aot", made.engine)
             except AotError as error:
                 made = replace(made, status="error", error=error)
+        if self.validate and made.status in ("built", "cached"):
+            made = _validated(made, self.validate, self.out)
         if made.status != "cached":
             made = replace(made, because=self.why.get(made.engine.name))
         self.ledger.add(made)
@@ -251,10 +261,25 @@ def attempt(engine: Engine, out: Path, cache: Cache | None, jobs: int, status: L
     seconds = round(time.monotonic() - started, 3)
     document = engine_index.document(built.bundle, build.to_json(built))
     if built.failed:
-        first = built.failed[0]
-        problem = EngineError(f"{first.name} of {first.subject}: {first.detail}")
-        return Made(engine=engine, status="failed", seconds=seconds, report=document, error=problem)
+        return Made(engine=engine, status="failed", seconds=seconds, report=document, error=_first(built.failed))
     return Made(engine=engine, status=status, seconds=seconds if status == "built" else 0.0, report=document)
+
+
+def _validated(made: Made, validate: Validate, out: Path) -> Made:
+    """The same engine, with what became of it on a GPU among its checks."""
+    try:
+        found = validate(out / f"{made.engine.name}.aot", made.engine)
+    except AotError as error:
+        return replace(made, status="error", error=error)
+    report = dict(made.report or {})
+    report["checks"] = [*report.get("checks", ()), *(check.to_json() for check in found)]
+    made = replace(made, report=report)
+    wrong = checks.failed(found)
+    return replace(made, status="failed", error=_first(wrong)) if wrong else made
+
+
+def _first(wrong: Sequence[Check]) -> AotError:
+    return EngineError(f"{wrong[0].name} of {wrong[0].subject}: {wrong[0].detail}")
 
 
 def to_json(result: FarmResult) -> dict[str, Any]:
@@ -325,7 +350,7 @@ class _Ledger:
     def add(self, made: Made) -> None:
         name, before = made.engine.name, self._state.get(made.engine.name, {})
         problem = _problem(made)
-        checks = made.report["checks"] if made.report and made.status == "failed" else None
+        found = made.report["checks"] if made.report and made.status == "failed" else None
         self._state[name] = {
             "target": made.engine.target,
             "arch": made.engine.arch.name,
@@ -333,7 +358,7 @@ class _Ledger:
             "seconds": made.seconds or before.get("seconds", 0.0),
             **({"because": made.because} if made.because else {}),
             **({"error": problem} if problem else {}),
-            **({"checks": checks} if checks else {}),
+            **({"checks": found} if found else {}),
         }
         if made.report and made.report["bundle"]["path"]:
             self._entries[name] = engine_index.keep(self._out, name, made.report)

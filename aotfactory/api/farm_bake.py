@@ -31,7 +31,7 @@ def required(cached: bool = True) -> Bake:
         MissingError: This machine cannot make any.
     """
     tensorrt_api.require_builder()
-    capability = _capability()
+    capability = compute_capability()
     if capability is None:
         raise NoGpuError("a plan is built on a GPU, and this machine has none", hint="use --engine bundle here")
     return partial(_bake, capability, cached)
@@ -39,11 +39,11 @@ def required(cached: bool = True) -> Bake:
 
 def available(cached: bool = True) -> Bake | None:
     """The same; None where this machine cannot make any."""
-    capability = _capability() if tensorrt_api.load().kind == "full" else None
+    capability = compute_capability() if tensorrt_api.load().kind == "full" else None
     return None if capability is None else partial(_bake, capability, cached)
 
 
-def _capability() -> int | None:
+def compute_capability() -> int | None:
     """Compute capability of the GPU here times ten, asked in another process: this one forks later."""
     found = dict(workers.completed([cuda.compute_capability], 1, isolated=True))[0].result()
     return None if found is None else found[0] * 10 + found[1]

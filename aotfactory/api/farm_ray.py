@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The builds and plans of a farm on a Ray cluster, and through it on Slurm or Kubernetes.
+"""The builds, plans and validations of a farm on a Ray cluster, and through it on Slurm or Kubernetes.
 
 Every node has the same aotfactory and sees the same files at the same places. What comes home from a node is the entry
 of its cache, from which the engine is then written here: by the same code, and so of the same bytes, as a local build.
-Builds ask for a CPU; a plan asks for a resource that is called like its architecture, which nodes with such a GPU have:
-``ray start --resources '{"sm_90": 1}'``.
+Builds ask for a CPU; a plan or validation asks for a resource that is called like its architecture, which nodes with
+such a GPU have: ``ray start --resources '{"sm_90": 1}'``.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from aotfactory.api import farm, finished
+from aotfactory.api import farm, farm_validate, finished
 from aotfactory.api.bake import bake
-from aotfactory.api.farm import Bake, Made
+from aotfactory.api.farm import Bake, Made, Validate
 from aotfactory.api.farm_bake import plan_options
 from aotfactory.api.farm_file import Engine
+from aotfactory.api.validate import validate
 from aotfactory.core.arch import PORTABLE
 from aotfactory.core.cache import Cache, open_cache
+from aotfactory.core.check import Check, nothing_judged
 from aotfactory.core.errors import AotError, EngineError, NoClusterError, NoPackageError
 from aotfactory.core.workers import Outcome
 from aotfactory.plan import record as provenance
@@ -113,53 +116,100 @@ def bakes(cache: Cache, required: bool) -> Bake | None:
     Args:
         required: Raise instead.
     """
+    there = _architectures()
+    if there or required:
+        return partial(_bake_there, cache, there or _none())
+    return None
+
+
+def validates(cache: Cache) -> Validate:
+    """How engines are validated on the cluster: on nodes that have a resource called like their architecture.
+
+    Raises:
+        MissingError: There is no such node.
+    """
+    return partial(_validate_there, cache, _architectures() or _none())
+
+
+def _architectures() -> set[str]:
+    """The architectures that the cluster's nodes say they have."""
     import ray
 
-    there = {name for name in ray.cluster_resources() if name == PORTABLE.name or re.fullmatch(r"sm_\d+", name)}
-    if there:
-        return partial(_bake_there, cache, there)
-    if required:
-        hint = """start the nodes with: ray start --resources '{"sm_90": 1}'"""
-        raise NoClusterError("no node of the cluster says which GPU it has", hint=hint)
-    return None
+    return {name for name in ray.cluster_resources() if name == PORTABLE.name or re.fullmatch(r"sm_\d+", name)}
+
+
+def _none() -> NoReturn:
+    hint = """start the nodes with: ray start --resources '{"sm_90": 1}'"""
+    raise NoClusterError("no node of the cluster says which GPU it has", hint=hint)
 
 
 def _bake_there(cache: Cache, there: set[str], bundle: Path, engine: Engine) -> None:
     """Make the plan beside a bundle on a node with its GPU, if there is one."""
-    import ray
-
     if engine.arch.name not in there:
         return
-    # A process for each plan: CUDA is begun anew, and what TensorRT holds of the GPU's memory ends with it.
-    task = ray.remote(num_cpus=1, resources={engine.arch.name: 1}, max_calls=1, max_retries=RETRIES)(_bake)
-    entry = cache.get(finished.KIND, farm.key_of(engine))
-    if entry is None:
-        raise EngineError("its plan was not made: its bundle is not in the cache any more", hint="start the farm again")
-    try:
-        made = ray.get(task.remote(engine, entry, os.getcwd()))
-    except ray.exceptions.RayError as error:
-        raise EngineError(f"its plan was not made: {_last(error)}") from error
-    if isinstance(made, AotError):
-        raise EngineError(f"its plan was not made: {made.message}", hint=made.hint)
-    plan, record = made
+    plan, record = _on_its_gpu(_bake, "its plan was not made", cache, engine)
     record["bundle"]["path"] = str(bundle.resolve())
     provenance.write(plan, record, bundle.with_suffix(".plan"))
 
 
+def _validate_there(cache: Cache, there: set[str], bundle: Path, engine: Engine) -> Sequence[Check]:
+    """Run a bundle on a node with its GPU, if there is one."""
+    if engine.arch.name not in there:
+        return farm_validate.skipped(bundle, f"no node of the cluster has the resource {engine.arch.name}")
+    found: Sequence[Check] = _on_its_gpu(_validate, "it was not validated", cache, engine)
+    return found
+
+
+def _on_its_gpu(work: Callable[..., Any], problem: str, cache: Cache, engine: Engine) -> Any:
+    """Do something with a bundle on a node that has its architecture's resource; begun anew where a node is lost."""
+    import ray
+
+    # A process for each: CUDA is begun anew, and what TensorRT holds of the GPU's memory ends with it.
+    task = ray.remote(num_cpus=1, resources={engine.arch.name: 1}, max_calls=1, max_retries=RETRIES)(work)
+    entry = cache.get(finished.KIND, farm.key_of(engine))
+    if entry is None:
+        raise EngineError(f"{problem}: its bundle is not in the cache any more", hint="start the farm again")
+    try:
+        found = ray.get(task.remote(engine, entry, os.getcwd()))
+    except ray.exceptions.RayError as error:
+        raise EngineError(f"{problem}: {_last(error)}") from error
+    if isinstance(found, AotError):
+        raise EngineError(f"{problem}: {found.message}", hint=found.hint)
+    return found
+
+
 def _bake(engine: Engine, entry: bytes, directory: str) -> tuple[Plan, dict[str, Any]] | AotError:
     """Make a plan on the node that this runs on, from the bundle in an entry of the cache."""
+    try:
+        with _unpacked(engine, entry, directory) as bundle:
+            baked = bake(bundle, options=plan_options(engine), cache=open_cache())
+    except AotError as error:
+        return error
+    return baked.plan, baked.record
+
+
+def _validate(engine: Engine, entry: bytes, directory: str) -> list[Check] | AotError:
+    """Run the bundle in an entry of the cache on the GPU of the node that this runs on."""
+    try:
+        with _unpacked(engine, entry, directory) as bundle:
+            found = validate(bundle, plugins=engine.plugins, executors=[farm_validate.EXECUTOR])
+    except AotError as error:
+        return error
+    lacking = nothing_judged(found, [farm_validate.EXECUTOR])
+    return EngineError(f"{lacking}; the node says that it has {engine.arch}") if lacking else found
+
+
+@contextmanager
+def _unpacked(engine: Engine, entry: bytes, directory: str) -> Iterator[Path]:
+    """The bundle in an entry of the cache, as files on the node that this runs on."""
     os.chdir(directory)
     with tempfile.TemporaryDirectory(prefix="aotfactory-ray-") as folder:
         here = Cache(Path(folder, "cache"))
         here.put(finished.KIND, farm.key_of(engine), entry)
         written = farm.attempt(engine, Path(folder), here, 1, "cached")
         if written.error:
-            return written.error
-        try:
-            baked = bake(Path(folder, f"{engine.name}.aot"), options=plan_options(engine), cache=open_cache())
-        except AotError as error:
-            return error
-        return baked.plan, baked.record
+            raise written.error
+        yield Path(folder, f"{engine.name}.aot")
 
 
 def _last(error: BaseException) -> str:

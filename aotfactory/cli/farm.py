@@ -17,7 +17,7 @@ from aotfactory.cli.options import FormatOption, Jobs, NoCache
 from aotfactory.cli.terminal import Format, print_json, say, show
 
 if TYPE_CHECKING:
-    from aotfactory.api.farm import Bake, FarmResult, Made
+    from aotfactory.api.farm import Bake, FarmResult, Made, Validate
     from aotfactory.api.farm_file import Engine
     from aotfactory.core.cache import Cache
 
@@ -42,6 +42,9 @@ def farm(
     executor: Annotated[
         Executor, typer.Option(help="Where engines are built: on this machine, or on a Ray cluster ($RAY_ADDRESS).")
     ] = Executor.local,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Run each on a GPU of its architecture, here or on the cluster.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Instead of the file's own out.")] = None,
     jobs: Jobs = None,
     no_cache: NoCache = False,
@@ -79,6 +82,7 @@ def farm(
             jobs=workers,
             keep_going=keep_going,
             bake=_bake(engine, executor, cache),
+            validate=_validate(executor, cache) if validate else None,
             ray=executor is Executor.ray,
             report=progress.report,
         )
@@ -108,6 +112,17 @@ def _bake(kind: EngineKind, executor: Executor, cache: Cache | None) -> Bake | N
     if bake is None:
         say("no plans are made: they take TensorRT's builder and a GPU (aotfactory bake)")
     return bake
+
+
+def _validate(executor: Executor, cache: Cache | None) -> Validate:
+    """How engines are run on a GPU."""
+    if executor is Executor.ray and cache is not None:
+        from aotfactory.api import farm_ray
+
+        return farm_ray.validates(cache)
+    from aotfactory.api import farm_validate
+
+    return farm_validate.required()
 
 
 class _Progress:

@@ -21,6 +21,7 @@ from commands import Run
 from small_definitions import SOURCE, changed
 
 from aotfactory.api import farm as farming
+from aotfactory.api import farm_validate
 from aotfactory.api.farm import run_farm, selected
 from aotfactory.api.farm_file import Engine, FarmFile
 from aotfactory.core.cache import Cache
@@ -121,6 +122,20 @@ def test_why_an_engine_was_built(farm: Farm, monkeypatch: pytest.MonkeyPatch) ->
         assert because() == f"{farm.folder / 'small.py'} has changed"
     finally:
         del sys.modules["of_the_caller"]
+
+
+def test_validation_takes_a_gpu(farm: Farm, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(farm.folder)
+    done = run("farm", "farm.toml", "--validate")
+    assert (done.code, "this machine has none" in done.err) == (3, True)
+    assert not farm.out.exists()
+    monkeypatch.setattr(farm_validate, "compute_capability", lambda: 80)  # where the command itself finds none
+    found = farm.run(("copy.1x64.*",), keep_going=True, validate=farm_validate.required())
+    assert found == {"copy.1x64.sm_80": "error", "copy.1x64.sm_90": "built"}
+    state = json.loads((farm.out / farming.STATE).read_text())["engines"]
+    assert "it was not validated: launcher is required" in state["copy.1x64.sm_80"]["error"]["message"]
+    report = json.loads((farm.out / "copy.1x64.sm_90.build.json").read_text())
+    assert report["checks"][-1]["detail"] == "the GPU here is sm_80"
 
 
 def test_engines_that_differ_in_their_plan_alone_are_built_once(farm: Farm) -> None:

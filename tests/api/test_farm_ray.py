@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -47,6 +48,20 @@ class Finder:
             return build(*arguments, **options)
 
         bake.build_plan = slow
+        from aotfactory.api import validate as validating
+        from aotfactory.core.check import Check
+        launcher = validating._launcher
+
+        def judged(path, made, *others):  # on a node that has a resource called like a GPU, and none
+            if not os.path.exists("verdict"):
+                return launcher(path, made, *others)
+            import ray
+            with open("judged", "a") as log:
+                print(os.getpid(), path.name, ray.get_runtime_context().get_node_id(), file=log)
+            with open("verdict") as file:
+                return [Check(name="launcher", subject=path.name, status=file.read(), compared="memory", detail="d")]
+
+        validating._launcher = judged
 
 sys.meta_path.insert(0, Finder())
 """
@@ -154,3 +169,33 @@ def test_a_worker_that_is_killed_while_it_bakes(cluster: Any, farm: Farm) -> Non
     assert len(killed) == 1
     assert len(set(log.read_text().split())) == 2
     assert provenance.problems(farm.out / "copy.1x64.plan") == []
+
+
+def state(farm: Farm) -> dict[str, Any]:
+    engines: dict[str, Any] = json.loads((farm.out / "farm.json").read_text())["engines"]
+    return engines
+
+
+@pytest.mark.parametrize(("verdict", "status"), [("passed", "built"), ("failed", "failed")])
+def test_engines_are_run_where_such_a_gpu_is(verdict: str, status: str, cluster: Any, farm: Farm) -> None:
+    (farm.folder / "verdict").write_text(verdict)
+    found = farm.run(ray=True, keep_going=True, validate=farm_ray.validates(farm.cache))
+    there = [name for name in NAMES if name.endswith("sm_80")]
+    assert found == {name: status if name in there else "built" for name in NAMES}
+    (node,) = (n["NodeID"] for n in ray.nodes() if "sm_80" in n["Resources"])
+    runs = [line.split() for line in (farm.folder / "judged").read_text().splitlines()]
+    assert sorted(run[1:] for run in runs) == sorted([f"{name}.aot", node] for name in there)
+    assert len({pid for pid, _, _ in runs}) == len(runs)
+    for name in NAMES:
+        report = json.loads((farm.out / f"{name}.build.json").read_text())
+        (check,) = (check for check in report["checks"] if check["name"] == "launcher")
+        assert check["status"] == (verdict if name in there else "skipped")
+        assert name in there or check["detail"] == "no node of the cluster has the resource sm_90"
+
+
+def test_a_node_that_only_says_it_has_a_gpu(cluster: Any, farm: Farm) -> None:
+    found = farm.run(("copy.1x64.*",), ray=True, keep_going=True, validate=farm_ray.validates(farm.cache))
+    assert found == {"copy.1x64.sm_80": "error", "copy.1x64.sm_90": "built"}
+    message = state(farm)["copy.1x64.sm_80"]["error"]["message"]
+    assert message.startswith("it was not validated: launcher is required, but was skipped: no GPU")
+    assert message.endswith("the node says that it has sm_80")
