@@ -53,7 +53,12 @@ if TYPE_CHECKING:
     from aotfactory.plugins.aot_cuda import aot_cuda as aot_cuda
     from aotfactory.plugins.aot_kernel import AotKernel as AotKernel
     from aotfactory.plugins.aot_kernel import aot_kernel as aot_kernel
+    from aotfactory.plugins.aot_kernel import aot_kernels as aot_kernels
+    from aotfactory.plugins.aot_kernel import launch as launch
     from aotfactory.plugins.autotuned import tactics_of as tactics_of
+    from aotfactory.plugins.device import road as road
+    from aotfactory.plugins.for_library import quotient as quotient
+    from aotfactory.plugins.for_library import workspace as workspace
     from aotfactory.plugins.one_call import plugin as plugin
     from aotfactory.plugins.symbolic_ints import constant as constant
     from aotfactory.plugins.symbolic_ints import upper_bound as upper_bound
@@ -62,13 +67,16 @@ _HOMES = {
     **dict.fromkeys(("AotError", "CheckError", "DamagedError", "DefinitionError", "MissingError"), "core.errors"),
     **dict.fromkeys(("UnsupportedError", "UsageError"), "core.errors"),
     **dict.fromkeys(("Input", "Recipe", "Tolerance"), "core.recipe"),
-    **dict.fromkeys(("AotKernel", "aot_kernel"), "plugins.aot_kernel"),
+    **dict.fromkeys(("AotKernel", "aot_kernel", "aot_kernels", "launch"), "plugins.aot_kernel"),
     **dict.fromkeys(("bake", "build", "compile", "run", "tune", "validate"), "api.verbs"),
     **dict.fromkeys(("constant", "upper_bound"), "plugins.symbolic_ints"),
     "aot_cuda": "plugins.aot_cuda",
     "library": "api.library",
     "plugin": "plugins.one_call",
+    "quotient": "plugins.for_library",
+    "road": "plugins.device",
     "tactics_of": "plugins.autotuned",
+    "workspace": "plugins.for_library",
 }
 """Public names, and the modules they come from."""
 

@@ -2,10 +2,13 @@
 # ruff: noqa: UP006, UP035  (annotations as TensorRT's documentation writes them)
 """Non-zero: the indices of the elements that are not zero, in NumPy's order; their number is a size tensor.
 
-One kernel, no workspace, no word between programs: each program counts for itself what lies before its part of the
-input, then writes the rows of its part. The last program so reads the whole input, at what one multiprocessor takes
-(some 100 GB/s), which sets the time of large inputs; MAX_PROGRAMS is where all programs' reading together (half the
-input each, from L2) begins to take as long. Small inputs have a program per block.
+For AOT plugins it is one kernel, no workspace, no word between programs: each program counts for itself what lies
+before its part of the input, then writes the rows of its part. The last program so reads the whole input, at what one
+multiprocessor takes (some 100 GB/s), which sets the time of large inputs; MAX_PROGRAMS is where all programs' reading
+together (half the input each, from L2) begins to take as long. Small inputs have a program per block.
+
+For a plugin library (--road library) there are tactics of three kernels besides, which share a workspace: one counts
+each block, one program makes the counts row numbers, and one writes the rows. The input is read twice.
 """
 
 from math import prod
@@ -15,10 +18,28 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from aotfactory import AotKernel, Input, Recipe, UnsupportedError, aot_kernel, trt, trtp
+from aotfactory import (
+    AotKernel,
+    Input,
+    Recipe,
+    UnsupportedError,
+    aot_kernel,
+    aot_kernels,
+    launch,
+    road,
+    trt,
+    trtp,
+    workspace,
+)
 
 TACTICS = {1: (1024, 4), 2: (4096, 8)}
 """Elements in a block, and warps: for small inputs, and for large ones."""
+
+ROW_TACTICS = {3: (1024, 4), 4: (2048, 8), 5: (4096, 8), 6: (8192, 16)}
+"""The same of three kernels in a row, for a plugin library."""
+
+SCAN_BLOCK = 4096
+"""Counts that the second kernel takes at a time."""
 
 MAX_PROGRAMS = 96
 MAX_RANK = 4
@@ -62,6 +83,61 @@ def non_zero_kernel(
 
 
 @triton.jit
+def count_kernel(x_ptr, count, counts_ptr, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    is_set = _is_set(tl.load(x_ptr + at, mask=at < count, other=0))
+    tl.store(counts_ptr + tl.program_id(0), tl.sum(is_set, 0))
+
+
+@triton.jit
+def scan_kernel(counts_ptr, blocks, number_ptr, BLOCK: tl.constexpr):
+    """One program: each block's count becomes the number of its first row."""
+    row = 0
+    for start in range(0, blocks, BLOCK):
+        at = start + tl.arange(0, BLOCK)
+        counts = tl.load(counts_ptr + at, mask=at < blocks, other=0)
+        tl.store(counts_ptr + at, row + tl.cumsum(counts, 0) - counts, mask=at < blocks)
+        row += tl.sum(counts, 0)
+    tl.store(number_ptr, row.to(number_ptr.dtype.element_ty))
+
+
+@triton.jit
+def rows_kernel(
+    x_ptr, count, rows_of_blocks_ptr, size1, size2, size3, rows_ptr, RANK: tl.constexpr, BLOCK: tl.constexpr
+):
+    # The last blocks first: they were read last, so that L2 has them.
+    block = tl.num_programs(0) - 1 - tl.program_id(0)
+    at = block * BLOCK + tl.arange(0, BLOCK)
+    is_set = _is_set(tl.load(x_ptr + at, mask=at < count, other=0))
+    row = tl.load(rows_of_blocks_ptr + block) + tl.cumsum(is_set, 0) - is_set
+    last = at % size3
+    third = at // size3
+    if RANK == 1:
+        tl.store(rows_ptr + row, at, mask=is_set != 0)
+    elif RANK == 2:
+        tl.store(_pairs(rows_ptr) + row, _pair(third, last), mask=is_set != 0)
+    elif RANK == 3:
+        tl.store(rows_ptr + row * 3, third // size2, mask=is_set != 0)
+        tl.store(rows_ptr + row * 3 + 1, third % size2, mask=is_set != 0)
+        tl.store(rows_ptr + row * 3 + 2, last, mask=is_set != 0)
+    else:
+        second = third // size2
+        tl.store(_pairs(rows_ptr) + row * 2, _pair(second // size1, second % size1), mask=is_set != 0)
+        tl.store(_pairs(rows_ptr) + row * 2 + 1, _pair(third % size2, last), mask=is_set != 0)
+
+
+@triton.jit
+def _pairs(rows_ptr):
+    return rows_ptr.to(tl.pointer_type(tl.int64))
+
+
+@triton.jit
+def _pair(first, second):
+    """Two int32 as they lie in memory: stored together, they take one store instead of two with gaps."""
+    return first.to(tl.int64) | (second.to(tl.int64) << 32)
+
+
+@triton.jit
 def _is_set(x):
     # As in NumPy, NaN and the smallest denormal are not zero and -0.0 is: whatever has a bit beside the sign.
     if x.dtype == tl.float32:
@@ -91,7 +167,8 @@ def non_zero_desc(inp0: trtp.TensorDesc) -> Tuple[trtp.TensorDesc, trtp.TensorDe
 def non_zero_autotune(
     inp0: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination("FP32|FP16|BF16|INT8|INT32, INT32, INT64", "LINEAR", list(TACTICS))]
+    tactics = [*TACTICS, *(ROW_TACTICS if road() == "library" else ())]
+    return [trtp.AutoTuneCombination("FP32|FP16|BF16|INT8|INT32, INT32, INT64", "LINEAR", tactics)]
 
 
 @trtp.aot_impl("aotfactory::non_zero")
@@ -100,8 +177,10 @@ def non_zero_aot(inp0: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.Ten
     if most > MAX_ELEMENTS:
         raise UnsupportedError(f"non_zero of up to {most} elements", hint=f"at most {MAX_ELEMENTS}; split the tensor")
     sizes = [trtp.ShapeExpr(1)] * (4 - inp0.ndim) + list(inp0.shape_expr)
-    block, warps = TACTICS[tactic]
     count = inp0.shape_expr.numel()
+    if tactic in ROW_TACTICS:
+        return _in_a_row(inp0, count, sizes, outputs, *ROW_TACTICS[tactic])
+    block, warps = TACTICS[tactic]
     blocks = trtp.cdiv(count, block)
     blocks_each = trtp.max(trtp.cdiv(blocks, MAX_PROGRAMS), 1)
     return aot_kernel(
@@ -118,6 +197,37 @@ def non_zero_aot(inp0: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc, trtp.Ten
         BLOCK=block,
         num_warps=warps,
         grid=trtp.max(trtp.cdiv(blocks, blocks_each), 1),  # an empty input has its number written, too
+    )
+
+
+def _in_a_row(inp0: trtp.TensorDesc, count, sizes, outputs, block: int, warps: int) -> AotKernel:
+    blocks = trtp.max(trtp.cdiv(count, block), 1)
+    counts = workspace(blocks, trt.int32)
+    return aot_kernels(
+        launch(count_kernel, x_ptr=inp0, count=count, counts_ptr=counts, BLOCK=block, num_warps=warps, grid=blocks),
+        launch(
+            scan_kernel,
+            counts_ptr=counts,
+            blocks=blocks,
+            number_ptr=outputs[1],
+            BLOCK=SCAN_BLOCK,
+            num_warps=16,
+            grid=1,
+        ),
+        launch(
+            rows_kernel,
+            x_ptr=inp0,
+            count=count,
+            rows_of_blocks_ptr=counts,
+            size1=sizes[1],
+            size2=sizes[2],
+            size3=sizes[3],
+            rows_ptr=outputs[0],
+            RANK=inp0.ndim,
+            BLOCK=block,
+            num_warps=warps,
+            grid=blocks,
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aotfactory.api import engine_index, finished
 from aotfactory.compiler import bundle as bundles
-from aotfactory.compiler.bundle import Bundle, Variant
+from aotfactory.compiler.bundle import Bundle, LaunchedKernel, Variant, Workspace
 from aotfactory.compiler.options import Options
 from aotfactory.core import check as checks
 from aotfactory.core.cache import Cache
@@ -140,22 +140,37 @@ def variant_to_json(variant: Variant, network: Network) -> dict[str, Any]:
         "dtypes": list(variant.dtypes),
         "formats": list(variant.formats),
         "tactic": variant.tactic,
-        "kernel": variant.kernel,
-        "ptx": variant.ptx,
-        "ptx_bytes": len(variant.text.encode()),
-        "ptx_isa": variant.ptx_isa,
-        "ptx_target": variant.ptx_target,
-        "parameters": list(variant.parameters),
-        "launch": {name: str(expr) for name, expr in variant.launch.items()},
-        "extra_args": [str(expr) for expr in variant.extra_args],
-        "launch_at": {point: _launch_at(variant, network.at(point)) for point in POINTS},
-        "cluster": list(variant.cluster),
-        "registers": variant.registers,
-        "spills": variant.spills,
+        **_kernel_to_json(variant, variant.ptx, network),
+        **({"workspaces": [_workspace_to_json(w, network) for w in variant.workspaces]} if variant.workspaces else {}),
+        **({"then": [_kernel_to_json(k, variant.file_of(k), network) for k in variant.then]} if variant.then else {}),
     }
 
 
-def _launch_at(variant: Variant, symbols: Mapping[str, int]) -> dict[str, Any]:
+def _kernel_to_json(kernel: LaunchedKernel, ptx: str, network: Network) -> dict[str, Any]:
+    at_launch = kernel.cluster_at_launch
+    return {
+        "kernel": kernel.kernel,
+        "ptx": ptx,
+        "ptx_bytes": len(kernel.text.encode()),
+        "ptx_isa": kernel.ptx_isa,
+        "ptx_target": kernel.ptx_target,
+        "parameters": list(kernel.parameters),
+        "launch": {name: str(expr) for name, expr in kernel.launch.items()},
+        "extra_args": [str(argument) for argument in kernel.extra_args],
+        "launch_at": {point: _launch_at(kernel, network.at(point)) for point in POINTS},
+        "cluster": list(kernel.cluster),
+        **({"cluster_at_launch": list(at_launch)} if at_launch else {}),
+        "registers": kernel.registers,
+        "spills": kernel.spills,
+    }
+
+
+def _workspace_to_json(workspace: Workspace, network: Network) -> dict[str, Any]:
+    at = {point: workspace.bytes.evaluate(network.at(point)) for point in POINTS}
+    return {"bytes": str(workspace.bytes), "bytes_at": at, "at_most": workspace.at_most}
+
+
+def _launch_at(variant: LaunchedKernel, symbols: Mapping[str, int]) -> dict[str, Any]:
     value = {name: expr.evaluate(symbols) for name, expr in variant.launch.items()}
     return {
         "grid": [value[f"grid_{axis}"] for axis in "xyz"],

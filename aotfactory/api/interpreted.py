@@ -56,8 +56,11 @@ def _what_runs(result: CompiledVariant) -> Any:
     """What the outcome depends on beside the definitions: everything but the architecture."""
     launched: list[Any] = []
     if result.variant:
-        launch, extra_args = result.variant.launch, result.variant.extra_args
-        launched = [[[n, e.to_json()] for n, e in launch.items()], [e.to_json() for e in extra_args]]
+        launched = [
+            [[[n, e.to_json()] for n, e in kernel.launch.items()], [e.to_json() for e in kernel.extra_args]]
+            for kernel in result.variant.kernels
+        ]
+        launched += [w.bytes.to_json() for w in result.variant.workspaces]
     types = result.combination
     sources = [compilation.source for compilation in result.compilations]
     return [result.call.name, types.dtypes, types.formats, result.tactic, launched, sources]

@@ -8,11 +8,11 @@ show (block, shared memory, kernel name, parameters, types) must be what the def
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from aotfactory.compiler import compile as compiling
-from aotfactory.compiler.bundle import Bundle, Variant
+from aotfactory.compiler.bundle import Bundle, LaunchedKernel, Variant
 from aotfactory.core import arch
 from aotfactory.core.check import Check
 from aotfactory.core.errors import AotError
@@ -49,32 +49,39 @@ def check(
     found, runs = [], []
     for variant in made.variants:
         result = now.get(variant.id)
-        if result is None or result.variant is None or result.variant.text != variant.text:
+        if result is None or result.variant is None or _texts(result.variant) != _texts(variant):
             found.append(_of(variant, "skipped", "the definitions here no longer give this kernel"))
-        elif difference := _difference(variant, result.variant):
+        elif difference := _differences(variant, result.variant):
             found.append(_of(variant, "failed", f"the bundle has {difference} for the same PTX"))
         else:
             runs.append(replace(result, variant=variant))
     return found + interpreter.check(made.network, runs, catalog.sources, effort, progress, given)
 
 
-def _difference(variant: Variant, now: Variant) -> str | None:
+def _texts(variant: Variant) -> list[str]:
+    return [kernel.text for kernel in variant.kernels]
+
+
+def _differences(variant: Variant, now: Variant) -> str | None:
     """How a variant differs from what its definitions give, where running it would not show that."""
-    for name in (
-        "call",
-        "plugin",
-        "arch",
-        "dtypes",
-        "formats",
-        "tactic",
-        "kernel",
-        "parameters",
-        "ptx_isa",
-        "ptx_target",
-    ):
+    found = _difference(variant, now, ("call", "plugin", "arch", "dtypes", "formats", "tactic", "workspaces"))
+    for mine, theirs in zip(variant.kernels, now.kernels, strict=True):
+        found = found or _launched_otherwise(mine, theirs)
+    return found
+
+
+def _difference(variant: LaunchedKernel, now: LaunchedKernel, names: Sequence[str]) -> str | None:
+    for name in names:
         mine, theirs = getattr(variant, name), getattr(now, name)
         if mine != theirs:
             return f"{name} {mine}, its definitions give {theirs}"
+    return None
+
+
+def _launched_otherwise(variant: LaunchedKernel, now: LaunchedKernel) -> str | None:
+    names = ("kernel", "parameters", "ptx_isa", "ptx_target", "cluster", "cluster_at_launch")
+    if difference := _difference(variant, now, names):
+        return difference
     if set(variant.launch) != set(now.launch):
         return f"launch parameters {', '.join(variant.launch) or 'none'}, its definitions give {', '.join(now.launch)}"
     for name, expr in now.launch.items():

@@ -10,16 +10,18 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from aotfactory.core import documents, expressions
+from aotfactory.core import arguments, documents, expressions
 from aotfactory.core.arch import Road
+from aotfactory.core.arguments import KINDS, Argument, Quotient
 from aotfactory.core.errors import (
     ArtifactError,
     DamagedBundleError,
@@ -37,6 +39,8 @@ from aotfactory.core.network_json import network_from_json, network_to_json, req
 
 SCHEMA = "aotfactory.bundle/1"
 
+Kernel = TypeVar("Kernel", bound="LaunchedKernel")
+
 
 MANIFEST = "manifest.json"
 
@@ -48,18 +52,63 @@ OWN_FILE = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Variant:
-    """One compiled kernel of a bundle: a call, for one architecture, combination and tactic.
+class LaunchedKernel:
+    """An entry of a PTX text, and how it is launched.
 
     Attributes:
-        arch: ``sm_90``, or ``portable``.
         kernel: Entry name in the PTX, unique in the bundle.
         text: The PTX.
         ptx_isa, ptx_target: What the PTX declares: ``8.0``, ``sm_90``.
-        parameters: Of the entry: ``ptr`` or ``i32``, in order.
+        parameters: Of the entry: ``ptr``, ``i32``, ``i64`` or ``fp32``, in order.
         launch: ``grid_x`` ... ``block_z`` in programs and threads, ``shared_mem`` in bytes of dynamic shared memory.
         cluster: Blocks of a cluster in x, y, z, as the PTX states it; the grid counts blocks.
+        cluster_at_launch: The same where the launch must state it, which AOT plugins can't; else None.
         registers, spills: Per thread, and in bytes, as ptxas reports; None before it ran.
+    """
+
+    kernel: str
+    text: str
+    ptx_isa: str
+    ptx_target: str
+    parameters: tuple[str, ...]
+    launch: Mapping[str, Expr]
+    extra_args: tuple[Argument, ...]
+    cluster: tuple[int, int, int] = (1, 1, 1)
+    cluster_at_launch: tuple[int, int, int] | None = None
+    registers: int | None = None
+    spills: int | None = None
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def clusters(self) -> tuple[int, int, int]:
+        """Blocks of a cluster in x, y, z, whoever states it."""
+        return self.cluster_at_launch or self.cluster
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """Memory that the kernels of a variant share, uninitialised at first.
+
+    Attributes:
+        bytes: At the inputs' shapes.
+        at_most: Bytes at any shape of the profile.
+    """
+
+    bytes: Expr
+    at_most: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant(LaunchedKernel):
+    """One compiled kernel of a bundle, or several in a row: a call, for one architecture, combination and tactic.
+
+    Attributes:
+        arch: ``sm_90``, or ``portable``.
+        workspaces: Each is a pointer after the outputs' for every kernel.
+        then: Kernels that are launched after this one, in this order, with the same tensors and workspaces.
     """
 
     id: str
@@ -69,25 +118,56 @@ class Variant:
     dtypes: tuple[str, ...]
     formats: tuple[str, ...]
     tactic: int
-    kernel: str
-    text: str
-    ptx_isa: str
-    ptx_target: str
-    parameters: tuple[str, ...]
-    launch: Mapping[str, Expr]
-    extra_args: tuple[Expr, ...]
-    cluster: tuple[int, int, int] = (1, 1, 1)
-    registers: int | None = None
-    spills: int | None = None
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.text.encode()).hexdigest()
+    workspaces: tuple[Workspace, ...] = ()
+    then: tuple[LaunchedKernel, ...] = ()
 
     @property
     def ptx(self) -> str:
-        """Name of the PTX file in the bundle."""
-        return f"{self.id}.{self.sha256[:8]}.ptx"
+        """Name of the first kernel's PTX file in the bundle."""
+        return self.file_of(self)
+
+    def file_of(self, kernel: LaunchedKernel) -> str:
+        """Name of the PTX file of one of its kernels."""
+        return f"{self.id}.{kernel.sha256[:8]}.ptx"
+
+    @property
+    def kernels(self) -> tuple[LaunchedKernel, ...]:
+        """All kernels, in the order of their launches."""
+        return (self, *self.then)
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The PTX of all kernels, by the names of their files."""
+        return {self.file_of(kernel): kernel.text for kernel in self.kernels}
+
+    @property
+    def needs_library(self) -> bool:
+        """Whether AOT plugins can't have it, whatever its shared memory."""
+        scalars = {kind for kernel in self.kernels for kind in kernel.parameters} - {"ptr", "i32"}
+        return bool(scalars or self.workspaces or self.then or any(k.cluster_at_launch for k in self.kernels))
+
+    def with_expressions(self, change: Callable[[Expr], Expr]) -> Variant:
+        """The variant with all of its expressions changed."""
+
+        def changed(kernel: Kernel) -> Kernel:
+            return replace(
+                kernel,
+                launch={name: change(expr) for name, expr in kernel.launch.items()},
+                extra_args=tuple(arguments.mapped(argument, change) for argument in kernel.extra_args),
+            )
+
+        return replace(
+            changed(self),
+            workspaces=tuple(replace(w, bytes=change(w.bytes)) for w in self.workspaces),
+            then=tuple(map(changed, self.then)),
+        )
+
+    @property
+    def expressions(self) -> tuple[Expr, ...]:
+        """All expressions of its launches and workspaces."""
+        launches = [expr for kernel in self.kernels for expr in kernel.launch.values()]
+        extra = [e for kernel in self.kernels for argument in kernel.extra_args for e in arguments.parts(argument)]
+        return (*launches, *extra, *(w.bytes for w in self.workspaces))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,22 +206,36 @@ def manifest(bundle: Bundle) -> dict[str, Any]:
                 "dtypes": list(v.dtypes),
                 "formats": list(v.formats),
                 "tactic": v.tactic,
-                "kernel": v.kernel,
-                "ptx": v.ptx,
-                "ptx_bytes": len(v.text.encode()),
-                "sha256": v.sha256,
-                "ptx_isa": v.ptx_isa,
-                "ptx_target": v.ptx_target,
-                "parameters": list(v.parameters),
-                "launch": {n: e.to_json() for n, e in v.launch.items()},
-                "extra_args": [e.to_json() for e in v.extra_args],
-                **({"cluster": list(v.cluster)} if v.cluster != (1, 1, 1) else {}),
-                "registers": v.registers,
-                "spills": v.spills,
+                **_kernel_to_json(v, v.ptx),
+                **({"workspaces": [_workspace_to_json(w) for w in v.workspaces]} if v.workspaces else {}),
+                **({"then": [_kernel_to_json(k, v.file_of(k)) for k in v.then]} if v.then else {}),
             }
             for v in bundle.variants
         ],
     }
+
+
+def _kernel_to_json(kernel: LaunchedKernel, ptx: str) -> dict[str, Any]:
+    at_launch = kernel.cluster_at_launch
+    return {
+        "kernel": kernel.kernel,
+        "ptx": ptx,
+        "ptx_bytes": len(kernel.text.encode()),
+        "sha256": kernel.sha256,
+        "ptx_isa": kernel.ptx_isa,
+        "ptx_target": kernel.ptx_target,
+        "parameters": list(kernel.parameters),
+        "launch": {n: e.to_json() for n, e in kernel.launch.items()},
+        "extra_args": [e.to_json() for e in kernel.extra_args],
+        **({"cluster": list(kernel.cluster)} if kernel.cluster != (1, 1, 1) else {}),
+        **({"cluster_at_launch": list(at_launch)} if at_launch else {}),
+        "registers": kernel.registers,
+        "spills": kernel.spills,
+    }
+
+
+def _workspace_to_json(workspace: Workspace) -> dict[str, Any]:
+    return {"bytes": workspace.bytes.to_json(), "at_most": workspace.at_most}
 
 
 def write(bundle: Bundle, directory: Path) -> str:
@@ -154,15 +248,16 @@ def write(bundle: Bundle, directory: Path) -> str:
     """
     data = manifest(bundle)
     text = json.dumps(data, indent=1, allow_nan=False).encode() + b"\n"
-    _require_readable(data, text, bundle.variants)
+    _require_readable(data, text, bundle)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory, fcntl.LOCK_EX):
             _require_ours(directory)
-            for variant in bundle.variants:
-                replace_file(directory / variant.ptx, variant.text.encode())
+            texts = _texts(bundle)
+            for name, ptx in texts.items():
+                replace_file(directory / name, ptx.encode())
             replace_file(directory / MANIFEST, text)
-            named = {MANIFEST, *(v.ptx for v in bundle.variants)}
+            named = {MANIFEST, *texts}
             for path in directory.iterdir():
                 if path.name not in named:
                     path.unlink()
@@ -178,32 +273,35 @@ def write_once(bundle: Bundle, directory: Path) -> str:
     try:
         with _locked(directory, fcntl.LOCK_SH):
             files = {path.name for path in directory.iterdir()}
-            whole = (
-                files == {MANIFEST, *(v.ptx for v in bundle.variants)}
-                and _read(directory / MANIFEST, "manifest_bytes") == text
-            )
-            if whole and all(_read(directory / v.ptx, "ptx_bytes") == v.text.encode() for v in bundle.variants):
+            texts = _texts(bundle)
+            whole = files == {MANIFEST, *texts} and _read(directory / MANIFEST, "manifest_bytes") == text
+            if whole and all(_read(directory / n, "ptx_bytes") == ptx.encode() for n, ptx in texts.items()):
                 return sha256
     except OSError:
         pass  # there is none, or not a whole one
     return write(bundle, directory)
 
 
-def _require_readable(data: dict[str, Any], text: bytes, variants: Iterable[Variant]) -> None:
+def _texts(bundle: Bundle) -> dict[str, str]:
+    """The PTX of all kernels, by the names of their files."""
+    return {name: text for variant in bundle.variants for name, text in variant.texts.items()}
+
+
+def _require_readable(data: dict[str, Any], text: bytes, bundle: Bundle) -> None:
     """Hold what is about to be written against the rules for what is read.
 
     Raises:
         DefinitionError: It breaks one.
     """
     hint = "give it a shorter name or fewer parts; docs/bundle.md lists the limits"
-    sizes = {"manifest_bytes": len(text), "total_ptx_bytes": sum(len(v.text.encode()) for v in variants)}
+    sizes = {"manifest_bytes": len(text), "total_ptx_bytes": sum(len(ptx.encode()) for ptx in _texts(bundle).values())}
     for name, size in sizes.items():
         if size > LIMITS[name]:
             raise LimitError(f"the bundle has {size} bytes, more than {LIMITS[name]} (limit {name})", hint=hint)
     documents.validate(data, "bundle", where=MANIFEST, hint=hint)
     network = network_from_json(data)
-    for variant in variants:
-        _require_consistent(variant, network)
+    for variant in bundle.variants:
+        _require_consistent(variant, network, bundle.road)
 
 
 def _require_ours(directory: Path) -> None:
@@ -269,9 +367,9 @@ def read(directory: Path) -> Bundle:
                 raise DamagedBundleError(f"schema {found[:64]!r} is not {SCHEMA}", where=str(path), hint=_HINT)
             documents.validate(data, "bundle", where=str(path), hint=_HINT)
             network = network_from_json(data)
-            variants = _variants(directory, data["variants"], network)
-            skipped = dict(data.get("skipped_checks", {}))
             versions, road = dict(data["versions"]), data.get("road", "aot")
+            variants = _variants(directory, data["variants"], network, road)
+            skipped = dict(data.get("skipped_checks", {}))
             return Bundle(network=network, variants=variants, versions=versions, skipped=skipped, road=road)
     except (ValueError, OSError) as error:
         raise _damaged(error, directory) from error
@@ -288,13 +386,13 @@ def _damaged(error: Exception, directory: Path) -> DamagedBundleError:
     return DamagedBundleError(f"damaged bundle: {problem}", where=str(place), hint=_HINT)
 
 
-def _variants(directory: Path, items: list[dict[str, Any]], network: Network) -> tuple[Variant, ...]:
+def _variants(directory: Path, items: list[dict[str, Any]], network: Network, road: Road) -> tuple[Variant, ...]:
     found: dict[str, Variant] = {}
     total = 0
     for item in items:
         variant = _variant(directory, item)
-        _require_consistent(variant, network)
-        total += item["ptx_bytes"]
+        _require_consistent(variant, network, road)
+        total += sum(len(text.encode()) for text in variant.texts.values())
         if total > LIMITS["total_ptx_bytes"]:
             raise DamagedBundleError(f"more than {LIMITS['total_ptx_bytes']} bytes of PTX (limit total_ptx_bytes)")
         if found.setdefault(variant.id, variant) is not variant:
@@ -305,8 +403,32 @@ def _variants(directory: Path, items: list[dict[str, Any]], network: Network) ->
 
 
 def _variant(directory: Path, data: dict[str, Any]) -> Variant:
+    variant = Variant(
+        id=data["id"],
+        call=data["call"],
+        plugin=data["plugin"],
+        arch=data["arch"],
+        dtypes=tuple(data["dtypes"]),
+        formats=tuple(data["formats"]),
+        tactic=data["tactic"],
+        workspaces=tuple(
+            Workspace(bytes=expressions.from_json(w["bytes"]), at_most=w["at_most"]) for w in data.get("workspaces", ())
+        ),
+        then=tuple(LaunchedKernel(**_kernel(directory, item)) for item in data.get("then", ())),
+        **_kernel(directory, data),
+    )
+    for kernel, item in zip(variant.kernels, [data, *data.get("then", ())], strict=True):
+        if variant.file_of(kernel) != item["ptx"]:
+            raise DamagedBundleError(
+                f"{item['ptx']} is not the name of its content: {variant.file_of(kernel)}",
+                where=str(directory / MANIFEST),
+            )
+    return variant
+
+
+def _kernel(directory: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a `LaunchedKernel`, its PTX verified."""
     name = data["ptx"]
-    x, y, z = data.get("cluster", (1, 1, 1))
     path = directory / name
     if not OWN_FILE.fullmatch(name):
         raise DamagedBundleError(f"{name!r} is not the name of a bundle's file", where=str(directory / MANIFEST))
@@ -321,33 +443,24 @@ def _variant(directory: Path, data: dict[str, Any]) -> Variant:
         raise DamagedBundleError(
             f"{name} has {len(content)} bytes, the manifest says {data['ptx_bytes']}; or a zero byte"
         )
-    variant = Variant(
-        id=data["id"],
-        call=data["call"],
-        plugin=data["plugin"],
-        arch=data["arch"],
-        dtypes=tuple(data["dtypes"]),
-        formats=tuple(data["formats"]),
-        tactic=data["tactic"],
-        kernel=data["kernel"],
-        text=content.decode(),
-        ptx_isa=data["ptx_isa"],
-        ptx_target=data["ptx_target"],
-        parameters=tuple(data["parameters"]),
-        cluster=(int(x), int(y), int(z)),
-        registers=data["registers"],
-        spills=data["spills"],
-        launch={n: expressions.from_json(e) for n, e in data["launch"].items()},
-        extra_args=tuple(expressions.from_json(e) for e in data["extra_args"]),
-    )
-    if variant.ptx != name:
-        raise DamagedBundleError(
-            f"{name} is not the name of its content: {variant.ptx}", where=str(directory / MANIFEST)
-        )
-    return variant
+    x, y, z = data.get("cluster", (1, 1, 1))
+    at_launch = data.get("cluster_at_launch")
+    return {
+        "kernel": data["kernel"],
+        "text": content.decode(),
+        "ptx_isa": data["ptx_isa"],
+        "ptx_target": data["ptx_target"],
+        "parameters": tuple(data["parameters"]),
+        "cluster": (int(x), int(y), int(z)),
+        "cluster_at_launch": tuple(map(int, at_launch)) if at_launch else None,
+        "registers": data["registers"],
+        "spills": data["spills"],
+        "launch": {n: expressions.from_json(e) for n, e in data["launch"].items()},
+        "extra_args": tuple(arguments.from_json(e) for e in data["extra_args"]),
+    }
 
 
-def _require_consistent(variant: Variant, network: Network) -> None:
+def _require_consistent(variant: Variant, network: Network, road: Road) -> None:
     """Hold a variant against its call, as the launcher does.
 
     Raises:
@@ -359,13 +472,22 @@ def _require_consistent(variant: Variant, network: Network) -> None:
     tensors = len(call.inputs) + len(call.outputs)
     if not len(variant.dtypes) == len(variant.formats) == tensors:
         raise DocumentError(f"{variant.id}: dtypes and formats need one entry for each of {tensors} tensors")
-    expected = ("ptr",) * len(call.inputs) + ("i32",) * len(variant.extra_args) + ("ptr",) * len(call.outputs)
-    if variant.parameters != expected:
-        raise DocumentError(
-            f"{variant.id}: parameters must be one ptr for each input, one i32 for each extra argument, one ptr for "
-            "each output"
-        )
-    for expr in (*variant.launch.values(), *variant.extra_args):
+    if road != "library" and variant.needs_library:
+        raise DocumentError(f"{variant.id}: it needs a plugin library, but the bundle does not say so (road)")
+    for kernel in variant.kernels:
+        kinds = kernel.parameters[len(call.inputs) : len(call.inputs) + len(kernel.extra_args)]
+        pointers = ("ptr",) * len(call.inputs), ("ptr",) * (len(call.outputs) + len(variant.workspaces))
+        if kernel.parameters != (*pointers[0], *kinds, *pointers[1]) or len(kinds) != len(kernel.extra_args):
+            raise DocumentError(
+                f"{variant.id}: parameters must be one ptr for each input, one i32, i64 or fp32 for each extra "
+                "argument, one ptr for each output and each workspace"
+            )
+        for kind, argument in zip(kinds, kernel.extra_args, strict=True):
+            if (kind == "fp32") != isinstance(argument, Quotient) or kind not in KINDS:
+                raise DocumentError(f"{variant.id}: an {kind} argument that is {argument}")
+        if kernel.cluster_at_launch and math.prod(kernel.cluster_at_launch) > LIMITS["cluster"]:
+            raise DocumentError(f"{variant.id}: a cluster of more than {LIMITS['cluster']} blocks")
+    for expr in variant.expressions:
         require_known_symbols(expr, network, variant.id)
 
 

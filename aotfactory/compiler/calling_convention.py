@@ -2,14 +2,15 @@
 """Fit a kernel to the calling convention of TensorRT's AOT plugins, or refuse it with the reason.
 
 TensorRT launches the kernel with one pointer per input, then the extra arguments (int32), then one pointer per output,
-and nothing else: no scratch memory, no cluster that the launch would have to ask for, no cooperative launch.
+and nothing else: no scratch memory, no cluster that the launch would have to ask for, no cooperative launch. A plugin
+library also passes int64 and fp32, after the outputs a pointer for each workspace, and asks for clusters.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from aotfactory.compiler.ptx import NAME, VERSION, Entry, Module, Parameter, parse_module, shared_memory, uses
@@ -20,6 +21,9 @@ TENSOR_ALIGNMENT = 256
 """Bytes that TensorRT aligns engine inputs and outputs to (NvInferRuntime.h)."""
 
 _CONVENTION = "TensorRT passes the inputs' pointers, the extra arguments as int32, the outputs' pointers, in this order"
+_SCALARS = {"i32": {"i32"}, "i64": {"i64", "u64"}, "fp32": {"f32", "i32"}}
+"""How PTX may declare an extra argument: of its size, with or without its type."""
+
 _PLAIN_LAUNCH = "TensorRT's AOT plugins launch a plain grid of blocks"
 LARGEST_CLUSTER = 8
 """Blocks; more take an attribute that only the launch can set (CUDA C++ Programming Guide, "Thread Block Clusters")."""
@@ -53,12 +57,13 @@ class FittedKernel:
 
     Attributes:
         text: The PTX, without comments and line info.
-        parameters: ``ptr`` or ``i32`` for each parameter, in order.
+        parameters: ``ptr``, ``i32``, ``i64`` or ``fp32`` for each parameter, in order.
         removed: The names of Triton's hidden parameters that were taken out.
         unused: Positions of parameters that the kernel never reads.
         shared_static: Bytes of shared memory that the kernel declares.
         shared_dynamic: Whether it also uses the shared memory that the launch sizes.
         cluster: Blocks of a cluster in x, y, z, which the PTX itself states; a plain launch honours it.
+        cluster_at_launch: The same where only the launch states it; else None.
     """
 
     text: str
@@ -71,6 +76,7 @@ class FittedKernel:
     shared_static: int
     shared_dynamic: bool
     cluster: tuple[int, int, int]
+    cluster_at_launch: tuple[int, int, int] | None = None
 
 
 def fit(
@@ -78,48 +84,55 @@ def fit(
     *,
     entry: str,
     inputs: int,
-    extra_args: int,
+    extra_args: int | Sequence[str],
     outputs: int,
+    workspaces: int = 0,
     aliased: Collection[int] = (),
     block: tuple[int, int, int] | None = None,
     shared_mem: int | None = None,
     isa: PtxIsa | None = None,
     arch: Arch | None = None,
     new_name: str | None = None,
+    cluster: tuple[int, int, int] | None = None,
 ) -> FittedKernel:
     """Fits a kernel to TensorRT's calling convention; the same text in gives the same bytes out.
 
     Args:
-        inputs, extra_args, outputs: How many of each the call has.
+        inputs, extra_args, outputs: How many of each the call has; or the types of the extra arguments.
+        workspaces: How many a plugin library passes.
         aliased: The outputs (from 0) that share an input's buffer, so that the kernel need not use their pointer.
         block: The threads of a block in x, y, z, checked against what the kernel demands; None: not checked.
         shared_mem: The launch's dynamic shared memory in bytes, if known. `check_shared` checks its amount.
         isa: The newest PTX ISA to write; an older text stays as it is.
         arch: What must be able to run it; None: not checked.
         new_name: The name that the kernel gets.
+        cluster: Blocks of a cluster in x, y, z that a plugin library's launch states.
 
     Raises:
         DefinitionError: The kernel cannot be an AOT plugin's: why, and what to do.
     """
     module = parse_module(text)
     kernel = module.entry(entry)
+    kinds = ("i32",) * extra_args if isinstance(extra_args, int) else tuple(extra_args)
     expected = (
         *(("ptr", f"input {i}") for i in range(inputs)),
-        *(("i32", f"extra argument {i}") for i in range(extra_args)),
+        *((kind, f"extra argument {i}") for i, kind in enumerate(kinds)),
         *(("ptr", f"output {i}") for i in range(outputs)),
+        *(("ptr", f"workspace {i}") for i in range(workspaces)),
     )
     removed = _hidden(module, kernel, expected)
     body, kept = module.body(kernel), kernel.parameters[: len(expected)]
     _check_kinds(kernel, kept, expected)
     unused = tuple(i for i, parameter in enumerate(kept) if not uses(body, parameter.name))
     for output in range(outputs):
-        if inputs + extra_args + output in unused and output not in aliased:
+        position = inputs + len(kinds) + output
+        if position in unused and output not in aliased:
             raise _refusal(
                 kernel,
-                f"it never uses the pointer of output {output} (parameter {kept[inputs + extra_args + output].name})",
+                f"it never uses the pointer of output {output} (parameter {kept[position].name})",
                 f"write that output, or add the missing parameter: {_CONVENTION}",
             )
-    cluster = _cluster(module, kernel, arch)
+    stated = _cluster(module, kernel, arch, cluster)
     _check_launch(module, kernel, block)
     static, dynamic = shared_memory(module.reach(kernel))
     if dynamic and shared_mem == 0:
@@ -137,7 +150,8 @@ def fit(
         unused=unused,
         shared_static=static,
         shared_dynamic=dynamic,
-        cluster=cluster,
+        cluster=stated,
+        cluster_at_launch=cluster if cluster is not None and stated == (1, 1, 1) else None,
     )
 
 
@@ -174,8 +188,8 @@ def _check_kinds(kernel: Entry, kept: tuple[Parameter, ...], expected: tuple[tup
     # A compiler that marks pointers marks them all; one that marks none leaves 64-bit integers and pointers alike.
     pointers = {"ptr"} if any(parameter.kind == "ptr" for parameter in kernel.parameters) else {"u64"}
     for position, (parameter, (kind, meaning)) in enumerate(zip(kept, expected, strict=True)):
-        if parameter.kind not in (pointers if kind == "ptr" else {kind}):
-            passed = "a pointer" if kind == "ptr" else "an int32"
+        if parameter.kind not in {"ptr": pointers, **_SCALARS}[kind]:
+            passed = {"ptr": "a pointer", "i64": "an int64", "fp32": "an fp32"}.get(kind, "an int32")
             raise _refusal(
                 kernel,
                 f"parameter {position} ({parameter.name}) is declared as {parameter.kind}, "
@@ -184,8 +198,13 @@ def _check_kinds(kernel: Entry, kept: tuple[Parameter, ...], expected: tuple[tup
             )
 
 
-def _cluster(module: Module, kernel: Entry, arch: Arch | None) -> tuple[int, int, int]:
+def _cluster(
+    module: Module, kernel: Entry, arch: Arch | None, given: tuple[int, int, int] | None
+) -> tuple[int, int, int]:
     """The cluster's extents that the PTX states, (1, 1, 1) where there is none.
+
+    Args:
+        given: What the launch states, which is the same then.
 
     Raises:
         DefinitionError: The launch would have to state it, or not every GPU that the PTX is for can launch it.
@@ -193,6 +212,14 @@ def _cluster(module: Module, kernel: Entry, arch: Arch | None) -> tuple[int, int
     directives = kernel.directives
     stated = {"explicitcluster", "blocksareclusters", "reqnctapercluster"} & set(directives)
     x, y, z = (*directives.get("reqnctapercluster", ()), 1, 1, 1)[:3]
+    if given is not None and "reqnctapercluster" in stated and given != (x, y, z):
+        raise _refusal(
+            kernel,
+            f"it is compiled for clusters of {(x, y, z)} blocks (.reqnctapercluster), the launch has {given}",
+            "leave the cluster out of the launch",
+        )
+    if given is not None and "reqnctapercluster" not in stated:
+        stated, (x, y, z) = set(), given
     size = x * y * z
     # Without a size the driver answers CUDA_ERROR_INVALID_CLUSTER_SIZE.
     if stated and ("blocksareclusters" in stated or "reqnctapercluster" not in stated or size < 1):
@@ -214,9 +241,9 @@ def _cluster(module: Module, kernel: Entry, arch: Arch | None) -> tuple[int, int
             "clusters take an exact architecture from sm_90 on, as in --arch sm_90; or leave this tactic out there",
         )
     found = re.search(_CLUSTERS[0], module.reach(kernel))
-    if found and "reqnctapercluster" not in stated:
+    if found and given is None and "reqnctapercluster" not in stated:
         raise _refusal(kernel, f"{_CLUSTERS[1]} ({found[0]}), and does not state their size", _CLUSTERS[2])
-    return x, y, z
+    return (x, y, z) if "reqnctapercluster" in stated else (1, 1, 1)
 
 
 def _check_launch(module: Module, kernel: Entry, block: tuple[int, int, int] | None) -> None:

@@ -6,22 +6,27 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from aotfactory.compiler import calling_convention, launch_bounds, ptx, ptxas, reuse
-from aotfactory.compiler.bundle import Variant
+from aotfactory.compiler.bundle import LaunchedKernel, Variant, Workspace
 from aotfactory.compiler.calling_convention import TENSOR_ALIGNMENT, FittedKernel
 from aotfactory.compiler.cross_compile import Compilation
 from aotfactory.compiler.ptxas import PtxasReport
 from aotfactory.core import dtypes, proofs
-from aotfactory.core.arch import Arch, PtxIsa
+from aotfactory.core.arch import Arch, PtxIsa, Road
 from aotfactory.core.check import Check
-from aotfactory.core.errors import CallingConventionError, CheckError, CompilerError, DefinitionError
+from aotfactory.core.errors import CallingConventionError, CheckError, CompilerError, DefinitionError, LaunchError
+from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Call, Combination, Network
 from aotfactory.core.network_json import network_to_json
 from aotfactory.core.proofs import Domain, Interval
 from aotfactory.plugins.plugin_call import PluginCall, ReturnedKernel
+
+MOST = LIMITS["tensor_bytes"]
+"""Bytes of a workspace."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +43,13 @@ class Candidate:
     tactic: int
     kernel: ReturnedKernel
     shared: int
+    road: Road
     compilations: tuple[Compilation, ...]
+
+    @property
+    def row(self) -> tuple[ReturnedKernel, ...]:
+        """All kernels, in the order of their launches."""
+        return self.kernel.in_a_row
 
     @property
     def of_kernel(self) -> tuple[Compilation, ...]:
@@ -50,13 +61,16 @@ class Candidate:
     @property
     def own(self) -> Compilation | None:
         """The compilation that made the kernel: an `aot_impl` may compile several and choose."""
-        named = [c for c in reversed(self.compilations) if c.metadata["name"] == self.kernel.name]
-        return next((c for c in named if c.ptx == self.kernel.ptx), named[0] if named else None)
+        return self.compilation(self.kernel)
+
+    def compilation(self, kernel: ReturnedKernel) -> Compilation | None:
+        """The one that made one of the kernels."""
+        named = [c for c in reversed(self.compilations) if c.metadata["name"] == kernel.name]
+        return next((c for c in named if c.ptx == kernel.ptx), named[0] if named else None)
 
     def inputs(self, network: Network) -> dict[str, Any]:
         """All that the checks and the variant depend on, as JSON values."""
-        described, own, kernel = network_to_json(network), self.own, self.kernel
-        metadata = own and json.dumps(own.metadata, sort_keys=True, default=str)
+        described = network_to_json(network)
         return {
             "id": self.id,
             "call": next(call for call in described["calls"] if call["name"] == self.call.name),
@@ -68,11 +82,20 @@ class Candidate:
             "arch": [self.arch.name, self.arch.capability],
             "isa": [self.isa, self.default_isa],
             "shared": self.shared,
-            "kernel": [kernel.name, kernel.ptx, [[n, e.to_json()] for n, e in kernel.launch.items()]],
-            "extra_args": [e.to_json() for e in kernel.extra_args],
-            "compilation": own and [own.signature, own.divisible, metadata],
-            "config": kernel.config,
+            "kernels": [self._kernel_inputs(kernel) for kernel in self.kernel.in_a_row],
+            "workspaces": [expr.to_json() for expr in self.kernel.workspaces],
+            "config": self.kernel.config,
+            "road": self.road,
         }
+
+    def _kernel_inputs(self, kernel: ReturnedKernel) -> list[Any]:
+        own = self.compilation(kernel)
+        return [
+            [kernel.name, kernel.ptx, [[n, e.to_json()] for n, e in kernel.launch.items()]],
+            [e.to_json() for e in kernel.extra_args],
+            [kernel.kinds, kernel.cluster],
+            own and [own.signature, own.divisible, json.dumps(own.metadata, sort_keys=True, default=str)],
+        ]
 
 
 def check_candidate(candidate: Candidate, network: Network) -> reuse.Checked:
@@ -91,49 +114,102 @@ def check_candidate(candidate: Candidate, network: Network) -> reuse.Checked:
         found = [outcome("abi", "failed", reason)]
         found += [outcome(name, "skipped", "abi failed") for name in ("ptxas", "bounds")]
     else:
-        fitted, report = _assemble(fitted, candidate.arch)
-        variant = _variant(candidate, fitted)
-        removed = f", removed {', '.join(fitted.removed)}" if fitted.removed else ""
-        found = [outcome("abi", "passed", _signature(variant) + removed + _raised(candidate))]
-        if isinstance(report, CheckError):
-            found.append(outcome("ptxas", "failed", report.message))
+        row = [
+            _Made(kernel, *_assemble(each, candidate.arch)) for kernel, each in zip(candidate.row, fitted, strict=True)
+        ]
+        variant = _variant(candidate, row)
+        details = [_signature(kernel) + made.removed for kernel, made in zip(variant.kernels, row, strict=True)]
+        found = [outcome("abi", "passed", "; then ".join(details) + _raised(candidate))]
+        reports = [made.report for made in row]
+        if errors := [report for report in reports if isinstance(report, CheckError)]:
+            found.append(outcome("ptxas", "failed", errors[0].message))
         else:
-            spills = report.spill_stores + report.spill_loads
-            variant = replace(variant, registers=report.registers, spills=spills)
-            found.append(outcome("ptxas", "passed", f"{report.registers} registers, {spills} bytes spilled"))
-        divisible = _divisible(candidate.own, candidate.call)
+            used = [f"{k.registers} registers, {k.spills} bytes spilled" for k in variant.kernels]
+            found.append(outcome("ptxas", "passed", "; then ".join(used)))
+        divisible = [_divisible(candidate.compilation(kernel), candidate.call) for kernel in candidate.row]
         found.append(launch_bounds.check(variant, network, candidate.call, divisible, shared=candidate.shared))
     return variant, tuple(found)
 
 
-def _fit(candidate: Candidate) -> FittedKernel:
-    """The kernel in TensorRT's calling convention, under a name of its own.
+@dataclass(frozen=True)
+class _Made:
+    """A kernel of a row: as its `aot_impl` returned it, as it is launched, and ptxas' report."""
+
+    returned: ReturnedKernel
+    fitted: FittedKernel
+    report: PtxasReport | CheckError
+
+    @property
+    def removed(self) -> str:
+        return f", removed {', '.join(self.fitted.removed)}" if self.fitted.removed else ""
+
+    def fields(self) -> dict[str, Any]:
+        """Those of a `LaunchedKernel`."""
+        report = None if isinstance(self.report, CheckError) else self.report
+        return {
+            "kernel": self.fitted.entry,
+            "text": self.fitted.text,
+            "ptx_isa": str(self.fitted.isa),
+            "ptx_target": self.fitted.target,
+            "parameters": self.fitted.parameters,
+            "launch": self.returned.launch,
+            "extra_args": self.returned.extra_args,
+            "cluster": self.fitted.cluster,
+            "cluster_at_launch": self.fitted.cluster_at_launch,
+            "registers": report and report.registers,
+            "spills": report and report.spill_stores + report.spill_loads,
+        }
+
+
+def _fit(candidate: Candidate) -> list[FittedKernel]:
+    """The kernels in the calling convention, under names of their own.
 
     Raises:
-        DefinitionError: It cannot be.
+        DefinitionError: They cannot be.
     """
-    domain, kernel, call = candidate.plugin.builder.domain, candidate.kernel, candidate.call
+    if candidate.road != "library" and candidate.kernel.needs_library:
+        raise LaunchError(f"kernel {candidate.kernel.name} takes a plugin library", hint="compile with --road library")
+    row = candidate.row
+    fitted = [_fit_one(candidate, kernel, i) for i, kernel in enumerate(row)]
+    inputs, count = len(candidate.call.inputs), len(candidate.call.outputs)
+    for output in range(count if len(row) > 1 else 0):
+        places = [inputs + len(kernel.extra_args) + output for kernel in row]
+        unused = all(place in each.unused for place, each in zip(places, fitted, strict=True))
+        if unused and candidate.plugin.aliases[output] is None:
+            raise CallingConventionError(f"no kernel of the {len(row)} uses the pointer of output {output}")
+    return fitted
+
+
+def _fit_one(candidate: Candidate, kernel: ReturnedKernel, place: int) -> FittedKernel:
+    domain, call = candidate.plugin.builder.domain, candidate.call
     shared = proofs.bounds(kernel.launch["shared_mem"], domain)
-    if candidate.own:
-        _check_triton(candidate.own, call, candidate.combination, shared)
+    own = candidate.compilation(kernel)
+    if own:
+        _check_triton(own, call, candidate.combination, shared, len(candidate.kernel.workspaces))
+    several = len(candidate.row) > 1  # then not each has to use every output
+    aliased = [i for i, alias in enumerate(candidate.plugin.aliases) if several or alias is not None]
     fitted = calling_convention.fit(
         kernel.ptx,
         entry=kernel.name,
         inputs=len(call.inputs),
-        extra_args=len(kernel.extra_args),
+        extra_args=kernel.kinds,
         outputs=len(call.outputs),
-        aliased=[i for i, alias in enumerate(candidate.plugin.aliases) if alias is not None],
+        workspaces=len(candidate.kernel.workspaces),
+        aliased=aliased,
         block=_block(kernel, domain),
         shared_mem=shared.low,
         isa=candidate.isa,
         arch=candidate.arch,
-        new_name=entry_name(kernel.name, candidate.id),
+        new_name=entry_name(kernel.name, candidate.id, place),
+        cluster=kernel.cluster,
     )
     calling_convention.check_shared(fitted, shared.high, candidate.shared)
     return fitted
 
 
-def _variant(candidate: Candidate, fitted: FittedKernel) -> Variant:
+def _variant(candidate: Candidate, row: Sequence[_Made]) -> Variant:
+    domain = candidate.plugin.builder.domain
+    sizes = [(expr, proofs.bounds(expr, domain).high) for expr in candidate.kernel.workspaces]
     return Variant(
         id=candidate.id,
         call=candidate.call.name,
@@ -142,14 +218,9 @@ def _variant(candidate: Candidate, fitted: FittedKernel) -> Variant:
         dtypes=candidate.combination.dtypes,
         formats=candidate.combination.formats,
         tactic=candidate.tactic,
-        kernel=fitted.entry,
-        text=fitted.text,
-        ptx_isa=str(fitted.isa),
-        ptx_target=fitted.target,
-        parameters=fitted.parameters,
-        launch=candidate.kernel.launch,
-        extra_args=candidate.kernel.extra_args,
-        cluster=fitted.cluster,
+        workspaces=tuple(Workspace(bytes=expr, at_most=min(max(most, 0), MOST)) for expr, most in sizes),
+        then=tuple(LaunchedKernel(**made.fields()) for made in row[1:]),
+        **row[0].fields(),
     )
 
 
@@ -169,11 +240,14 @@ def _assemble(kernel: FittedKernel, arch: Arch) -> tuple[FittedKernel, PtxasRepo
         return kernel, error
 
 
-def _check_triton(compilation: Compilation, call: Call, combination: Combination, shared: Interval) -> None:
+def _check_triton(
+    compilation: Compilation, call: Call, combination: Combination, shared: Interval, workspaces: int
+) -> None:
     """Facts that Triton knows and PTX does not show: element types, and launches TensorRT cannot make."""
     kinds = [kind for kind in compilation.signature.values() if kind != "constexpr"]
     count = len(call.inputs)
-    pointers = [*kinds[:count], *kinds[len(kinds) - len(call.outputs) :]]
+    end = len(kinds) - workspaces
+    pointers = [*kinds[:count], *kinds[end - len(call.outputs) : end]]
     for name, dtype, kind in zip((*call.inputs, *call.outputs), combination.dtypes, pointers, strict=False):
         element = dtypes.find(dtype).triton
         if kind.startswith("*") and kind.removeprefix("*") not in (element, "u1" if element == "i1" else element):
@@ -220,9 +294,9 @@ def _raised(candidate: Candidate) -> str:
     return f", for PTX ISA {candidate.isa} instead of {candidate.default_isa}: the least that the kernel compiles with"
 
 
-def _signature(variant: Variant) -> str:
+def _signature(variant: LaunchedKernel) -> str:
     inputs = f"{variant.kernel}({', '.join(variant.parameters)})"
-    clusters = f", clusters of {math.prod(variant.cluster)} blocks" if variant.cluster != (1, 1, 1) else ""
+    clusters = f", clusters of {math.prod(variant.clusters)} blocks" if variant.clusters != (1, 1, 1) else ""
     return f"{inputs}, PTX ISA {variant.ptx_isa}, {variant.ptx_target}{clusters}"
 
 
@@ -244,6 +318,11 @@ def _block(kernel: ReturnedKernel, domain: Domain) -> tuple[int, int, int]:
     return x.high, y.high, z.high
 
 
-def entry_name(kernel: str, variant: str) -> str:
-    """A name that no other variant's kernel has: TensorRT tells tactics apart by it."""
+def entry_name(kernel: str, variant: str, place: int = 0) -> str:
+    """A name that no other variant's kernel has: TensorRT tells tactics apart by it.
+
+    Args:
+        place: Of the kernel in the variant's row.
+    """
+    variant += f".{place}" if place else ""
     return f"{kernel}_{hashlib.sha256(variant.encode()).hexdigest()[:8]}"

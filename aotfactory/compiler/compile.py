@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aotfactory.compiler import needed_isa, ptxas, reuse
-from aotfactory.compiler.bundle import Variant
+from aotfactory.compiler.bundle import Kernel, Variant
 from aotfactory.compiler.candidate import Candidate, check_candidate, entry_name
 from aotfactory.compiler.cross_compile import Compilation, compiling_for
 from aotfactory.compiler.options import Options as Options
 from aotfactory.compiler.triton_cache import prepare, triton_in
 from aotfactory.compiler.warm_up import warm_up
 from aotfactory.core import dependencies, workers
-from aotfactory.core.arch import Arch, PtxIsa, default_isa, shared_limit
+from aotfactory.core.arch import Arch, PtxIsa, Road, default_isa, shared_limit
 from aotfactory.core.cache import Cache
 from aotfactory.core.check import Check
 from aotfactory.core.cuda import driver_version
@@ -36,6 +36,7 @@ class CompiledVariant:
     Attributes:
         compilations: What Triton compiled while the `aot_impl` ran; empty for kernels that are not Triton's.
         config: Number of the autotuner's config; None where the kernel is not tuned.
+        road: What it was compiled for.
     """
 
     id: str
@@ -46,6 +47,7 @@ class CompiledVariant:
     checks: tuple[Check, ...]
     compilations: tuple[Compilation, ...]
     config: int | None = None
+    road: Road = "aot"
 
     @property
     def left_out(self) -> bool:
@@ -105,11 +107,18 @@ def _for_call(call: Call, result: CompiledVariant) -> CompiledVariant:
     name = f"{_file_name(call)}.{arch}.{result.combination}.t{result.tactic}"
     checks = [replace(check, subject=name) for check in result.checks]
     if variant is not None:
-        kernel = entry_name(variant.kernel.rpartition("_")[0], name)
-        checks = [replace(check, detail=check.detail.replace(variant.kernel, kernel)) for check in checks]
-        text = variant.text.replace(variant.kernel, kernel)
-        variant = replace(variant, id=name, call=call.name, kernel=kernel, text=text)
+        then = tuple(_renamed(kernel, name, place) for place, kernel in enumerate(variant.then, start=1))
+        renamed = replace(_renamed(variant, name, 0), id=name, call=call.name, then=then)
+        for old, new in zip(variant.kernels, renamed.kernels, strict=True):
+            checks = [replace(check, detail=check.detail.replace(old.kernel, new.kernel)) for check in checks]
+        variant = renamed
     return replace(result, id=name, call=call, variant=variant, checks=tuple(checks))
+
+
+def _renamed(kernel: Kernel, variant: str, place: int) -> Kernel:
+    """The kernel with the entry's name that it has in another variant."""
+    name = entry_name(kernel.kernel.rpartition("_")[0], variant, place)
+    return replace(kernel, kernel=name, text=kernel.text.replace(kernel.kernel, name))
 
 
 def _tasks(
@@ -129,17 +138,18 @@ def _tasks(
             plugin = plugin_call(network, call)
             # Autotune may choose by the architecture.
             with (
-                compiling_for(arch.capability, arch.oldest_isa.number, shared_limit(arch, options.road)),
+                compiling_for(
+                    arch.capability, arch.oldest_isa.number, shared_limit(arch, options.road), road=options.road
+                ),
                 left_out() as without,
             ):
                 wanted = list(_wanted(plugin, call, options))
             for tactic, reason in without.items():
                 name = variant_id(call, arch, plugin.combination, tactic)
-                yield name, functools.partial(_left_out, name, call, plugin.combination, tactic, reason)
+                yield name, functools.partial(_left_out, name, call, plugin.combination, tactic, reason, options.road)
             for combination, tactic in wanted:
-                limit = shared_limit(arch, options.road)
                 task = functools.partial(
-                    _variant_of, network, plugin, call, arch, isas, combination, tactic, limit, cache
+                    _variant_of, network, plugin, call, arch, isas, combination, tactic, options.road, cache
                 )
                 yield variant_id(call, arch, combination, tactic), task
 
@@ -152,20 +162,21 @@ def _variant_of(
     isas: tuple[PtxIsa, PtxIsa],
     combination: Combination,
     tactic: int,
-    shared: int,
+    road: Road,
     cache: Cache | None,
 ) -> tuple[CompiledVariant, tuple[set[str], set[str]]]:
     isa, most = isas
+    shared = shared_limit(arch, road)
     name = variant_id(call, arch, combination, tactic)
     assemble = False
     while True:
         newest = min(isa, ptxas.compiler_isa(arch)).number
-        compiling = compiling_for(arch.capability, newest, shared, assemble=assemble)
+        compiling = compiling_for(arch.capability, newest, shared, road=road, assemble=assemble)
         try:
             with dependencies.recording(), triton_in(cache), compiling as compilations:
                 kernel = plugin.kernel(combination, tactic)
         except ConfigRefused as refusal:
-            return _left_out(name, call, combination, tactic, refusal.message)
+            return _left_out(name, call, combination, tactic, refusal.message, road)
         except DefinitionError as error:
             least = needed_isa.needed(error)
             if least is None or not isa < least <= most:
@@ -183,6 +194,7 @@ def _variant_of(
             tactic=tactic,
             kernel=kernel,
             shared=shared,
+            road=road,
             compilations=tuple(compilations),
         )
         variant, checks = reuse.checked(
@@ -200,17 +212,25 @@ def _variant_of(
         checks=checks,
         compilations=candidate.of_kernel,
         config=kernel.config,
+        road=road,
     )
     return result, dependencies.recorded()
 
 
 def _left_out(
-    name: str, call: Call, combination: Combination, tactic: int, reason: str
+    name: str, call: Call, combination: Combination, tactic: int, reason: str, road: Road
 ) -> tuple[CompiledVariant, tuple[set[str], set[str]]]:
     """A tactic that a plan cannot have, beside others that it can: named, and not compiled."""
     check = Check(name="abi", subject=name, status="skipped", detail=f"left out: {reason}")
     result = CompiledVariant(
-        id=name, call=call, combination=combination, tactic=tactic, variant=None, checks=(check,), compilations=()
+        id=name,
+        call=call,
+        combination=combination,
+        tactic=tactic,
+        variant=None,
+        checks=(check,),
+        compilations=(),
+        road=road,
     )
     return result, dependencies.recorded()
 

@@ -16,7 +16,7 @@ from typing import Any
 from triton import knobs
 from triton.backends.nvidia.compiler import CUDABackend
 
-from aotfactory.core.arch import SHARED_LIMIT
+from aotfactory.core.arch import SHARED_LIMIT, Road
 from aotfactory.plugins import device
 
 
@@ -41,12 +41,13 @@ class Compilation:
 
 @contextmanager
 def compiling_for(
-    capability: int, ptx_isa: int, shared: int = SHARED_LIMIT, *, assemble: bool = True
+    capability: int, ptx_isa: int, shared: int = SHARED_LIMIT, *, road: Road = "aot", assemble: bool = True
 ) -> Iterator[list[Compilation]]:
     """Make Triton compile for a compute capability (90) and PTX ISA (80), reproducibly.
 
     Args:
         shared: Bytes of shared memory that the kernels' launcher gives a block.
+        road: What the kernels are for.
         assemble: Have Triton run ptxas on what it made. It takes a fifth of the time, and what ships is not that PTX
             but the fitted one, which is assembled anyway.
 
@@ -82,7 +83,7 @@ def compiling_for(
 
     CUDABackend.parse_options, CUDABackend.make_cubin, CUDABackend.hash = with_defaults, quietly, hashed
     try:
-        with device.answering(capability), device.limiting(shared), knobs.compilation.scope():
+        with device.answering(capability), device.limiting(shared), device.taking(road), knobs.compilation.scope():
             knobs.compilation.listener = listen
             knobs.compilation.disable_line_info = True  # it names the source directory
             yield compiled

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aotfactory.compiler.bundle import Bundle, Variant, manifest
+from aotfactory.compiler.bundle import Bundle, LaunchedKernel, Variant, manifest
 from aotfactory.core.dimensions import dimension, over_inputs, unsolved
 from aotfactory.core.errors import ExpressionError, LibraryError
 from aotfactory.core.expressions import Constant, Expr, SizeTensor, Symbol
@@ -39,7 +39,9 @@ class LibraryDocument:
 
     def text(self) -> bytes:
         """The document, as JSON in UTF-8."""
-        parts = [{"manifest": manifest(p), "ptx": {v.ptx: v.text for v in p.variants}} for p in self.parts]
+        parts = [
+            {"manifest": manifest(p), "ptx": {n: t for v in p.variants for n, t in v.texts.items()}} for p in self.parts
+        ]
         return json.dumps({"schema": SCHEMA, "parts": parts}, allow_nan=False, separators=(",", ":")).encode()
 
 
@@ -104,14 +106,7 @@ def one_call(bundle: Bundle, call: Call) -> Bundle:
 
         inputs = {n: replace(t, shape=tuple(map(own, t.shape))) for n, t in inputs.items()}
         outputs = [replace(t, shape=tuple(map(own, t.shape))) for t in outputs]
-        variants = tuple(
-            replace(
-                v,
-                launch={n: own(e) for n, e in v.launch.items()},
-                extra_args=tuple(map(own, v.extra_args)),
-            )
-            for v in variants
-        )
+        variants = tuple(v.with_expressions(own) for v in variants)
         names = {d.name for t in inputs.values() for d in t.shape if isinstance(d, Symbol)}
         ranges = {n: _range(e, network, domain) for n, e in places.items() if n in names}
     return replace(
@@ -139,7 +134,7 @@ def _expressions(
     shapes: Sequence[tuple[Expr, ...]], outputs: Sequence[Tensor], variants: Sequence[Variant]
 ) -> list[Expr]:
     dims = [d for shape in (*shapes, *(t.shape for t in outputs)) for d in shape]
-    return [*dims, *(e for v in variants for e in (*v.launch.values(), *v.extra_args))]
+    return [*dims, *(e for v in variants for e in v.expressions)]
 
 
 def _types(call: Call) -> tuple[Any, ...]:
@@ -166,6 +161,11 @@ def _key(part: Bundle) -> tuple[Any, ...]:
 def _kernels(part: Bundle) -> list[Any]:
     """A part's kernels without the entries' names, which are unique in a bundle."""
     return sorted(
-        (v.arch, v.dtypes, v.formats, v.tactic, v.text.replace(v.kernel, ""), str(dict(v.launch)), str(v.extra_args))
+        (v.arch, v.dtypes, v.formats, v.tactic, [_kernel(k) for k in v.kernels], str(v.workspaces))
         for v in part.variants
     )
+
+
+def _kernel(kernel: LaunchedKernel) -> tuple[str, ...]:
+    launch = str(dict(kernel.launch)), str(kernel.extra_args), str(kernel.cluster_at_launch)
+    return kernel.text.replace(kernel.kernel, ""), *launch

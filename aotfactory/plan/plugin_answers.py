@@ -90,7 +90,8 @@ class PluginAnswers:
         shapes = _shapes(self.network, call)
         dims = _dimensions(inputs)
         launch = {name: _build(over_inputs(e, shapes), dims) for name, e in variant.launch.items()}
-        extra = [trtp.SymInt32(_build(over_inputs(e, shapes), dims)) for e in variant.extra_args]
+        integers = [e for e in variant.extra_args if isinstance(e, Expr)]  # all, but for a plugin library's
+        extra = [trtp.SymInt32(_build(over_inputs(e, shapes), dims)) for e in integers]
         if variant not in self.served.variants:
             self.served.variants.append(variant)
         return (
@@ -182,7 +183,7 @@ class PluginAnswers:
                 v.formats,
                 v.tactic,
                 v.text.replace(v.kernel, ""),
-                tuple(over_inputs(e, shapes) for e in (*v.launch.values(), *v.extra_args)),
+                tuple(over_inputs(e, shapes) for e in v.expressions),
             )
             for v in self.variants[call.name]
         )

@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Tuple, Union  # noqa: UP035  (TensorRT reads this very alias off an aot_impl's annotation)
 
 from aotfactory.core import dtypes
 from aotfactory.core.arch import shared_limiter
 from aotfactory.core.errors import ConfigError, LaunchError
+from aotfactory.core.limits import LIMITS
 from aotfactory.plugins import autotuned, device, symbolic_ints, tensorrt_api, wrapper
 from aotfactory.plugins.autotuned import Config, ConfigName, ConfigRefused
 from aotfactory.plugins.call_tensors import CallTensors, tensors_of_call
 from aotfactory.plugins.clusters import capability as capability
 from aotfactory.plugins.clusters import leave_out as leave_out
 from aotfactory.plugins.clusters import no_clusters as no_clusters
+from aotfactory.plugins.for_library import LibraryLaunch, LibraryName, SymbolicQuotient, Workspace, require_library
 from aotfactory.plugins.kernel_arguments import Argument, Tree, bind, leaves
 
 tensorrt_api.load()
@@ -49,6 +52,9 @@ def aot_kernel(
       int32 extra argument, declared divisible by 16 where the optimization profile proves it;
     * a float, string, bool, `tl.dtype` or None is compiled in.
 
+    For a plugin library (``--road library``) an expression that passes 2^31 - 1 within the profile becomes an int64
+    argument, a `quotient` an fp32 one, and a `workspace` the pointer to memory of its own; see also `aot_kernels`.
+
     Inside the kernel, numbers have the type that Triton's own launch gives them: int32 or int64 by size, fp32, what
     the parameter is annotated with; those of `tl.constexpr` parameters are constants.
 
@@ -72,15 +78,93 @@ def aot_kernel(
     Raises:
         DefinitionError: The arguments do not fit the kernel or the call.
     """
-    tensors = tensors_of_call("aot_kernel")
-    layers, kernel = autotuned.unwrap(fn)
+    called = launch(fn, named, grid=grid, config=config, unused=unused, **arguments)
+    return _kernel(called, tensors_of_call("aot_kernel"), called.workspaces)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel with its arguments, to be launched in a row with others."""
+
+    fn: Any
+    arguments: Mapping[str, Any]
+    grid: Grid
+    config: int | None
+    unused: Sequence[Any]
+
+    @property
+    def workspaces(self) -> tuple[Workspace, ...]:
+        """Those among the arguments, each once."""
+        found = (value for value in self.arguments.values() if isinstance(value, Workspace))
+        return tuple({id(value): value for value in found}.values())
+
+
+def launch(
+    fn: Any,
+    named: Mapping[str, Any] | None = None,
+    /,
+    *,
+    grid: Grid,
+    config: int | None = None,
+    unused: Sequence[Any] = (),
+    **arguments: Any,
+) -> Launch:
+    """One of the kernels of `aot_kernels`; takes what `aot_kernel` takes."""
     own = {"grid": grid, "config": config, "unused": unused}
-    given = {n: v for n, v in own.items() if n in kernel.arg_names} | arguments | dict(named or {})
+    names = autotuned.unwrap(fn)[1].arg_names
+    given = {n: v for n, v in own.items() if n in names} | arguments | dict(named or {})
+    return Launch(fn, given, grid, config, unused)
+
+
+def aot_kernels(*launches: Launch) -> AotKernel:
+    """Compile several Triton kernels for the call that is being built, which are launched one after the other.
+
+    Called inside an `aot_impl`. Each takes of the call's tensors and workspaces what it needs, and sees what those
+    before it wrote:
+
+        counts = workspace(blocks, trt.int32)
+        return aot_kernels(
+            launch(count_kernel, x_ptr=inp0, counts_ptr=counts, BLOCK=1024, grid=blocks),
+            launch(scan_kernel, counts_ptr=counts, total_ptr=outputs[1], grid=1),
+        )
+
+    More than one takes a plugin library (``--road library``).
+
+    Args:
+        launches: At least one, and at most 16, each made by `launch`.
+
+    Returns:
+        What an `aot_impl` has to return.
+
+    Raises:
+        DefinitionError: The arguments do not fit the kernels or the call; or the kernels are for AOT plugins.
+    """
+    if not 1 <= len(launches) <= LIMITS["kernels"]:
+        raise LaunchError(f"{len(launches)} kernels in a row", hint=f"give 1 to {LIMITS['kernels']}")
+    if len(launches) > 1:
+        require_library("several kernels in a row")
+    tensors = tensors_of_call("aot_kernels")
+    workspaces = tuple({id(w): w for one in launches for w in one.workspaces}.values())
+    given = [value for one in launches for value in (*one.arguments.values(), *one.unused)]
+    # What another takes, each may leave; what none takes is found to be missing.
+    taken = [tensor for _, tensor in (*tensors.inputs, *tensors.outputs) if any(value is tensor for value in given)]
+    row = [_kernel(replace(one, unused=taken), tensors, workspaces) for one in launches]
+    (name, ptx, first, extra), *then = row
+    if not then:
+        return row[0]
+    more = getattr(name, "library", LibraryLaunch(extra_args=list(extra), workspaces=workspaces))
+    return LibraryName.of(name, replace(more, then=then)), ptx, first, extra
+
+
+def _kernel(called: Launch, tensors: CallTensors, workspaces: Sequence[Workspace]) -> AotKernel:
+    layers, kernel = autotuned.unwrap(called.fn)
+    given, grid = called.arguments, called.grid
     refused: list[str] = []
-    choices = autotuned.configs(layers, given, config)
+    choices = autotuned.configs(layers, given, called.config)
     for choice in choices:
         try:
-            made = _compile(kernel, autotuned.settle(layers, given, choice), grid, tensors, unused, choice)
+            settled = autotuned.settle(layers, given, choice)
+            made = _compile(kernel, settled, grid, tensors, called.unused, workspaces, choice)
         except ConfigRefused as refusal:
             if len(choices) == 1:
                 raise
@@ -94,7 +178,13 @@ def aot_kernel(
 
 
 def _compile(
-    kernel: Any, values: dict[str, Any], grid: Grid, tensors: CallTensors, unused: Sequence[Any], config: Config
+    kernel: Any,
+    values: dict[str, Any],
+    grid: Grid,
+    tensors: CallTensors,
+    unused: Sequence[Any],
+    workspaces: Sequence[Workspace],
+    config: Config,
 ) -> AotKernel:
     import triton
     from triton.backends.nvidia.compiler import CUDAOptions
@@ -104,18 +194,23 @@ def _compile(
     options = {n: v for n, v in values.items() if n in fields and v is not None}
     trees = bind(kernel, {n: v for n, v in values.items() if n in kernel.arg_names or n not in fields})
     arguments = [leaf for tree in trees.values() for leaf in leaves(tree)]
-    taken = {a.name: a.value for a in arguments if a.is_pointer}
+    taken = {a.name: a.value for a in arguments if a.is_pointer and not isinstance(a.value, Workspace)}
     pointers = tensors.pointers(kernel.__name__, taken, unused, {a.name for a in arguments}, "aot_kernel")
     extra = {a.name: a for a in arguments if a.is_extra}
     count = len(tensors.inputs)
-    order = [*list(pointers)[:count], *extra, *list(pointers)[count:]]
+    own = {id(a.value): a.name for a in reversed(arguments) if isinstance(a.value, Workspace)}
+    shared = {own.get(id(w), f"unused_workspace_{i}"): w for i, w in enumerate(workspaces)}
+    order = [*list(pointers)[:count], *extra, *list(pointers)[count:], *shared]
+    pointers |= shared
     if wrapper.is_needed(kernel, trees, order):
         entry = wrapper.wrap(kernel, trees, order, {id(tensor): n for n, tensor in reversed(pointers.items())})
     else:
         entry = kernel
     names: list[str] = entry.arg_names
-    aligned = [*pointers, *(n for n, a in extra.items() if symbolic_ints.divisor(a.value) % ALIGNMENT == 0)]
-    types = {n: f"*{dtypes.of_trt(t.dtype).triton}" for n, t in pointers.items()} | dict.fromkeys(extra, "i32")
+    integers = {n: a.value for n, a in extra.items() if not isinstance(a.value, SymbolicQuotient)}
+    aligned = [*pointers, *(n for n, value in integers.items() if symbolic_ints.divisor(value) % ALIGNMENT == 0)]
+    types = {n: f"*{dtypes.of_trt(t.dtype).triton}" for n, t in pointers.items()}
+    types |= {n: a.kind or "i32" for n, a in extra.items()}
     source = ASTSource(
         entry,
         {n: types.get(n, "constexpr") for n in names},
@@ -147,11 +242,14 @@ def _compile(
         )
     programs, *others = _extents(grid, values, trees)
     # A launch counts blocks, of which a cluster has several for each program.
-    launch = trtp.KernelLaunchParams(programs if num_ctas == 1 else programs * num_ctas, *others)
-    launch.block_x = metadata.num_warps * 32
-    launch.shared_mem = metadata.shared
+    launched = trtp.KernelLaunchParams(programs if num_ctas == 1 else programs * num_ctas, *others)
+    launched.block_x = metadata.num_warps * 32
+    launched.shared_mem = metadata.shared
     name = ConfigName.of(metadata.name, config.number) if config.number else metadata.name
-    return name, compiled.asm["ptx"], launch, trtp.SymIntExprs.from_tuple([a.value for a in extra.values()])
+    if shared or len(integers) < len(extra):
+        more = LibraryLaunch(extra_args=[a.value for a in extra.values()], workspaces=list(shared.values()))
+        name = LibraryName.of(name, more)
+    return name, compiled.asm["ptx"], launched, trtp.SymIntExprs.from_tuple(list(integers.values()))
 
 
 def _extents(grid: Grid, values: Mapping[str, Any], trees: Mapping[str, Tree]) -> list[Any]:

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 from unittest import mock
 
-from aotfactory.core.arch import PORTABLE, SHARED_LIMIT
+from aotfactory.core.arch import PORTABLE, SHARED_LIMIT, Road
 from aotfactory.core.errors import AuthorError
 
 _KNOWN = {  # capability: multiprocessors, KiB of shared memory that a block may ask for, threads, MiB of memory and L2
@@ -40,6 +40,7 @@ Capabilities". What is compiled must be right on any other product of the archit
 
 _assumed = PORTABLE.capability
 _shared = SHARED_LIMIT
+_road: Road = "aot"
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,25 @@ def limiting(shared: int) -> Iterator[None]:
 def shared_limit() -> int:
     """Bytes of shared memory that the kernels' launcher gives a block."""
     return _shared
+
+
+@contextmanager
+def taking(road: Road) -> Iterator[None]:
+    """Compile for this road."""
+    global _road
+    previous, _road = _road, road
+    try:
+        yield
+    finally:
+        _road = previous
+
+
+def road() -> Road:
+    """What kernels are compiled for now: AOT plugins of a plan (``aot``), or a plugin library (``library``).
+
+    For an `autotune` that offers more tactics to the second.
+    """
+    return _road
 
 
 def assumed() -> Device:

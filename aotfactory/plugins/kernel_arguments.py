@@ -16,6 +16,7 @@ from triton.runtime.jit import JITFunction, KernelParam
 
 from aotfactory.core.errors import KernelArgumentError
 from aotfactory.plugins import symbolic_ints, tensorrt_api
+from aotfactory.plugins.for_library import SymbolicQuotient, Workspace, kind_of
 
 tensorrt_api.load()
 import tensorrt.plugin as trtp  # noqa: E402
@@ -33,19 +34,21 @@ class Argument:
         value: A `TensorDesc`; a `SymInt32`, known when the engine runs; or a constant.
         type: Triton's name for the type of a number: ``i32``, ``fp32``; None where a constant is compiled in as it
             is, as a `tl.constexpr`.
+        kind: The type that an extra argument arrives with.
     """
 
     name: str
     value: Any
     type: str | None = None
+    kind: str | None = None
 
     @property
     def is_pointer(self) -> bool:
-        return isinstance(self.value, trtp.TensorDesc)
+        return isinstance(self.value, trtp.TensorDesc | Workspace)
 
     @property
     def is_extra(self) -> bool:
-        return isinstance(self.value, trtp.SymInt32)
+        return isinstance(self.value, trtp.SymInt32 | SymbolicQuotient)
 
     @property
     def is_constant(self) -> bool:
@@ -98,17 +101,18 @@ def _tree(kernel: Any, parameter: KernelParam, name: str, value: Any) -> Tree:
         raise KernelArgumentError(f"{place} is a whole shape", hint=f"give one dimension: {name}=shape[0]")
     if isinstance(value, tuple) and not parameter.is_constexpr:
         return tuple(_tree(kernel, parameter, f"{name}__{i}", item) for i, item in enumerate(value))
-    if isinstance(value, symbolic_ints.SymInt | trtp.TensorDesc):
+    if isinstance(value, symbolic_ints.SymInt | trtp.TensorDesc | Workspace | SymbolicQuotient):
         if parameter.is_constexpr:
             raise KernelArgumentError(
                 f"{place} is a tl.constexpr, but its value is only known when the engine runs",
                 hint=f"drop tl.constexpr from {name}, or give it a constant; aotfactory.upper_bound(dimension) is the "
                 "largest value in the profile",
             )
-        if isinstance(value, trtp.TensorDesc):
+        if isinstance(value, trtp.TensorDesc | Workspace):
             return Argument(name, value)
-        number = value if isinstance(value, trtp.SymInt32) else trtp.SymInt32(value)
-        return Argument(name, number, parameter.annotation_type or "i32")
+        number = value if isinstance(value, trtp.SymInt32 | SymbolicQuotient) else trtp.SymInt32(value)
+        kind = kind_of(number)
+        return Argument(name, number, parameter.annotation_type or kind, kind)
     if hasattr(value, "data_ptr"):
         raise KernelArgumentError(
             f"{place} is a {type(value).__name__} with data of its own",

@@ -15,12 +15,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from aotfactory.core import dtypes, expressions, proofs
+from aotfactory.core.arguments import Argument, Quotient
 from aotfactory.core.errors import CombinationError, LaunchError, PluginError
 from aotfactory.core.expressions import Expr, Op
 from aotfactory.core.network import Combination, Range
 from aotfactory.core.proofs import Domain, Interval
 from aotfactory.plugins import tensorrt_api
 from aotfactory.plugins.definitions import blame
+from aotfactory.plugins.for_library import LibraryLaunch, SymbolicQuotient, kind_of
 from aotfactory.plugins.registry import Plugin
 
 trt = tensorrt_api.load().trt
@@ -42,17 +44,35 @@ LAUNCH_FIELDS = ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", 
 
 @dataclass(frozen=True, kw_only=True)
 class ReturnedKernel:
-    """What an `aot_impl` returned: entry name, PTX text, seven launch parameters, int32 extra arguments.
+    """What an `aot_impl` returned: entry name, PTX text, seven launch parameters, extra arguments.
 
     Attributes:
+        kinds: Of the extra arguments: ``i32``; for a plugin library also ``i64`` and ``fp32``.
         config: Number of the autotuner's config that `aot_kernel` compiled; None where there is none.
+        cluster: Blocks of a cluster in x, y, z that the launch states; for a plugin library.
+        workspaces: Bytes of each; for a plugin library.
+        then: Kernels to launch after this one; for a plugin library.
     """
 
     name: str
     ptx: str
     launch: Mapping[str, Expr]
-    extra_args: tuple[Expr, ...]
+    extra_args: tuple[Argument, ...]
+    kinds: tuple[str, ...]
     config: int | None = None
+    cluster: tuple[int, int, int] | None = None
+    workspaces: tuple[Expr, ...] = ()
+    then: tuple[ReturnedKernel, ...] = ()
+
+    @property
+    def in_a_row(self) -> tuple[ReturnedKernel, ...]:
+        """This kernel and those after it."""
+        return (self, *self.then)
+
+    @property
+    def needs_library(self) -> bool:
+        """Whether AOT plugins can't have it."""
+        return bool(self.then or self.workspaces or self.cluster or set(self.kinds) - {"i32"})
 
 
 class Dimension(trt.IDimensionExpr):  # type: ignore[misc,name-defined]
@@ -208,14 +228,31 @@ class PluginCall:
         finally:
             self._plugin.aot_impl_function = aot_impl
             _tensor.SymIntExpr._exprBuilder = None
-        returned_name, _, launch, extra = returned[0]
+        return self._taken_down(name, ptx, returned[0])
+
+    def _taken_down(self, name: str, ptx: str, returned: Any) -> ReturnedKernel:
+        """A kernel with what `aot_kernel` and its like say of it by the name, for a plugin library."""
+        returned_name, _, launch, integers = returned
+        more: LibraryLaunch = getattr(returned_name, "library", LibraryLaunch())
+        extra = list(integers) if more.extra_args is None else more.extra_args
         return ReturnedKernel(
             name=name,
             ptx=ptx,
             launch={field: self._scalar(getattr(launch, field), field) for field in LAUNCH_FIELDS},
-            extra_args=tuple(self._scalar(e, f"extra argument {i}") for i, e in enumerate(extra)),
+            extra_args=tuple(self._argument(e, f"extra argument {i}") for i, e in enumerate(extra)),
+            kinds=tuple(kind_of(e) for e in extra),
             config=getattr(returned_name, "config", None),
+            cluster=more.cluster,
+            workspaces=tuple(self._scalar(w.bytes, f"workspace {i}") for i, w in enumerate(more.workspaces)),
+            then=tuple(
+                self._taken_down(_utf8("kernel name", later[0]), _utf8("PTX", later[1]), later) for later in more.then
+            ),
         )
+
+    def _argument(self, value: Any, what: str) -> Argument:
+        if isinstance(value, SymbolicQuotient):
+            return Quotient(self._scalar(value.numerator, what), self._scalar(value.denominator, what))
+        return self._scalar(value, what)
 
     def _scalar(self, value: Any, what: str) -> Expr:
         if value._expr is None:

@@ -20,7 +20,7 @@ def is_needed(kernel: Any, trees: Mapping[str, Tree], order: Sequence[str]) -> b
         return True
     arguments = [leaf for tree in found for leaf in leaves(tree)]
     typed = any(a.type is not None for a in arguments if a.is_constant)
-    cast = any(a.type != "i32" for a in arguments if a.is_extra)
+    cast = any(a.type != a.kind for a in arguments if a.is_extra)
     return typed or cast or [a.name for a in arguments if not a.is_constant] != list(order)
 
 
@@ -43,7 +43,7 @@ def wrap(kernel: Any, trees: Mapping[str, Tree], order: Sequence[str], arrives_a
             return f"({''.join(f'{passed(item)}, ' for item in tree)})"
         if tree.is_pointer:
             return arrives_as[id(tree.value)]
-        if tree.type is None or (tree.is_extra and tree.type == "i32"):
+        if tree.type is None or (tree.is_extra and tree.type == tree.kind):
             return tree.name
         dtype = f"{language}.{_name_of(tree.type)}"
         return f"{tree.name}.to({dtype})" if tree.is_extra else f"{language}.full((), {tree.name}, {dtype})"

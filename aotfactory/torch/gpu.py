@@ -20,7 +20,7 @@ from aotfactory.core.arch import PORTABLE, native_arch
 from aotfactory.core.cache import open_cache
 from aotfactory.core.dimensions import dimension, over_inputs
 from aotfactory.core.errors import ConfigError, OperatorError, ProgramError
-from aotfactory.core.expressions import Constant, SizeTensor
+from aotfactory.core.expressions import Constant, Expr, SizeTensor
 from aotfactory.core.network import Call, Network, NetworkInput, Profile
 from aotfactory.plugins.plugin_call import PluginCall
 from aotfactory.plugins.registry import Plugin
@@ -50,7 +50,7 @@ def launch_of(network: Network, variant: Variant, shapes: Sequence[Sequence[int]
         grid=(launch["grid_x"], launch["grid_y"], launch["grid_z"]),
         block=(launch["block_x"], launch["block_y"], launch["block_z"]),
         shared_mem=launch["shared_mem"],
-        extra_args=tuple(over_inputs(e, inputs).evaluate(values) for e in variant.extra_args),
+        extra_args=tuple(over_inputs(e, inputs).evaluate(values) for e in variant.extra_args if isinstance(e, Expr)),
     )
 
 
@@ -67,7 +67,7 @@ def choose(
     for arch in archs:
         for variant in variants:
             if (variant.arch, variant.dtypes, variant.formats) == (arch, combination.dtypes, combination.formats) and (
-                variant.call in fitting
+                variant.call in fitting and not variant.needs_library
             ):
                 return variant
     texts = ", ".join("x".join(map(str, shape)) for shape in shapes)

@@ -184,6 +184,59 @@ class TestRuntime:
         assert each["threads_wrong"] == 0
         assert each["modules"] == 1
 
+    def test_kernels_in_a_row_with_a_workspace(self, fake: Fake) -> None:
+        """One sums rows into a workspace, one takes an int64 and an fp32; in graphs, threads, at other shapes too."""
+        array = random(300, 8)
+        part = fake.part(hand.in_a_row())
+        other = run_of(part, {"x": random(7, 8)}, fake.scratch, "other")
+        more = {"shape_changes": 200, "other_shapes": other["shapes"], "other_inputs": other["inputs"]}
+        each, outputs = fake.run(part, array, threads=4, **more)
+        expected = array - array.sum(1, keepdims=True, dtype=np.float32) / 8
+        np.testing.assert_allclose(outputs["y"], expected, rtol=1e-5, atol=1e-6)
+        assert each["graph_same"]
+        assert (each["threads_wrong"], each["same_afterwards"], each["modules"]) == (0, True, 2)
+        (configured,) = fake.ask(case_of(part)).cases[0]["combinations"]
+        assert configured["workspace"] == 4 * 4096  # of the largest shape, in whole 256 bytes
+
+    def test_two_workspaces_lie_apart(self, fake: Fake) -> None:
+        content = hand.in_a_row()
+        (variant,) = content["variants"]
+        variant["workspaces"] = [{"bytes": ["prod", "N", 4], "at_most": 4 * 4096}, {"bytes": 300, "at_most": 300}]
+        for kernel in (variant, *variant["then"]):
+            kernel["parameters"] = [*kernel["parameters"], "ptr"]
+            kernel["text"] = hand.entry(kernel["kernel"], kernel["parameters"])
+            kernel |= hand.digest(kernel["text"])
+        part = fake.part(content)
+        array = random(20, 8)
+        _, outputs = fake.run(part, array)
+        expected = array - array.sum(1, keepdims=True, dtype=np.float32) / 8
+        np.testing.assert_allclose(outputs["y"], expected, rtol=1e-5, atol=1e-6)
+        assert fake.ask(case_of(part)).cases[0]["combinations"][0]["workspace"] == 4 * 4096 + 512
+
+    def test_a_store_behind_the_workspace(self, fake: Fake) -> None:
+        content = hand.in_a_row(then=[])
+        (variant,) = content["variants"]
+        variant |= {"kernel": "behind_workspace", "text": hand.entry("behind_workspace", variant["parameters"])}
+        variant |= hand.digest(variant["text"])
+        part = fake.part(content)
+        found = fake.ask(case_of(part, [run_of(part, {"x": random(4096, 8)}, fake.scratch, "run")]))
+        (each,) = found.cases[0]["runs"][0]["runs"]
+        assert each["error"] == "memory outside of the workspace was changed"
+
+    def test_a_workspace_larger_than_it_may_be(self, fake: Fake) -> None:
+        workspaces = [{"bytes": ["prod", "N", 4], "at_most": 40}]
+        part = fake.part(hand.in_a_row(workspaces=workspaces))
+        found = fake.ask(case_of(part, [run_of(part, {"x": random(11, 8)}, fake.scratch, "run")]))
+        assert found.cases[0]["runs"][0]["runs"][0]["shape_change"] != 0
+        assert "workspace 0 takes 44 bytes, more than its at_most" in found.said
+
+    def test_a_cluster_that_the_launch_states(self, fake: Fake) -> None:
+        variant = hand.variant(
+            kernel="cluster_of", cluster_at_launch=[2, 1, 1], launch=hand.launch(grid_x=["prod", "N", 2])
+        )
+        _, outputs = fake.run(fake.part(hand.manifest(variant, road="library")), random(4, 8))
+        assert (outputs["y"] == 2).all()
+
     def test_two_gpus(self, fake: Fake) -> None:
         """Plugins of one library on both, in threads and by turns in one: each has kernels of its own context."""
         fake.env["FAKE_CUDA"] = "two-gpus"

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aotfactory.compiler.bundle import Variant
+from aotfactory.compiler.bundle import Variant, Workspace
 from aotfactory.compiler.launch_bounds import check as check_bounds
 from aotfactory.core import check as checks
+from aotfactory.core.arguments import Quotient
 from aotfactory.core.check import Check
 from aotfactory.core.errors import DefinitionError
 from aotfactory.core.expressions import Constant, Expr, Op, Symbol, operation, parse
@@ -41,7 +42,10 @@ def network(ranges: Mapping[str, tuple[int, int]], output: str = "N") -> Network
 def check(
     ranges: Mapping[str, tuple[int, int]],
     *,
-    extra: tuple[str | Expr, ...] = (),
+    extra: tuple[str | Expr | Quotient, ...] = (),
+    kinds: tuple[str, ...] = (),
+    workspaces: tuple[str, ...] = (),
+    cluster: tuple[int, int, int] | None = None,
     divisible: Mapping[int, int] | None = None,
     output: str = "N",
     **launch: str | Expr,
@@ -59,11 +63,13 @@ def check(
         text="",
         ptx_isa="8.0",
         ptx_target="sm_80",
-        parameters=(),
+        parameters=("ptr", *(kinds or ("i32",) * len(extra)), "ptr"),
         launch={n: parse(e) if isinstance(e, str) else e for n, e in fields.items()},
         extra_args=tuple(parse(e) if isinstance(e, str) else e for e in extra),
+        cluster_at_launch=cluster,
+        workspaces=tuple(Workspace(bytes=parse(e), at_most=0) for e in workspaces),
     )
-    return check_bounds(variant, network(ranges, output), CALL, divisible or {})
+    return check_bounds(variant, network(ranges, output), CALL, [divisible or {}])
 
 
 MAX = 2**31 - 1
@@ -79,6 +85,10 @@ GOOD: list[tuple[str, dict[str, tuple[int, int]], dict[str, Any]]] = [
     ("nothing to compute", {"N": (1, 8)}, {"grid_x": "0", "output": "0 N"}),
     ("a proved divisor", {"N": (1, 8)}, {"extra": ("N", "N*48"), "divisible": {1: 16}}),
     ("a divisor of 0", {"N": (1, 8)}, {"extra": ("N-N",), "divisible": {0: 16}}),
+    ("an int64 argument", {"N": (1, MAX)}, {"extra": ("N*N",), "kinds": ("i64",)}),
+    ("a quotient", {"N": (1, MAX)}, {"extra": (Quotient(parse("N*N"), parse("N")),), "kinds": ("fp32",)}),
+    ("a workspace", {"N": (0, 1024)}, {"workspaces": ("cdiv(N, 4)*4", "0")}),
+    ("whole clusters", {"N": (1, 8)}, {"grid_x": "N*2", "cluster": (2, 1, 1)}),
     ("overflow that cancels out", {"N": (1, MAX)}, {"extra": ("N*4-N*3",)}),
     ("two blocks of work", {"N": (1, 10**6), "C": (1, 2000)}, {"grid_x": "cdiv(N*C, 128)"}),
 ]
@@ -93,6 +103,22 @@ def test_what_is_within_bounds(ranges: dict[str, tuple[int, int]], given: dict[s
 
 
 BAD: list[tuple[dict[str, tuple[int, int]], dict[str, Any], str]] = [
+    (
+        {"N": (1, 2**20), "C": (1, 2**20), "H": (1, 2**30)},
+        {"extra": ("N*C*H",), "kinds": ("i64",)},
+        "extra argument 0 = N*C*H is 1180591620717411303424 at C=1048576, H=1073741824, N=1048576: an extra argument",
+    ),
+    (
+        {"N": (0, 8)},
+        {"extra": (Quotient(parse("1"), parse("N")),), "kinds": ("fp32",)},
+        "extra argument 0 = N is 0 at N=0: a quotient's divisor is 1 or more",
+    ),
+    (
+        {"N": (1, 8)},
+        {"workspaces": ("4-N",)},
+        "workspace 0 = 4-N is -4 at N=8: a workspace has 0 to 1099511627776 bytes",
+    ),
+    ({"N": (1, 8)}, {"grid_x": "N", "cluster": (2, 1, 1)}, "grid_x = N is not a multiple of the cluster's 2 blocks"),
     (
         {"N": (1, MAX + 1)},
         {"extra": ("1", "N")},

@@ -4,6 +4,7 @@
 //   g++ -std=c++17 -fsyntax-only -I aotfactory/runtime -I /usr/local/cuda/include tests/cpp/cuda_api_check.cpp
 #include <cuda.h>
 
+#include <cstddef>
 #include <type_traits>
 
 #include "cuda/cuda_api.h"
@@ -41,11 +42,13 @@ namespace own {
 using namespace aot::cuda;
 #define AOT_TYPE(name, ...) using name = Result (*)(__VA_ARGS__);
 AOT_CUDA_FUNCTIONS(AOT_TYPE)
+AOT_CUDA_NEWER_FUNCTIONS(AOT_TYPE)
 #undef AOT_TYPE
 }  // namespace own
 
 #define AOT_CHECK(name, ...) static_assert(Same<own::name, decltype(&::name)>::value, #name " differs from cuda.h");
 AOT_CUDA_FUNCTIONS(AOT_CHECK)
+AOT_CUDA_NEWER_FUNCTIONS(AOT_CHECK)
 
 static_assert(sizeof(aot::cuda::Result) == sizeof(CUresult));
 static_assert(sizeof(aot::cuda::DevicePointer) == sizeof(CUdeviceptr));
@@ -65,6 +68,13 @@ static_assert(static_cast<int>(aot::cuda::error_log_buffer) == CU_JIT_ERROR_LOG_
 static_assert(static_cast<int>(aot::cuda::error_log_bytes) == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);
 static_assert(static_cast<unsigned>(aot::cuda::stream_non_blocking) == CU_STREAM_NON_BLOCKING);
 static_assert(static_cast<unsigned>(aot::cuda::event_default) == CU_EVENT_DEFAULT);
+static_assert(static_cast<int>(aot::cuda::cluster_dimension) == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION);
+static_assert(sizeof(aot::cuda::LaunchAttribute) == sizeof(CUlaunchAttribute));
+static_assert(offsetof(aot::cuda::LaunchAttribute, value) == offsetof(CUlaunchAttribute, value));
+static_assert(sizeof(aot::cuda::LaunchConfig) == sizeof(CUlaunchConfig));
+static_assert(offsetof(aot::cuda::LaunchConfig, stream) == offsetof(CUlaunchConfig, hStream));
+static_assert(offsetof(aot::cuda::LaunchConfig, attributes) == offsetof(CUlaunchConfig, attrs));
+static_assert(offsetof(aot::cuda::LaunchConfig, attribute_count) == offsetof(CUlaunchConfig, numAttrs));
 static_assert(static_cast<int>(aot::cuda::capture_thread_local) == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
 
 }  // namespace

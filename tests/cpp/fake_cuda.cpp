@@ -22,7 +22,7 @@ using namespace aot::cuda;
 namespace {
 
 struct Threads {
-    unsigned grid, block, shared;
+    unsigned grid, block, shared, cluster = 1;
     unsigned count() const { return grid * block; }
 };
 using Work = std::function<void()>;
@@ -89,6 +89,39 @@ const std::map<std::string, KernelCode>& kernels() {
         {"wrong_size",
          [](const Threads&, void** arguments) {
              *reinterpret_cast<int*>(tensor(arguments[3])) = 1 << 20;
+             return success;
+         }},
+        {"sums",
+         [](const Threads&, void** arguments) {  // (x, n, y, sums): of each eight
+             for (int i = 0; i < number(arguments[1]); i += 8) {
+                 float sum = 0;
+                 for (int j = i; j < i + 8; ++j) {
+                     sum += tensor(arguments[0])[j];
+                 }
+                 tensor(arguments[3])[i / 8] = sum;
+             }
+             return success;
+         }},
+        {"minus_mean",
+         [](const Threads&, void** arguments) {  // (x, n as int64, 1/8, y, sums): y = x - the mean of its eight
+             const auto count = *static_cast<std::int64_t*>(arguments[1]);
+             for (std::int64_t i = 0; i < count; ++i) {
+                 const float scale = *static_cast<float*>(arguments[2]);
+                 tensor(arguments[3])[i] = tensor(arguments[0])[i] - tensor(arguments[4])[i / 8] * scale;
+             }
+             return success;
+         }},
+        {"nothing", [](const Threads&, void**) { return success; }},
+        {"behind_workspace",
+         [](const Threads&, void** arguments) {  // (x, n, y, sums): one sum too many
+             tensor(arguments[3])[number(arguments[1]) / 8] = 1;
+             return success;
+         }},
+        {"cluster_of",
+         [](const Threads& threads, void** arguments) {  // (x, n, y): y = the blocks of a cluster
+             for (int i = 0; i < number(arguments[1]); ++i) {
+                 tensor(arguments[2])[i] = static_cast<float>(threads.cluster);
+             }
              return success;
          }},
         {"fault",
@@ -221,6 +254,18 @@ Result cuModuleUnload(Module) { return --modules, success; }
 int fake_cuda_modules() { return modules; }
 Result cuFuncGetAttribute(int* value, FunctionAttribute, Function) { return *value = 0, success; }
 Result cuFuncSetAttribute(Function, FunctionAttribute, int) { return success; }
+Result cuLaunchKernelEx(const LaunchConfig* config, Function function, void** arguments, void**) {
+    const auto* loaded = reinterpret_cast<const Loaded*>(function);
+    const bool clusters = config->attribute_count == 1 && config->attributes->id == cluster_dimension;
+    if (!clusters || loaded->context != current) {
+        return invalid_handle;
+    }
+    const auto& extents = config->attributes->value.cluster;
+    const Threads threads{config->grid_x, config->block_x, config->shared_mem, extents.x * extents.y * extents.z};
+    const KernelCode* code = loaded->code;
+    enqueue([=] { (*code)(threads, arguments); });
+    return success;
+}
 Result cuLaunchKernel(Function function, unsigned grid, unsigned, unsigned, unsigned block, unsigned, unsigned,
                       unsigned shared, Stream, void** arguments, void**) {
     const auto* loaded = reinterpret_cast<const Loaded*>(function);
@@ -237,3 +282,4 @@ Result cuLaunchKernel(Function function, unsigned grid, unsigned, unsigned, unsi
 // every function that the launcher looks up is here, with its signature
 #define AOT_DEFINED(name, ...) static_assert(std::is_same_v<decltype(&::name), Result (*)(__VA_ARGS__)>);
 AOT_CUDA_FUNCTIONS(AOT_DEFINED)
+AOT_CUDA_NEWER_FUNCTIONS(AOT_DEFINED)

@@ -213,8 +213,9 @@ private:
         std::vector<std::int32_t> tactics(static_cast<std::size_t>(build_->getNbTactics()));
         answer["result"] = build_->getValidTactics(tactics.data(), static_cast<std::int32_t>(tactics.size()));
         answer["tactics"] = tactics;
-        answer["workspace"] =
+        workspace_ =
             build_->getWorkspaceSize(descs.data(), inputs_, &descs[static_cast<std::size_t>(inputs_)], outputs_);
+        answer["workspace"] = workspace_;
         return answer;
     }
 
@@ -309,10 +310,11 @@ private:
             for (std::int32_t i = 0; i < outputs_; ++i) {
                 aliased.push_back(aliased_input(*build_, i));
             }
-            Tensors tensors(*gpu_, descs, static_cast<std::size_t>(inputs_), aliased, run["inputs"]);
+            const auto count = static_cast<std::size_t>(inputs_);
+            Tensors tensors(*gpu_, descs, count, aliased, run["inputs"], workspace_);
             std::optional<Tensors> other;
             if (run.contains("other_inputs")) {
-                other.emplace(*gpu_, others, static_cast<std::size_t>(inputs_), aliased, run["other_inputs"]);
+                other.emplace(*gpu_, others, count, aliased, run["other_inputs"], workspace_);
             }
             Tensors* second = other ? &*other : nullptr;
             answer.update(run_on_gpu(*gpu_, loaded_runtime, runtime, tactic, tensors, second, run, carried, create));
@@ -326,6 +328,7 @@ private:
     std::unique_ptr<IPluginV3> plugin_;
     Build* build_ = nullptr;
     std::int32_t inputs_ = 0, outputs_ = 0;
+    std::size_t workspace_ = 0;                     // as last configured
     std::vector<std::unique_ptr<IPluginV3>> kept_;  // so that kernels stay loaded for the next run
     side::ExprBuilder builder_;
     std::vector<DimsExprs> shapes_;

@@ -19,6 +19,7 @@
 
 #include "bundle/evaluate.h"
 #include "cuda/cuda_driver.h"
+#include "cuda/launch.h"
 #include "plugin/part.h"
 #include "plugin/tensors.h"
 #include "tensorrt_side.h"
@@ -63,12 +64,17 @@ public:
     static constexpr unsigned char guard_byte = 0xa5;
 
     Tensors(const Gpu& gpu, const std::vector<nvinfer1::PluginTensorDesc>& descs, std::size_t inputs,
-            const std::vector<std::int32_t>& aliased, const Json& files)
-        : Tensors(gpu, descs, inputs, aliased, read(files)) {}
+            const std::vector<std::int32_t>& aliased, const Json& files, std::size_t workspace)
+        : Tensors(gpu, descs, inputs, aliased, read(files), workspace) {}
 
     Tensors(const Gpu& gpu, const std::vector<nvinfer1::PluginTensorDesc>& descs, std::size_t inputs,
-            const std::vector<std::int32_t>& aliased, std::vector<std::string> data)
-        : descs_(descs), input_count_(inputs), aliased_(aliased), data_(std::move(data)) {
+            const std::vector<std::int32_t>& aliased, std::vector<std::string> data, std::size_t workspace)
+        : descs_(descs),
+          input_count_(inputs),
+          aliased_(aliased),
+          data_(std::move(data)),
+          workspace_bytes_(workspace),
+          workspace_(gpu.api, workspace + 2 * guard_) {
         for (std::size_t i = 0; i < descs.size(); ++i) {
             std::size_t bytes = side::bytes_of(descs[i].type);
             for (std::int32_t axis = 0; axis < descs[i].dims.nbDims; ++axis) {
@@ -105,23 +111,20 @@ public:
                 gpu.api.check(gpu.api.cuMemsetD8Async(address + guard_, 0xff, bytes_[i], stream), "poison");
             }
         }
+        const auto address = workspace_.address();
+        gpu.api.check(gpu.api.cuMemsetD8Async(address, guard_byte, workspace_bytes_ + 2 * guard_, stream), "memset");
+        if (workspace_bytes_ > 0) {
+            gpu.api.check(gpu.api.cuMemsetD8Async(address + guard_, 0xff, workspace_bytes_, stream), "poison");
+        }
         gpu.session.synchronize("reset");
     }
 
     // The outputs' bytes; throws if anything lies outside, or an input was changed that no output shares.
     std::vector<std::string> outputs(const Gpu& gpu) const {
         std::vector<std::string> found;
+        guarded(gpu, workspace_, workspace_bytes_, "the workspace");
         for (std::size_t i = 0; i < descs_.size(); ++i) {
-            std::string all(bytes_[i] + 2 * guard_, '\0');
-            const auto address = memory_[owners_[i]].address();
-            gpu.api.check(gpu.api.cuMemcpyDtoHAsync_v2(all.data(), address, all.size(), gpu.session.stream()),
-                          "download");
-            gpu.session.synchronize("download");
-            const std::string band(guard_, static_cast<char>(guard_byte));
-            if (all.compare(0, guard_, band) != 0 || all.compare(all.size() - guard_, guard_, band) != 0) {
-                throw std::runtime_error("memory outside of tensor " + std::to_string(i) + " was changed");
-            }
-            const std::string own = all.substr(guard_, bytes_[i]);
+            const std::string own = guarded(gpu, memory_[owners_[i]], bytes_[i], "tensor " + std::to_string(i));
             const bool shared =
                 std::find(aliased_.begin(), aliased_.end(), static_cast<std::int32_t>(i)) != aliased_.end();
             if (i >= input_count_) {
@@ -133,22 +136,40 @@ public:
         return found;
     }
 
+    void* workspace() const {
+        return workspace_bytes_ == 0 ? nullptr : reinterpret_cast<void*>(workspace_.address() + guard_);
+    }
+
     std::int32_t change_shape(nvinfer1::IPluginV3OneRuntime& runtime) const {
         return runtime.onShapeChange(descs_.data(), static_cast<std::int32_t>(input_count_), &descs_[input_count_],
                                      static_cast<std::int32_t>(descs_.size() - input_count_));
     }
     std::int32_t enqueue(nvinfer1::IPluginV3OneRuntime& runtime, const Gpu& gpu) const {
         return runtime.enqueue(descs_.data(), &descs_[input_count_], input_pointers_.data(), output_pointers_.data(),
-                               nullptr, gpu.stream());
+                               workspace(), gpu.stream());
     }
 
-    Tensors copy(const Gpu& gpu) const { return Tensors(gpu, descs_, input_count_, aliased_, data_); }
+    Tensors copy(const Gpu& gpu) const { return Tensors(gpu, descs_, input_count_, aliased_, data_, workspace_bytes_); }
     const std::vector<nvinfer1::PluginTensorDesc>& descs() const { return descs_; }
     std::size_t input_count() const { return input_count_; }
     const std::vector<void*>& inputs() const { return input_pointers_; }
     const std::vector<void*>& outputs() const { return output_pointers_; }
 
 private:
+    // What lies between the guards; throws if they were changed.
+    std::string guarded(const Gpu& gpu, const aot::cuda::Memory& memory, std::size_t bytes,
+                        const std::string& what) const {
+        std::string all(bytes + 2 * guard_, '\0');
+        const auto stream = gpu.session.stream();
+        gpu.api.check(gpu.api.cuMemcpyDtoHAsync_v2(all.data(), memory.address(), all.size(), stream), "download");
+        gpu.session.synchronize("download");
+        const std::string band(guard_, static_cast<char>(guard_byte));
+        if (all.compare(0, guard_, band) != 0 || all.compare(all.size() - guard_, guard_, band) != 0) {
+            throw std::runtime_error("memory outside of " + what + " was changed");
+        }
+        return all.substr(guard_, bytes);
+    }
+
     static std::vector<std::string> read(const Json& files) {
         std::vector<std::string> found;
         for (const Json& name : files) {
@@ -165,6 +186,8 @@ private:
     std::size_t input_count_;
     std::vector<std::int32_t> aliased_;
     std::vector<std::string> data_;
+    std::size_t workspace_bytes_;
+    aot::cuda::Memory workspace_;
     std::vector<std::size_t> bytes_, owners_, owned_;
     std::vector<aot::cuda::Memory> memory_;
     std::vector<void*> input_pointers_, output_pointers_;
@@ -348,7 +371,7 @@ inline Json change_shapes(const Gpu& gpu, nvinfer1::IPluginV3OneRuntime& runtime
             {"ns_each", std::chrono::duration<double, std::nano>(spent).count() / count}};
 }
 
-// Host nanoseconds of an enqueue, and of a bare cuLaunchKernel of the same launch; the best of several loops of each.
+// Host nanoseconds of an enqueue, and of bare driver calls for the same launches; the best of several loops of each.
 inline Json host_cost(const Gpu& gpu, nvinfer1::IPluginV3OneRuntime& runtime, std::int32_t tactic,
                       const Tensors& tensors, const std::string& carried, int count) {
     const aot::plugin::Parts parts = aot::plugin::parse_parts(carried);
@@ -360,19 +383,39 @@ inline Json host_cost(const Gpu& gpu, nvinfer1::IPluginV3OneRuntime& runtime, st
     for (const aot::Variant& each : parts[0]->manifest().variants) {
         variant = variant == nullptr && (tactic == 0 || each.tactic == tactic) ? &each : variant;
     }
-    aot::Launch launch = aot::evaluate_launch(*variant, aot::plugin::symbols_at(*parts[0], shapes));
-    const auto module = aot::cuda::load_module(gpu.api, parts[0]->bundle.ptx.at(variant->ptx), variant->ptx);
-    aot::cuda::Function function = nullptr;
-    gpu.api.check(gpu.api.cuModuleGetFunction(&function, module.get(), variant->kernel.c_str()), "cuModuleGetFunction");
-    std::vector<void*> arguments;
-    for (void* const& pointer : tensors.inputs()) {
-        arguments.push_back(const_cast<void**>(&pointer));
+    struct Bare {
+        aot::cuda::Owner<aot::cuda::Module> module;
+        aot::Launch launch;
+        aot::cuda::Function function = nullptr;
+        std::vector<void*> arguments;
+    };
+    std::vector<Bare> launches;
+    std::vector<void*> workspaces;
+    for (const std::size_t offset : aot::plugin::workspace_offsets(*variant)) {
+        workspaces.push_back(static_cast<char*>(tensors.workspace()) + offset);
     }
-    for (std::int32_t& extra : launch.extra_args) {
-        arguments.push_back(&extra);
+    workspaces.pop_back();  // the end
+    for (aot::Launch& launch : aot::evaluate_launches(*variant, aot::plugin::symbols_at(*parts[0], shapes))) {
+        const auto& kernel = *launch.kernel;
+        auto module = aot::cuda::load_module(gpu.api, parts[0]->bundle.ptx.at(kernel.ptx), kernel.ptx);
+        launches.push_back({std::move(module), std::move(launch)});
     }
-    for (void* const& pointer : tensors.outputs()) {
-        arguments.push_back(const_cast<void**>(&pointer));
+    for (Bare& bare : launches) {
+        gpu.api.check(
+            gpu.api.cuModuleGetFunction(&bare.function, bare.module.get(), bare.launch.kernel->kernel.c_str()),
+            "cuModuleGetFunction");
+        for (void* const& pointer : tensors.inputs()) {
+            bare.arguments.push_back(const_cast<void**>(&pointer));
+        }
+        for (aot::Scalar& extra : bare.launch.extra_args) {
+            bare.arguments.push_back(extra.address());
+        }
+        for (void* const& pointer : tensors.outputs()) {
+            bare.arguments.push_back(const_cast<void**>(&pointer));
+        }
+        for (void*& pointer : workspaces) {
+            bare.arguments.push_back(&pointer);
+        }
     }
     const auto best = [&](auto work) {
         double least = 1e300;
@@ -389,9 +432,9 @@ inline Json host_cost(const Gpu& gpu, nvinfer1::IPluginV3OneRuntime& runtime, st
         return least;
     };
     const double bare = best([&] {
-        gpu.api.cuLaunchKernel(function, launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0],
-                               launch.block[1], launch.block[2], launch.shared_mem, gpu.session.stream(),
-                               arguments.data(), nullptr);
+        for (Bare& each : launches) {
+            aot::cuda::enqueue(gpu.api, each.function, each.launch, gpu.session.stream(), each.arguments.data());
+        }
     });
     const double enqueue = best([&] { tensors.enqueue(runtime, gpu); });
     return {{"bare_ns", bare}, {"enqueue_ns", enqueue}, {"ratio", enqueue / bare}};

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from aotfactory.cli.tables.text import MARKS, Part, mark, print_skipped, print_table, say, table_of, value_text
-from aotfactory.compiler.bundle import Bundle, Variant
+from aotfactory.compiler.bundle import Bundle, LaunchedKernel, Variant
 from aotfactory.core.check import Check
 from aotfactory.core.expressions import Constant, Expr, SizeTensor
 from aotfactory.core.network import Call, Combination, Network, Tensor
@@ -56,11 +56,11 @@ def print_variants(console: Console, bundle: Bundle, checks: Iterable[Check] = (
             table.add_column("checks")
         for v in variants:
             ends = bundle.network.at("min"), bundle.network.at("max")
-            grid, block = _extents(v.launch, "grid", *ends), _extents(v.launch, "block", {}, {})
-            if v.cluster != (1, 1, 1):
-                block += f" in clusters of {math.prod(v.cluster)}"
+            grid = "; ".join(_extents(k.launch, "grid", *ends) for k in v.kernels)
+            block = "; ".join(_block(k) for k in v.kernels)
             combination = Combination(dtypes=v.dtypes, formats=v.formats)
-            registers = f"{v.registers}, {v.spills} B spilled" if v.spills else f"{v.registers}"
+            used = [f"{k.registers}, {k.spills} B spilled" if k.spills else f"{k.registers}" for k in v.kernels]
+            registers = "; ".join(used)
             row = [v.arch, str(combination), str(v.tactic), grid, block, registers, f"{v.ptx_isa} {v.ptx_target}"]
             table.add_row(*row, *([Text.assemble(*mark(outcomes.get(v.id, [])))] if outcomes else []))
         print_table(console, table)
@@ -72,6 +72,11 @@ def _headline(call: Call) -> tuple[Part, ...]:
     attributes = "".join(f", {n}={value_text(v)}" for n, v in call.attributes.items())
     outputs, inputs = ", ".join(call.outputs), ", ".join(call.inputs)
     return (call.name, "bold"), f": {outputs} = {call.plugin}({inputs}{attributes})"
+
+
+def _block(kernel: LaunchedKernel) -> str:
+    clusters = f" in clusters of {math.prod(kernel.clusters)}" if kernel.clusters != (1, 1, 1) else ""
+    return _extents(kernel.launch, "block", {}, {}) + clusters
 
 
 def _extents(launch: Mapping[str, Expr], what: str, low: Mapping[str, int], high: Mapping[str, int]) -> str:
@@ -92,9 +97,13 @@ def _print_expressions(console: Console, variants: Sequence[Variant]) -> None:
     """The symbolic launch parameters and the extra arguments, once where architectures and tactics share them."""
     shared: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for v in variants:
-        launch = {n: e for n, e in v.launch.items() if not isinstance(e, Constant)}
-        extra = ", ".join(map(str, v.extra_args))
-        lines = [(name, str(e)) for name, e in launch.items()] + ([("extra arguments", extra)] if extra else [])
+        lines: list[tuple[str, str]] = []
+        for i, kernel in enumerate(v.kernels, start=1):
+            which = f" of kernel {i}" if v.then else ""
+            lines += [(n + which, str(e)) for n, e in kernel.launch.items() if not isinstance(e, Constant)]
+            if kernel.extra_args:
+                lines.append((f"extra arguments{which}", ", ".join(map(str, kernel.extra_args))))
+        lines += [(f"workspace {i} in bytes", str(w.bytes)) for i, w in enumerate(v.workspaces)]
         if lines:
             label = f"{Combination(dtypes=v.dtypes, formats=v.formats)} tactic {v.tactic}"
             shared.setdefault(tuple(lines), []).append(label)

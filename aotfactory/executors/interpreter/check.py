@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from aotfactory.compiler.bundle import LaunchedKernel
 from aotfactory.compiler.compile import CompiledVariant, compile_network
 from aotfactory.compiler.options import Options
-from aotfactory.core.arch import parse_archs
+from aotfactory.core.arch import Road, parse_archs
 from aotfactory.core.check import Check
 from aotfactory.core.errors import AotError, DefinitionError, InterpreterError, OutOfTimeError
 from aotfactory.core.network import Network
@@ -64,7 +65,9 @@ def check(
             whose = result.call.name if given else network.likeness(result.call)
             alike.setdefault((whose, *_what_runs(result)), []).append(result)
     if alike:
-        outcomes = _run(network, [_job(group[0]) for group in alike.values()], sources, effort, progress, given)
+        jobs = [_job(group[0]) for group in alike.values()]
+        (road,) = {result.road for result in results}
+        outcomes = _run(network, jobs, road, sources, effort, progress, given)
         for group, outcome in zip(alike.values(), outcomes, strict=True):
             for shapes in outcome.pop("doubts", ()):
                 if error := _not_compiled(network, group[0], shapes):
@@ -81,7 +84,7 @@ def _not_compiled(network: Network, result: CompiledVariant, shapes: Mapping[str
     """
     assert result.variant is not None
     types = dict(zip(result.call.inputs, result.combination.dtypes, strict=False))
-    options = Options(archs=parse_archs(result.variant.arch), tactic=result.tactic)
+    options = Options(archs=parse_archs(result.variant.arch), tactic=result.tactic, road=result.road)
     try:
         made = at_shapes(network, {name: tuple(shape) for name, shape in shapes.items()}, types)
         compile_network(made, options, lambda name: None)
@@ -96,9 +99,9 @@ def _not_compiled(network: Network, result: CompiledVariant, shapes: Mapping[str
 def _what_runs(result: CompiledVariant) -> Any:
     """What the interpreter's answer depends on, beside the call: everything but the architecture."""
     assert result.variant is not None
-    launch = tuple(result.variant.launch.items())
+    launches = tuple((tuple(k.launch.items()), k.extra_args) for k in result.variant.kernels)
     sources = tuple(c.source for c in result.compilations)
-    return result.combination, result.tactic, launch, result.variant.extra_args, sources
+    return result.combination, result.tactic, launches, result.variant.workspaces, sources
 
 
 def _skipped(result: CompiledVariant) -> str | None:
@@ -120,8 +123,9 @@ def _job(result: CompiledVariant) -> dict[str, Any]:
         "tactic": result.tactic,
         "config": result.config,
         "kernel": next((c.metadata["name"] for c in reversed(result.compilations)), ""),
-        "launch": {n: e.to_json() for n, e in result.variant.launch.items()},
-        "extra_args": [e.to_json() for e in result.variant.extra_args],
+        **_launch(result.variant),
+        "workspaces": [w.bytes.to_json() for w in result.variant.workspaces],
+        "then": [_launch(kernel) for kernel in result.variant.then],
         "compilations": [
             {"metadata": {k: v for k, v in c.metadata.items() if isinstance(v, int | str | float)}, "ptx": c.ptx}
             for c in result.compilations
@@ -129,9 +133,17 @@ def _job(result: CompiledVariant) -> dict[str, Any]:
     }
 
 
+def _launch(kernel: LaunchedKernel) -> dict[str, Any]:
+    return {
+        "launch": {n: e.to_json() for n, e in kernel.launch.items()},
+        "extra_args": [e.to_json() for e in kernel.extra_args],
+    }
+
+
 def _run(
     network: Network,
     jobs: list[dict[str, Any]],
+    road: Road,
     sources: Sequence[str],
     effort: Effort,
     progress: Callable[[str], None],
@@ -142,12 +154,13 @@ def _run(
         for i, (name, array) in enumerate((given or {}).items()):
             files[name] = f"{folder}/{i}.npz"
             np.savez(files[name], bytes=np.frombuffer(array.tobytes(), np.uint8), shape=np.array(array.shape, np.int64))
-        return _in_process(network, jobs, sources, effort, progress, files)
+        return _in_process(network, jobs, road, sources, effort, progress, files)
 
 
 def _in_process(
     network: Network,
     jobs: list[dict[str, Any]],
+    road: Road,
     sources: Sequence[str],
     effort: Effort,
     progress: Callable[[str], None],
@@ -157,6 +170,7 @@ def _in_process(
         "network": {"name": network.name, "target": network.target, **network_to_json(network)},
         "sources": list(sources),
         "arch": jobs[0]["arch"],
+        "road": road,
         "variants": jobs,
         "given": given,
         "seconds": effort.seconds,

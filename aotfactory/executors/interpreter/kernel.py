@@ -106,11 +106,12 @@ def capturing(compilations: Sequence[dict[str, Any]]) -> Iterator[list[Any]]:
 def run(
     source: Any,
     grid: Program,
-    arguments: Sequence[Buffer | int],
+    arguments: Sequence[Buffer | int | float],
     programs: Iterable[Program] | None = None,
     stop: Callable[[int], bool] = lambda done: False,
 ) -> int:
-    """Run a kernel over programs of a grid, with TensorRT's arguments: input pointers, extra arguments, outputs.
+    """Run a kernel over programs of a grid, with TensorRT's arguments: input pointers, extra arguments, outputs; and
+    workspaces.
 
     Args:
         programs: Which; None: all.
@@ -155,7 +156,11 @@ def every(grid: Program) -> Iterator[Program]:
     return ((x, y, z) for x in range(grid[0]) for y in range(grid[1]) for z in range(grid[2]))
 
 
-def _bound(source: Any, arguments: Sequence[Buffer | int]) -> dict[str, Any]:
+class Wide(int):
+    """An int64 argument; a plain int is an int32."""
+
+
+def _bound(source: Any, arguments: Sequence[Buffer | int | float]) -> dict[str, Any]:
     """A value for every parameter of the kernel."""
     names = source.fn.arg_names
     constants = {names[path[0]]: value for path, value in source.constants.items()}
@@ -166,9 +171,9 @@ def _bound(source: Any, arguments: Sequence[Buffer | int]) -> dict[str, Any]:
     values: dict[str, Any] = dict(constants)
     for (name, kind), argument in zip(types.items(), arguments, strict=True):
         if isinstance(argument, Buffer) != kind.startswith("*"):
-            passed = "a pointer" if isinstance(argument, Buffer) else "an int32"
+            passed = "a pointer" if isinstance(argument, Buffer) else "a number"
             raise AccessError(f"declares {name} as {kind}, but TensorRT passes {passed}")
-        if isinstance(argument, int) and not -(2**31) <= argument < 2**31:
+        if type(argument) is int and not -(2**31) <= argument < 2**31:
             raise AccessError(f"{name} is {argument}, which int32 does not hold")
         values[name] = _tensor(kind, argument)
     return values
@@ -206,7 +211,11 @@ def _place(frames: traceback.StackSummary) -> str:
     return f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
 
 
-def _tensor(kind: str, argument: Buffer | int) -> Any:
+def _tensor(kind: str, argument: Buffer | int | float) -> Any:
     element = tl.str_to_ty(kind, None)
-    data = np.array([argument.address], np.uint64) if isinstance(argument, Buffer) else np.array([argument], np.int32)
+    if isinstance(argument, Buffer):
+        data = np.array([argument.address], np.uint64)
+    else:
+        types = {int: np.int32, Wide: np.int64, float: np.float32}
+        data = np.array([argument], types[type(argument)])
     return tl.tensor(interpreter.TensorHandle(data, element), element)

@@ -20,6 +20,7 @@ from aotfactory.executors.data import Data, make_inputs
 from aotfactory.executors.inputs import Array, Kind
 from aotfactory.executors.interpreter import kernel as interpreted
 from aotfactory.executors.interpreter.kernel import Buffer, Program
+from aotfactory.executors.interpreter.row import Row
 from aotfactory.plugins.autotuned import preferring
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.plugins.plugin_call import PluginCall, ReturnedKernel
@@ -109,7 +110,7 @@ class Judge:
         self._prepared: dict[Any, _Prepared] = {}
         self._networks: dict[Any, Network] = {}
         self._plugins: dict[Any, tuple[Network, PluginCall]] = {}  # who holds the network keeps its id
-        self._sources: dict[Any, tuple[Any, ReturnedKernel]] = {}
+        self._sources: dict[Any, tuple[list[Any], ReturnedKernel]] = {}
 
     def judge(self, job: Mapping[str, Any], situation: Situation, seconds: float) -> Verdict:
         """Run a variant.
@@ -140,29 +141,29 @@ class Judge:
             plugin.combination.dtypes != tuple(job["dtypes"])
         ):
             raise CannotRun("the network does not reach this combination")
-        source, kernel = self._source(network, plugin, job)
-        own = situation.profile
-        launch = {n: expressions.from_json(e) for n, e in job["launch"].items()} if own else kernel.launch
-        extra = [expressions.from_json(e) for e in job["extra_args"]] if own else kernel.extra_args
-        x, y, z = (launch[f"grid_{axis}"].evaluate(symbols) for axis in "xyz")
-        grid = x // getattr(source, "num_ctas", 1), y, z  # a launch counts blocks; a cluster runs one program
+        sources, kernel = self._sources_of(network, plugin, job)
+        row = Row.of_job(job, sources, kernel) if situation.profile else Row.of_kernel(sources, kernel)
         _outputs_of(network, call, plugin, symbols, buffers, vast=prepared.vast is not None)
-        arguments: list[Buffer | int] = [
-            *(buffers[n] for n in call.inputs),
-            *(e.evaluate(symbols) for e in extra),
-            *(buffers[n] for n in call.outputs),
-        ]
-        verdict.of = int(np.prod(grid, dtype=object))
+        workspaces = row.make_workspaces(symbols, vast=prepared.vast is not None)
         most = dict.fromkeys(call.outputs, 0)
-        if verdict.of:
-            try:
-                backwards = situation.kind == "adversarial"  # a right kernel is right in any order
-                verdict.run = _run(source, grid, arguments, seconds, buffers, most, backwards)
-            except interpreted.AccessError as error:
-                verdict.wrong = f"{call.name}: {error}"
-                return verdict
-            except interpreted.Unsupported as error:
-                raise CannotRun(f"{call.name}: {error}") from error
+        try:
+            backwards = situation.kind == "adversarial"  # a right kernel is right in any order
+            end = time.process_time() + seconds
+            for step in row.steps:
+                arguments = step.arguments(call, symbols, buffers, workspaces)
+                grid = step.grid(symbols)
+                verdict.of += int(np.prod(grid, dtype=object))
+                if verdict.run == verdict.of - int(np.prod(grid, dtype=object)):  # else what it needs is not whole
+                    left = max(end - time.process_time(), 0.0)
+                    verdict.run += _run(step.source, grid, arguments, left, buffers, most, backwards, row.several)
+        except interpreted.AccessError as error:
+            verdict.wrong = f"{call.name}: {error}"
+            return verdict
+        except interpreted.Unsupported as error:
+            raise CannotRun(f"{call.name}: {error}") from error
+        if row.several and verdict.run < verdict.of:
+            verdict.notes.append("kernels in a row, not all of whose programs ran: only memory accesses were checked")
+            return verdict
         wrong = self._compare(prepared, call, plugin, buffers, most, verdict)
         verdict.wrong = f"{call.name}: {wrong}" if wrong else None
         return verdict
@@ -229,15 +230,17 @@ class Judge:
             self._plugins[key] = network, plugin_call(network, call)
         return self._plugins[key][1]
 
-    def _source(self, network: Network, plugin: PluginCall, job: Mapping[str, Any]) -> tuple[Any, ReturnedKernel]:
-        """The source of the variant's kernel, from its `aot_impl`."""
+    def _sources_of(
+        self, network: Network, plugin: PluginCall, job: Mapping[str, Any]
+    ) -> tuple[list[Any], ReturnedKernel]:
+        """The source of each of the variant's kernels, from its `aot_impl`."""
         key = (id(network), job["id"])
         if key not in self._sources:
             with interpreted.capturing(job["compilations"]) as sources, preferring(job["config"]):
                 kernel = plugin.kernel(plugin.combination, job["tactic"])
             if not sources:
                 raise CannotRun("its aot_impl compiles nothing when it is called again")
-            self._sources[key] = _chosen(sources, kernel, job["compilations"]), kernel
+            self._sources[key] = [_chosen(sources, k, job["compilations"]) for k in kernel.in_a_row], kernel
         return self._sources[key]
 
     def _before(self, prepared: _Prepared, call: Call, job: Mapping[str, Any], buffers: dict[str, Buffer]) -> None:
@@ -260,18 +263,15 @@ class Judge:
             kernel = plugin.kernel(plugin.combination, tactics[0])
         if not sources:
             raise CannotRun(f"{call.name} is not a Triton kernel and has no reference")
-        launch = [kernel.launch[f"grid_{axis}"].evaluate(prepared.symbols) for axis in "xyz"]
-        if int(np.prod(launch, dtype=object)) > WHOLE:
+        row = Row.of_kernel([_chosen(sources, k, job["compilations"]) for k in kernel.in_a_row], kernel)
+        if any(int(np.prod(step.grid(prepared.symbols), dtype=object)) > WHOLE for step in row.steps):
             raise CannotRun(f"{call.name} comes first, which has no reference and too many programs to run")
         _outputs_of(network, call, plugin, prepared.symbols, buffers)
-        extra = [e.evaluate(prepared.symbols) for e in kernel.extra_args]
-        arguments: list[Buffer | int] = [
-            *(buffers[n] for n in call.inputs),
-            *extra,
-            *(buffers[n] for n in call.outputs),
-        ]
+        workspaces = row.make_workspaces(prepared.symbols)
         try:
-            interpreted.run(_chosen(sources, kernel, job["compilations"]), (launch[0], launch[1], launch[2]), arguments)
+            for step in row.steps:
+                arguments = step.arguments(call, prepared.symbols, buffers, workspaces)
+                interpreted.run(step.source, step.grid(prepared.symbols), arguments)
         except interpreted.AccessError as error:
             raise InterpreterError(f"{call.name}: {error}") from error
         except interpreted.Unsupported as error:
@@ -375,13 +375,18 @@ def _vast(network: Network, name: str, symbols: Mapping[str, int], *, initialise
 def _run(
     source: Any,
     grid: Program,
-    arguments: Sequence[Buffer | int],
+    arguments: Sequence[Buffer | int | float],
     seconds: float,
     buffers: Mapping[str, Buffer],
     most: dict[str, int],
     backwards: bool,
+    several: bool,
 ) -> int:
-    """Run a grid, or a sample of it; `most` becomes the most elements of each output that a program wrote."""
+    """Run a grid, or a sample of it; `most` becomes the most elements of each output that a program wrote.
+
+    Args:
+        several: Whether it is one of several kernels in a row, which need what all programs of those before wrote.
+    """
     before = {name: buffers[name].stores for name in most}
     end = time.process_time() + seconds
 
@@ -391,18 +396,21 @@ def _run(
             before[name] = buffers[name].stores
         return done >= FEWEST and time.process_time() > end
 
-    return interpreted.run(source, grid, arguments, _programs(grid, backwards), stop)
+    if not np.prod(grid, dtype=object):
+        return 0
+    return interpreted.run(source, grid, arguments, _programs(grid, backwards, several), stop)
 
 
-def _programs(grid: Program, backwards: bool) -> Iterator[Program]:
+def _programs(grid: Program, backwards: bool, several: bool) -> Iterator[Program]:
     """All programs of a small grid; of a larger one the corners, the borders of each axis, and random ones.
 
     Args:
         backwards: The last ones first, so that one which needs what another does after it is found; and fewer, for all
             have run forwards.
+        several: See `_run`.
     """
     total = int(np.prod(grid, dtype=object))
-    if total <= (SAMPLE if backwards else WHOLE):
+    if total <= (SAMPLE if backwards and not several else WHOLE):
         every = list(interpreted.every(grid))
         yield from reversed(every) if backwards else every
         return

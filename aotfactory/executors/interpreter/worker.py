@@ -70,11 +70,12 @@ def main() -> None:
     network = network_from_json(request["network"])
     catalog = Catalog(request["sources"])
     jobs = request["variants"]
+    road = device.taking(request["road"])
     share(network, catalog, jobs, request["seconds"])
     given = given_situation(network, request["given"]) if request.get("given") else None
     tasks = list(plan(network, catalog, len(jobs), given))
     answers: list[list[Answer]] = [[] for _ in jobs]
-    with device.answering():
+    with road, device.answering():
         for done, answer in enumerate(_answers(tasks, min(request["processes"], len(tasks))), start=1):
             answers[answer.task.job].append(answer)
             print(json.dumps({"done": done, "of": len(tasks)}), file=stream, flush=True)

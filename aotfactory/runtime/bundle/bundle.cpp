@@ -13,40 +13,49 @@
 
 namespace aot {
 
-namespace {}  // namespace
+namespace {
+
+// A kernel's PTX, which another may have read already; `total` counts the bytes of all.
+void load_kernel(const FileReader& read, const LaunchedKernel& kernel, const std::vector<std::string>& expected,
+                 Bundle& bundle, std::size_t& total) {
+    auto found = bundle.ptx.find(kernel.ptx);
+    if (found == bundle.ptx.end()) {
+        found = bundle.ptx.emplace(kernel.ptx, read(kernel.ptx, limits::ptx_bytes)).first;
+        total += found->second.size();
+        if (total > limits::total_ptx_bytes) {
+            throw Error(Exit::damaged, "more than " + std::to_string(limits::total_ptx_bytes) + " bytes of PTX");
+        }
+        if (found->second.find('\0') != std::string::npos) {  // the driver takes a zero-terminated text
+            throw Error(Exit::damaged, kernel.ptx + ": holds a zero byte, so it is no PTX");
+        }
+        if (sha256_hex(found->second) != kernel.sha256) {
+            throw Error(Exit::damaged, kernel.ptx + ": its SHA-256 is not the manifest's: damaged or changed");
+        }
+    } else if (sha256_hex(found->second) != kernel.sha256) {
+        throw Error(Exit::damaged, kernel.ptx + ": two variants give it different SHA-256");
+    }
+    if (found->second.size() != kernel.ptx_bytes) {
+        throw Error(Exit::damaged, kernel.ptx + ": has " + std::to_string(found->second.size()) +
+                                       " bytes, the manifest says " + std::to_string(kernel.ptx_bytes));
+    }
+    const auto parameters = ptx_parameters(found->second, kernel.kernel);
+    if (!parameters || !takes(*parameters, expected)) {
+        const std::string entry = kernel.ptx + ": entry " + quote(kernel.kernel);
+        throw Error(Exit::damaged,
+                    parameters ? entry + " takes " + describe(*parameters) + ", the call passes " + describe(expected)
+                               : entry + " is not in it");
+    }
+}
+
+}  // namespace
 
 Bundle load_bundle(const FileReader& read) {
     Bundle bundle;
     bundle.manifest = parse_manifest(read("manifest.json", limits::manifest_bytes));
     std::size_t total = 0;
     for (const Variant& variant : bundle.manifest.variants) {
-        auto found = bundle.ptx.find(variant.ptx);
-        if (found == bundle.ptx.end()) {
-            found = bundle.ptx.emplace(variant.ptx, read(variant.ptx, limits::ptx_bytes)).first;
-            total += found->second.size();
-            if (total > limits::total_ptx_bytes) {
-                throw Error(Exit::damaged, "more than " + std::to_string(limits::total_ptx_bytes) + " bytes of PTX");
-            }
-            if (found->second.find('\0') != std::string::npos) {  // the driver takes a zero-terminated text
-                throw Error(Exit::damaged, variant.ptx + ": holds a zero byte, so it is no PTX");
-            }
-            if (sha256_hex(found->second) != variant.sha256) {
-                throw Error(Exit::damaged, variant.ptx + ": its SHA-256 is not the manifest's: damaged or changed");
-            }
-        } else if (sha256_hex(found->second) != variant.sha256) {
-            throw Error(Exit::damaged, variant.ptx + ": two variants give it different SHA-256");
-        }
-        if (found->second.size() != variant.ptx_bytes) {
-            throw Error(Exit::damaged, variant.ptx + ": has " + std::to_string(found->second.size()) +
-                                           " bytes, the manifest says " + std::to_string(variant.ptx_bytes));
-        }
-        const auto parameters = ptx_parameters(found->second, variant.kernel);
-        const auto expected = expected_parameters(bundle.manifest, variant);
-        if (!parameters || *parameters != expected) {
-            const std::string entry = variant.ptx + ": entry " + quote(variant.kernel);
-            throw Error(Exit::damaged, parameters ? entry + " takes " + describe(*parameters) + ", the call passes " +
-                                                        describe(expected)
-                                                  : entry + " is not in it");
+        for (const LaunchedKernel* kernel : variant.kernels()) {
+            load_kernel(read, *kernel, expected_parameters(bundle.manifest, variant, *kernel), bundle, total);
         }
     }
     return bundle;

@@ -21,11 +21,29 @@ struct TensorShape {
     std::uint64_t bytes;
 };
 
+class Scalar {  // the value of an extra argument
+public:
+    explicit Scalar(std::int32_t value) : type_(ScalarType::i32), narrow_(value) {}
+    explicit Scalar(std::int64_t value) : type_(ScalarType::i64), wide_(value) {}
+    explicit Scalar(float value) : type_(ScalarType::fp32), real_(value) {}
+
+    // Where a kernel's parameter is copied from: as long as this is where it is.
+    void* address();
+    Json json() const;
+
+private:
+    ScalarType type_;
+    std::int32_t narrow_ = 0;
+    std::int64_t wide_ = 0;
+    float real_ = 0;
+};
+
 struct Launch {
     const Variant* variant;
+    const LaunchedKernel* kernel;  // one of the variant's
     std::array<unsigned, 3> grid, block;
     unsigned shared_mem;  // bytes, dynamic
-    std::vector<std::int32_t> extra_args;
+    std::vector<Scalar> extra_args;
     bool empty;  // a grid dimension is 0: there is nothing to launch
 };
 
@@ -33,8 +51,14 @@ struct Launch {
 // share a buffer and differ in shape.
 std::vector<TensorShape> evaluate_shapes(const Manifest& manifest, const std::vector<std::int64_t>& symbols);
 
-// Throws Error(definition) for a value that CUDA's launch or an int32 argument can't hold.
-Launch evaluate_launch(const Variant& variant, const std::vector<std::int64_t>& symbols);
+// Throws Error(definition) for a value that CUDA's launch or an argument can't hold.
+Launch evaluate_launch(const Variant& variant, const LaunchedKernel& kernel, const std::vector<std::int64_t>& symbols);
+
+// All kernels' launches of a variant, in their order.
+std::vector<Launch> evaluate_launches(const Variant& variant, const std::vector<std::int64_t>& symbols);
+
+// Bytes of each workspace. Throws Error(definition) for one that is negative or too large.
+std::vector<std::uint64_t> evaluate_workspaces(const Variant& variant, const std::vector<std::int64_t>& symbols);
 
 // The variants of a call, among those that `wanted` takes, that run on the architecture: its own, else those of the
 // newest plain PTX target, all of one architecture. aotfactory/compiler/select.py chooses the same.

@@ -231,6 +231,12 @@ Manifest parse_manifest(std::string_view text) {
     Parser parser;
     parser.manifest.name = root.at("name").text(limits::bundle_name_bytes);
     parser.manifest.target = root.at("target").text(limits::target_bytes);
+    if (const auto road = root.find("road")) {
+        parser.manifest.for_library = road->text(16) == "library";
+        if (!parser.manifest.for_library) {
+            road->fail("is not library, the only road that is said");
+        }
+    }
     parser.read_symbols(root.at("symbols"));
     parser.read_tensors(root.at("tensors"));
     parser.read_calls(root.at("calls"));

@@ -48,15 +48,38 @@ enum LaunchField : std::size_t { grid_x, grid_y, grid_z, block_x, block_y, block
 inline constexpr std::array<const char*, launch_fields> launch_field_names = {
     "grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", "shared_mem"};
 
-struct Variant {
-    std::string id, arch, kernel, ptx, sha256, ptx_target;
-    std::size_t call, ptx_bytes;
+enum class ScalarType : std::uint8_t { i32, i64, fp32 };
+
+struct ExtraArg {
+    ScalarType type;
+    Expression value;
+    std::optional<Expression> divisor;  // of fp32, which is a quotient
+};
+
+struct LaunchedKernel {  // an entry of a PTX file, and how it is launched
+    std::string kernel, ptx, sha256, ptx_target;
+    std::size_t ptx_bytes;
+    std::vector<Expression> launch;
+    std::vector<ExtraArg> extra_args;
+    std::array<unsigned, 3> cluster;  // blocks in x, y, z that the launch states; 0: the PTX's own, or none
+};
+
+struct Workspace {  // memory that the kernels of a variant share, and nobody else; uninitialised at first
+    Expression bytes;
+    std::int64_t at_most;  // bytes at any shape of the profile
+};
+
+struct Variant : LaunchedKernel {  // the base is its first kernel
+    std::string id, arch;
+    std::size_t call;
     std::vector<DType> dtypes;  // inputs, then outputs
     std::vector<std::string> formats;
     bool linear;          // whether all formats are
     std::int64_t tactic;  // 0: the plugin has no custom tactics
-    std::vector<Expression> launch;
-    std::vector<Expression> extra_args;
+    std::vector<Workspace> workspaces;
+    std::vector<LaunchedKernel> then;  // launched after the first one, in this order, with the same tensors
+
+    std::vector<const LaunchedKernel*> kernels() const;
 };
 
 struct Manifest {
@@ -65,6 +88,7 @@ struct Manifest {
     std::vector<Tensor> tensors;
     std::vector<Call> calls;
     std::vector<Variant> variants;
+    bool for_library = false;  // made for a plugin library, whose launches may be more than AOT plugins'
 
     std::optional<std::size_t> find_input(std::string_view tensor_name) const;
     std::vector<std::string> input_names() const;
@@ -76,7 +100,9 @@ Manifest parse_manifest(std::string_view text);
 // Fills in `variants` from the manifest's list of that name; the rest of `manifest` must be there.
 void parse_variants(const JsonNode& list, const SymbolIndex& symbols, Manifest& manifest);
 
-// The kernel's parameters: "ptr" for each of the call's inputs, "i32" for each extra argument, "ptr" for each output.
-std::vector<std::string> expected_parameters(const Manifest& manifest, const Variant& variant);
+// The kernel's parameters: "ptr" for each of the call's inputs, "i32", "i64" or "fp32" for each extra argument, "ptr"
+// for each output and for each workspace.
+std::vector<std::string> expected_parameters(const Manifest& manifest, const Variant& variant,
+                                             const LaunchedKernel& kernel);
 
 }  // namespace aot

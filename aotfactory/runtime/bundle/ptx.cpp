@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bundle/ptx.h"
 
+#include <algorithm>
 #include <cctype>
 
 #include "common/error.h"
@@ -91,6 +92,14 @@ std::optional<std::vector<std::string>> ptx_parameters(std::string_view ptx, std
         return result;
     }
     return std::nullopt;
+}
+
+bool takes(const std::vector<std::string>& found, const std::vector<std::string>& listed) {
+    return std::equal(found.begin(), found.end(), listed.begin(), listed.end(),
+                      [](const std::string& is, const std::string& wanted) {
+                          return is == wanted || (wanted == "i64" && is == "ptr") ||
+                                 (wanted == "fp32" && (is == ".f32" || is == "i32"));
+                      });
 }
 
 std::string describe(const std::vector<std::string>& parameters) {

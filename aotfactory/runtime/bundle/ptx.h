@@ -13,6 +13,10 @@ namespace aot {
 // "ptr" (64-bit), "i32", or the PTX type of any other parameter; nothing if the text has no such entry.
 std::optional<std::vector<std::string>> ptx_parameters(std::string_view ptx, std::string_view entry);
 
+// Whether an entry with the parameters `found` takes what a manifest lists: a text does not tell 64-bit integers from
+// pointers, nor always 32-bit integers from fp32.
+bool takes(const std::vector<std::string>& found, const std::vector<std::string>& listed);
+
 std::string describe(const std::vector<std::string>& parameters);  // as "15 parameters (ptr, 13 x i32, ptr)"
 
 }  // namespace aot

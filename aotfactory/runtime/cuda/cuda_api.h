@@ -25,6 +25,25 @@ enum FunctionAttribute : int { static_shared = 1, local_bytes = 3, registers = 4
 enum JitOption : int { error_log_buffer = 5, error_log_bytes = 6 };
 enum : unsigned { stream_non_blocking = 1, event_default = 0 };
 enum CaptureMode : int { capture_thread_local = 1 };
+enum LaunchAttributeId : int { cluster_dimension = 4 };
+
+struct LaunchAttribute {  // CUlaunchAttribute, whose value has room for 64 bytes
+    LaunchAttributeId id;
+    char padding[4];
+    union {
+        char room[64];
+        struct {
+            unsigned x, y, z;
+        } cluster;
+    } value;
+};
+
+struct LaunchConfig {  // CUlaunchConfig
+    unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_mem;
+    Stream stream;
+    LaunchAttribute* attributes;
+    unsigned attribute_count;
+};
 
 }  // namespace aot::cuda
 
@@ -73,3 +92,6 @@ enum CaptureMode : int { capture_thread_local = 1 };
     X(cuFuncSetAttribute, Function, FunctionAttribute, int)                                                           \
     X(cuLaunchKernel, Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void**, \
       void**)
+
+// The same for what older drivers lack: null there. cuLaunchKernelEx came with CUDA 11.8.
+#define AOT_CUDA_NEWER_FUNCTIONS(X) X(cuLaunchKernelEx, const LaunchConfig*, Function, void**, void**)

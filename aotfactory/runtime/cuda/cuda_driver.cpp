@@ -32,6 +32,9 @@ Api::Api() {
 #define AOT_FIND(name, ...) find(library, #name, name);
     AOT_CUDA_FUNCTIONS(AOT_FIND)
 #undef AOT_FIND
+#define AOT_FIND(name, ...) name = reinterpret_cast<decltype(name)>(dlsym(library, #name));
+    AOT_CUDA_NEWER_FUNCTIONS(AOT_FIND)
+#undef AOT_FIND
 }
 
 std::string Api::describe(Result result) const {

@@ -18,6 +18,7 @@ struct Api {
     Api();
 #define AOT_MEMBER(name, ...) Result (*name)(__VA_ARGS__) = nullptr;
     AOT_CUDA_FUNCTIONS(AOT_MEMBER)
+    AOT_CUDA_NEWER_FUNCTIONS(AOT_MEMBER)
 #undef AOT_MEMBER
 
     // Throws Error(check) with CUDA's own name and text for the result unless it is success.

@@ -5,7 +5,7 @@ namespace aot {
 
 BufferSet::BufferSet(const cuda::Session& session, const Manifest& manifest, const std::vector<TensorShape>& shapes,
                      std::size_t guard)
-    : slot_(manifest.tensors.size()) {
+    : session_(session), guard_(guard), slot_(manifest.tensors.size()) {
     for (std::size_t tensor = 0; tensor < manifest.tensors.size(); ++tensor) {
         if (manifest.tensors[tensor].buffer == tensor) {
             slot_[tensor] = buffers_.size();
@@ -16,6 +16,10 @@ BufferSet::BufferSet(const cuda::Session& session, const Manifest& manifest, con
     for (std::size_t tensor = 0; tensor < manifest.tensors.size(); ++tensor) {
         slot_[tensor] = slot_[manifest.tensors[tensor].buffer];
     }
+}
+
+Buffer& BufferSet::add_workspace(std::uint64_t bytes) {
+    return *workspaces_.emplace_back(std::make_unique<Buffer>(session_, bytes, guard_));
 }
 
 std::uint64_t BufferSet::bytes() const {

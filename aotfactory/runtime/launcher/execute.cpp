@@ -79,6 +79,11 @@ std::vector<Memory> BundleRun::memories() {
                           tensor_bytes(tensor.dtype, dims_[owner]).value(),
                           data == executor_.inputs.end() ? nullptr : &data->second, written_.count(owner) != 0});
     }
+    const auto& workspaces = executor_.buffers().workspaces();
+    for (std::size_t i = 0; i < workspaces.size(); ++i) {  // poisoned and guarded; what is left in them is nobody's
+        result.push_back({"workspace " + std::to_string(i), DType::uint8, workspaces[i].get(), workspaces[i]->bytes(),
+                          nullptr, false});
+    }
     return result;
 }
 
@@ -125,9 +130,17 @@ Executor::Executor(const cuda::Session& cuda_session, const Bundle& loaded, std:
 
 std::vector<PreparedLaunch> Executor::prepare(const std::vector<const Variant*>& variants, BufferSet& buffers) {
     std::vector<PreparedLaunch> launches;
+    buffers.drop_workspaces();
     for (const Variant* variant : variants) {
-        launches.emplace_back(session, kernels_.get(*variant), bundle.manifest.calls[variant->call],
-                              evaluate_launch(*variant, symbols), buffers);
+        std::vector<cuda::DevicePointer> workspaces;
+        for (const std::uint64_t bytes : evaluate_workspaces(*variant, symbols)) {
+            workspaces.push_back(buffers.add_workspace(bytes).address());
+        }
+        for (Launch& launch : evaluate_launches(*variant, symbols)) {
+            const Kernel& kernel = kernels_.get(*launch.kernel);
+            launches.emplace_back(session, kernel, bundle.manifest.calls[variant->call], std::move(launch), buffers,
+                                  workspaces);
+        }
     }
     return launches;
 }

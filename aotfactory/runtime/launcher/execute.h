@@ -40,6 +40,7 @@ public:
     //   size        a size tensor's value lies between 0 and the upper bound
     RunResult run(const std::vector<const Variant*>& variants);
 
+    // All launches, in order. The workspaces of `buffers` are made anew: what was prepared with it before is void.
     std::vector<PreparedLaunch> prepare(const std::vector<const Variant*>& variants, BufferSet& buffers);
     void upload_inputs(BufferSet& buffers) const;
 
@@ -49,7 +50,7 @@ public:
     const std::vector<TensorShape> shapes;
     const std::map<std::size_t, Bytes> inputs;
     BufferSet& buffers() { return buffers_; }
-    const Kernel& kernel(const Variant& variant) { return kernels_.get(variant); }
+    const Kernel& kernel(const LaunchedKernel& launched) { return kernels_.get(launched); }
 
 private:
     const bool tight_;

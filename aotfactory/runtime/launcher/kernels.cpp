@@ -5,22 +5,23 @@
 
 namespace aot {
 
-const Kernel& Kernels::get(const Variant& variant) {
-    const auto key = std::make_pair(variant.ptx, variant.kernel);
+const Kernel& Kernels::get(const LaunchedKernel& launched) {
+    const auto key = std::make_pair(launched.ptx, launched.kernel);
     if (const auto found = kernels_.find(key); found != kernels_.end()) {
         return found->second;
     }
-    auto module = modules_.find(variant.ptx);
+    auto module = modules_.find(launched.ptx);
     if (module == modules_.end()) {
         module =
-            modules_.emplace(variant.ptx, cuda::load_module(session_.api, bundle_.ptx.at(variant.ptx), variant.ptx))
+            modules_.emplace(launched.ptx, cuda::load_module(session_.api, bundle_.ptx.at(launched.ptx), launched.ptx))
                 .first;
     }
     const auto& api = session_.api;
     Kernel kernel{};
-    const cuda::Result result = api.cuModuleGetFunction(&kernel.function, module->second.get(), variant.kernel.c_str());
+    const cuda::Result result =
+        api.cuModuleGetFunction(&kernel.function, module->second.get(), launched.kernel.c_str());
     if (result != cuda::success) {
-        throw Error(Exit::definition, variant.ptx + ": entry " + quote(variant.kernel) + ": " + api.describe(result));
+        throw Error(Exit::definition, launched.ptx + ": entry " + quote(launched.kernel) + ": " + api.describe(result));
     }
     const auto attribute = [&](cuda::FunctionAttribute which, int& value) {
         api.check(api.cuFuncGetAttribute(&value, which, kernel.function), "cuFuncGetAttribute");
@@ -32,7 +33,7 @@ const Kernel& Kernels::get(const Variant& variant) {
 }
 
 PreparedLaunch::PreparedLaunch(const cuda::Session& session, const Kernel& kernel, const Call& call, Launch launch,
-                               BufferSet& buffers)
+                               BufferSet& buffers, const std::vector<cuda::DevicePointer>& workspaces)
     : function_(kernel.function), launch_(std::move(launch)) {
     constexpr int default_shared = 48 << 10;
     const int dynamic = static_cast<int>(launch_.shared_mem), shared = dynamic + kernel.static_shared;
@@ -45,17 +46,19 @@ PreparedLaunch::PreparedLaunch(const cuda::Session& session, const Kernel& kerne
         session.api.check(session.api.cuFuncSetAttribute(function_, cuda::max_dynamic_shared, dynamic),
                           "cuFuncSetAttribute");
     }
+    cuda::require_launchable(session.api, launch_);
     for (const auto* tensors : {&call.inputs, &call.outputs}) {
         for (const std::size_t tensor : *tensors) {
             pointers_.push_back(buffers.of(tensor).address());
         }
     }
+    pointers_.insert(pointers_.end(), workspaces.begin(), workspaces.end());
     for (std::size_t i = 0; i < pointers_.size(); ++i) {
         arguments_.push_back(&pointers_[i]);
     }
     std::vector<void*> extra;
-    for (std::int32_t& argument : launch_.extra_args) {
-        extra.push_back(&argument);
+    for (Scalar& argument : launch_.extra_args) {
+        extra.push_back(argument.address());
     }
     arguments_.insert(arguments_.begin() + static_cast<std::ptrdiff_t>(call.inputs.size()), extra.begin(), extra.end());
 }

@@ -10,6 +10,7 @@
 #include "bundle/bundle.h"
 #include "bundle/evaluate.h"
 #include "cuda/cuda_driver.h"
+#include "cuda/launch.h"
 #include "launcher/buffer_set.h"
 
 namespace aot {
@@ -24,7 +25,7 @@ public:
     Kernels(const cuda::Session& session, const Bundle& bundle) : session_(session), bundle_(bundle) {}
 
     // Throws as cuda::load_module, and Error(definition) if the PTX has no such entry.
-    const Kernel& get(const Variant& variant);
+    const Kernel& get(const LaunchedKernel& launched);
 
 private:
     const cuda::Session& session_;
@@ -33,31 +34,29 @@ private:
     std::map<std::pair<std::string, std::string>, Kernel> kernels_;
 };
 
-// A launch that needs nothing but cuLaunchKernel. Opts in to more than 48 KiB of shared memory where it is needed;
+// A launch that needs nothing but the driver's call. Opts in to more than 48 KiB of shared memory where it is needed;
 // throws Error(check) if the device has less than the kernel wants.
 class PreparedLaunch {
 public:
     PreparedLaunch(const cuda::Session& session, const Kernel& kernel, const Call& call, Launch launch,
-                   BufferSet& buffers);
+                   BufferSet& buffers, const std::vector<cuda::DevicePointer>& workspaces);
 
     PreparedLaunch(PreparedLaunch&&) = default;
     PreparedLaunch(const PreparedLaunch&) = delete;  // arguments_ would point into the original
     PreparedLaunch& operator=(const PreparedLaunch&) = delete;
 
-    // Takes over other grid, block, shared memory and extra arguments of the same variant.
+    // Takes over other grid, block, shared memory and extra arguments of the same kernel.
     void update(const Launch& launch);
 
     cuda::Result enqueue(const cuda::Api& api, cuda::Stream stream) {
-        return api.cuLaunchKernel(function_, launch_.grid[0], launch_.grid[1], launch_.grid[2], launch_.block[0],
-                                  launch_.block[1], launch_.block[2], launch_.shared_mem, stream, arguments_.data(),
-                                  nullptr);
+        return cuda::enqueue(api, function_, launch_, stream, arguments_.data());
     }
     const Launch& launch() const { return launch_; }
 
 private:
     cuda::Function function_;
     Launch launch_;
-    std::vector<cuda::DevicePointer> pointers_;  // the call's inputs, then its outputs
+    std::vector<cuda::DevicePointer> pointers_;  // the call's inputs, its outputs, workspaces
     std::vector<void*> arguments_;               // addresses inside pointers_ and launch_.extra_args, which never grow
 };
 

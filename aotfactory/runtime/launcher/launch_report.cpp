@@ -5,18 +5,16 @@ namespace aot {
 
 Json launch_json(const Call& call, const Launch& launch) {
     const Variant& variant = *launch.variant;
-    return {{"call", call.name},
-            {"plugin", call.plugin},
-            {"variant", variant.id},
-            {"arch", variant.arch},
-            {"tactic", variant.tactic},
-            {"kernel", variant.kernel},
-            {"ptx", variant.ptx},
-            {"grid", launch.grid},
-            {"block", launch.block},
-            {"shared_mem", launch.shared_mem},
-            {"extra_args", launch.extra_args},
-            {"skipped", launch.empty}};
+    Json extra_args = Json::array();
+    for (const Scalar& argument : launch.extra_args) {
+        extra_args.push_back(argument.json());
+    }
+    return {{"call", call.name},         {"plugin", call.plugin},
+            {"variant", variant.id},     {"arch", variant.arch},
+            {"tactic", variant.tactic},  {"kernel", launch.kernel->kernel},
+            {"ptx", launch.kernel->ptx}, {"grid", launch.grid},
+            {"block", launch.block},     {"shared_mem", launch.shared_mem},
+            {"extra_args", extra_args},  {"skipped", launch.empty}};
 }
 
 Json tensors_json(const Manifest& manifest, const std::vector<TensorShape>& shapes) {

@@ -95,23 +95,28 @@ bool run_tactics(Job& job, const std::string& arch, Executor* executor) {
         const auto variants = select_variants(manifest, arch, tactic);
         Json run = {{"tactic", tactic ? Json(*tactic) : Json(variants.front()->tactic)}, {"launches", Json::array()}};
         for (const Variant* variant : variants) {
-            const Launch launch = evaluate_launch(*variant, job.symbols);
-            Json description = launch_json(manifest.calls[variant->call], launch);
             if (variant->arch != arch && taken.insert(variant->arch).second) {
                 std::cerr << "note: the bundle has nothing of its own for " << arch << ": its " << variant->arch
                           << " kernels (PTX of " << variant->ptx_target << ") run there too\n";
             }
-            if (launch.empty) {
-                std::cerr << "note: call " << quote(manifest.calls[variant->call].name)
-                          << " has an empty grid: not launched\n";
+            const auto workspaces = evaluate_workspaces(*variant, job.symbols);
+            for (const Launch& launch : evaluate_launches(*variant, job.symbols)) {
+                Json description = launch_json(manifest.calls[variant->call], launch);
+                if (!workspaces.empty()) {
+                    description["workspaces"] = workspaces;
+                }
+                if (launch.empty) {
+                    std::cerr << "note: call " << quote(manifest.calls[variant->call].name)
+                              << " has an empty grid: not launched\n";
+                }
+                if (executor != nullptr) {
+                    const Kernel& kernel = executor->kernel(*launch.kernel);
+                    description.update({{"registers", kernel.registers},
+                                        {"local_bytes", kernel.local_bytes},
+                                        {"static_shared", kernel.static_shared}});
+                }
+                run["launches"].push_back(description);
             }
-            if (executor != nullptr) {
-                const Kernel& kernel = executor->kernel(*variant);
-                description.update({{"registers", kernel.registers},
-                                    {"local_bytes", kernel.local_bytes},
-                                    {"static_shared", kernel.static_shared}});
-            }
-            run["launches"].push_back(description);
         }
         bool broken = false;
         if (executor != nullptr) {

@@ -107,7 +107,7 @@ Json time_host(Executor& executor, Sets& sets, double pass_us) {
         launcher_pass,
         [&] {
             for (PreparedLaunch& launch : launches) {
-                launch.update(evaluate_launch(*launch.launch().variant, executor.symbols));
+                launch.update(evaluate_launch(*launch.launch().variant, *launch.launch().kernel, executor.symbols));
             }
             launcher_pass();
         }};

@@ -49,12 +49,12 @@ std::optional<std::string> gpu_architecture() {
     }
 }
 
-LoadedKernel::LoadedKernel(const Variant& variant, const std::string& ptx, cuda::Context context)
-    : id_(variant.id), context_(context) {
+LoadedKernel::LoadedKernel(const LaunchedKernel& launched, const std::string& ptx, cuda::Context context)
+    : id_(launched.kernel), context_(context) {
     const cuda::Api& api = driver();
-    auto module = cuda::load_module(api, ptx, variant.ptx);
-    api.check(api.cuModuleGetFunction(&function_, module.get(), variant.kernel.c_str()),
-              variant.ptx + ": entry " + quote(variant.kernel));
+    auto module = cuda::load_module(api, ptx, launched.ptx);
+    api.check(api.cuModuleGetFunction(&function_, module.get(), launched.kernel.c_str()),
+              launched.ptx + ": entry " + quote(launched.kernel));
     api.check(api.cuFuncGetAttribute(&static_shared_, cuda::static_shared, function_), "cuFuncGetAttribute");
     max_shared_ = attribute(api, cuda::max_shared_optin, current_device(api));
     module_ = module.release();
@@ -83,7 +83,7 @@ void LoadedKernel::allow_shared(unsigned dynamic) const {
     }
 }
 
-std::shared_ptr<const LoadedKernel> Kernels::get(const Variant& variant, const std::string& ptx) {
+std::shared_ptr<const LoadedKernel> Kernels::get(const LaunchedKernel& launched, const std::string& ptx) {
     const cuda::Context context = current_context(driver());
     if (context == nullptr) {
         throw Error(Exit::check, "no CUDA context is current in this thread");
@@ -92,10 +92,10 @@ std::shared_ptr<const LoadedKernel> Kernels::get(const Variant& variant, const s
     for (auto each = loaded_.begin(); each != loaded_.end();) {
         each = each->second.expired() ? loaded_.erase(each) : std::next(each);
     }
-    auto& place = loaded_[{context, variant.sha256, variant.kernel}];
+    auto& place = loaded_[{context, launched.sha256, launched.kernel}];
     auto kernel = place.lock();
     if (kernel == nullptr) {
-        kernel = std::make_shared<const LoadedKernel>(variant, ptx, context);
+        kernel = std::make_shared<const LoadedKernel>(launched, ptx, context);
         place = kernel;
     }
     return kernel;

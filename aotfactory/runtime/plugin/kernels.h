@@ -21,7 +21,7 @@ std::optional<std::string> gpu_architecture();
 
 class LoadedKernel {
 public:
-    LoadedKernel(const Variant& variant, const std::string& ptx, cuda::Context context);
+    LoadedKernel(const LaunchedKernel& launched, const std::string& ptx, cuda::Context context);
     ~LoadedKernel();
     LoadedKernel(const LoadedKernel&) = delete;
     LoadedKernel& operator=(const LoadedKernel&) = delete;
@@ -42,8 +42,8 @@ private:
 
 class Kernels {
 public:
-    // The variant's kernel in the current context, loaded if no plugin has it there. Throws as cuda::load_module.
-    std::shared_ptr<const LoadedKernel> get(const Variant& variant, const std::string& ptx);
+    // The kernel in the current context, loaded if no plugin has it there. Throws as cuda::load_module.
+    std::shared_ptr<const LoadedKernel> get(const LaunchedKernel& launched, const std::string& ptx);
 
 private:
     using Key = std::tuple<cuda::Context, std::string, std::string>;  // context, SHA-256 of the PTX, entry

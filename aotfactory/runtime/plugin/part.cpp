@@ -60,6 +60,16 @@ Parts parse_parts(std::string_view text) {
     return parts;
 }
 
+std::vector<std::size_t> workspace_offsets(const Variant& variant) {
+    constexpr std::size_t alignment = 256;  // as TensorRT's own
+    std::vector<std::size_t> offsets = {0};
+    for (const Workspace& workspace : variant.workspaces) {
+        const auto bytes = static_cast<std::size_t>(workspace.at_most);
+        offsets.push_back(offsets.back() + (bytes + alignment - 1) / alignment * alignment);
+    }
+    return offsets;
+}
+
 std::string write_parts(const Parts& parts, const std::function<bool(const Variant&)>& keep) {
     Json written = Json::array();
     for (const auto& part : parts) {
@@ -68,7 +78,9 @@ std::string write_parts(const Parts& parts, const std::function<bool(const Varia
         for (const Variant& variant : part->manifest().variants) {
             if (keep(variant)) {
                 kept.insert(variant.id);
-                document["ptx"][variant.ptx] = part->bundle.ptx.at(variant.ptx);
+                for (const LaunchedKernel* kernel : variant.kernels()) {
+                    document["ptx"][kernel->ptx] = part->bundle.ptx.at(kernel->ptx);
+                }
             }
         }
         Json variants = Json::array();

@@ -27,6 +27,10 @@ struct Part {
     const Tensor& output(std::size_t index) const { return manifest().tensors[call().outputs[index]]; }
 };
 
+// Where each of a variant's workspaces begins in the one that TensorRT gives, and last the bytes of all: the same at
+// every shape.
+std::vector<std::size_t> workspace_offsets(const Variant& variant);
+
 using Parts = std::vector<std::shared_ptr<const Part>>;
 
 // {"schema": "aotfactory.plugin_parts/1", "parts": [...]}. Throws Error(definition) as load_bundle.

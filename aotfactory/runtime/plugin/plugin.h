@@ -58,6 +58,8 @@ public:
     std::int32_t getNbTactics() noexcept override { return static_cast<std::int32_t>(tactics_.size()); }
     std::int32_t getValidTactics(std::int32_t* tactics, std::int32_t count) noexcept override;
     std::int32_t getAliasedInput(std::int32_t output) noexcept AOT_ALIASED;
+    std::size_t getWorkspaceSize(const DynamicDesc* inputs, std::int32_t input_count, const DynamicDesc* outputs,
+                                 std::int32_t output_count) const noexcept override;
     const char* getTimingCacheID() noexcept override { return digest_.c_str(); }
     const char* getMetadataString() noexcept override { return metadata_.c_str(); }
 
@@ -73,10 +75,16 @@ public:
     const nvinfer1::PluginFieldCollection* getFieldsToSerialize() noexcept override;
 
 private:
-    struct Prepared {  // a launch at certain shapes
+    struct PreparedKernel {
         std::shared_ptr<const LoadedKernel> kernel;
         Launch launch;
+        std::vector<void*> arguments;  // addresses of the parameters' values
+    };
+    struct Prepared {  // the launches at certain shapes
+        std::vector<PreparedKernel> kernels;
         std::vector<nvinfer1::Dims> inputs;
+        std::vector<std::size_t> offsets;  // of each workspace in TensorRT's
+        std::vector<void*> workspaces;     // where they are, for the kernels' arguments
     };
 
     const Part& first() const { return *parts_.front(); }
@@ -84,6 +92,8 @@ private:
     void require_counts(std::int32_t inputs, std::int32_t outputs) const;
     std::vector<const Variant*> usable(const Part& part) const;
     void prepare(const Desc* inputs, const Desc* outputs);
+    void prepare(const Part& part, const Variant& variant, const std::vector<std::int64_t>& symbols,
+                 const Desc* inputs);
     bool is_prepared_for(const Desc* inputs) const;
 
     Parts parts_;
@@ -95,7 +105,6 @@ private:
     std::vector<std::int32_t> tactics_;  // for the configured combination
     std::int32_t tactic_ = 0;
     std::optional<Prepared> prepared_;
-    std::vector<void*> arguments_;
 
     std::string serialized_;
     nvinfer1::PluginField field_;

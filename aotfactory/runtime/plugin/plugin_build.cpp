@@ -149,6 +149,23 @@ std::int32_t Plugin::getValidTactics(std::int32_t* tactics, std::int32_t count) 
     return 0;
 }
 
+std::size_t Plugin::getWorkspaceSize(const DynamicDesc*, std::int32_t, const DynamicDesc*,
+                                     std::int32_t) const noexcept {
+    // The most of all tactics at all shapes: nobody says which tactic it is for, or promises that smaller shapes take
+    // less.
+    return guarded<std::size_t>(subject(), 0, [&] {
+        std::size_t most = 0;
+        for (const auto& part : configured_ ? Parts{configured_} : parts_) {
+            for (const Variant* variant : usable(*part)) {
+                if (!configured_ || variant->dtypes == configured_types_) {
+                    most = std::max(most, workspace_offsets(*variant).back());
+                }
+            }
+        }
+        return most;
+    });
+}
+
 std::int32_t Plugin::getAliasedInput(std::int32_t output) noexcept {
     return guarded(subject(), -1, [&] {
         const auto& inputs = first().call().inputs;

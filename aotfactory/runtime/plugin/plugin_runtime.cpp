@@ -5,6 +5,7 @@
 
 #include "common/error.h"
 #include "common/limits.h"
+#include "cuda/launch.h"
 #include "plugin/log.h"
 #include "plugin/plugin.h"
 #include "plugin/tensors.h"
@@ -55,22 +56,49 @@ void Plugin::prepare(const Desc* inputs, const Desc* outputs) {
             why = error.what();
             continue;
         }
-        Prepared made{nullptr, evaluate_launch(**found, symbols), {}};
-        made.kernel = kernels_->get(**found, part->bundle.ptx.at((*found)->ptx));
-        made.kernel->allow_shared(made.launch.shared_mem);
-        for (std::size_t i = 0; i < count; ++i) {
-            made.inputs.push_back(inputs[i].dims);
-        }
+        prepare(*part, **found, symbols, inputs);
         configured_ = part;
         configured_types_ = (*found)->dtypes;
-        prepared_ = std::move(made);
-        arguments_.assign((*found)->dtypes.size() + prepared_->launch.extra_args.size(), nullptr);
-        for (std::size_t i = 0; i < prepared_->launch.extra_args.size(); ++i) {
-            arguments_[count + i] = &prepared_->launch.extra_args[i];
-        }
         return;
     }
     throw Error(Exit::usage, "no kernel for these inputs: " + why);
+}
+
+void Plugin::prepare(const Part& part, const Variant& variant, const std::vector<std::int64_t>& symbols,
+                     const Desc* inputs) {
+    const std::size_t input_count = part.call().inputs.size();
+    Prepared made;
+    made.inputs.reserve(input_count);
+    for (std::size_t i = 0; i < input_count; ++i) {
+        made.inputs.push_back(inputs[i].dims);
+    }
+    const auto bytes = evaluate_workspaces(variant, symbols);
+    made.offsets = workspace_offsets(variant);  // and their end
+    made.workspaces.assign(bytes.size(), nullptr);
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+        if (bytes[i] > static_cast<std::uint64_t>(variant.workspaces[i].at_most)) {
+            throw Error(Exit::damaged, quote(variant.id) + ": workspace " + std::to_string(i) + " takes " +
+                                           std::to_string(bytes[i]) + " bytes, more than its at_most");
+        }
+    }
+    for (Launch& launch : evaluate_launches(variant, symbols)) {
+        auto kernel = kernels_->get(*launch.kernel, part.bundle.ptx.at(launch.kernel->ptx));
+        kernel->allow_shared(launch.shared_mem);
+        cuda::require_launchable(driver(), launch);
+        made.kernels.push_back({std::move(kernel), std::move(launch), {}});
+    }
+    prepared_ = std::move(made);
+    for (PreparedKernel& each : prepared_->kernels) {  // whose values stay where they are from now on
+        auto& extra_args = each.launch.extra_args;
+        const std::size_t tensors = variant.dtypes.size();
+        each.arguments.assign(tensors + extra_args.size() + prepared_->workspaces.size(), nullptr);
+        for (std::size_t i = 0; i < extra_args.size(); ++i) {
+            each.arguments[input_count + i] = extra_args[i].address();
+        }
+        for (std::size_t i = 0; i < prepared_->workspaces.size(); ++i) {
+            each.arguments[tensors + extra_args.size() + i] = &prepared_->workspaces[i];
+        }
+    }
 }
 
 bool Plugin::is_prepared_for(const Desc* inputs) const {
@@ -87,30 +115,36 @@ bool Plugin::is_prepared_for(const Desc* inputs) const {
 }
 
 std::int32_t Plugin::enqueue(const Desc* inputs, const Desc* outputs, const void* const* input_memory,
-                             void* const* output_memory, void*, cudaStream_t stream) noexcept {
+                             void* const* output_memory, void* workspace, cudaStream_t stream) noexcept {
     return guarded(subject(), -1, [&] {
         if (!is_prepared_for(inputs)) {
             prepare(inputs, outputs);
         }
-        const Launch& launch = prepared_->launch;
-        if (launch.empty) {
-            return 0;
+        const std::size_t input_count = prepared_->inputs.size(), output_count = first().call().outputs.size();
+        if (workspace == nullptr && !prepared_->workspaces.empty()) {
+            throw Error(Exit::check, "TensorRT gives no workspace, and the kernels have one");
         }
-        // A parameter is passed by its address, so those of the tensors' addresses will do.
-        const std::size_t input_count = prepared_->inputs.size(), first_output = input_count + launch.extra_args.size();
-        for (std::size_t i = 0; i < input_count; ++i) {
-            arguments_[i] = const_cast<void*>(static_cast<const void*>(&input_memory[i]));
-        }
-        for (std::size_t i = first_output; i < arguments_.size(); ++i) {
-            arguments_[i] = const_cast<void*>(static_cast<const void*>(&output_memory[i - first_output]));
+        for (std::size_t i = 0; i < prepared_->workspaces.size(); ++i) {
+            prepared_->workspaces[i] = static_cast<char*>(workspace) + prepared_->offsets[i];
         }
         const cuda::Api& api = driver();
-        const cuda::Result result =
-            api.cuLaunchKernel(prepared_->kernel->function(), launch.grid[0], launch.grid[1], launch.grid[2],
-                               launch.block[0], launch.block[1], launch.block[2], launch.shared_mem,
-                               reinterpret_cast<cuda::Stream>(stream), arguments_.data(), nullptr);
-        if (result != cuda::success) {
-            api.check(result, "launch of " + launch.variant->id);
+        for (PreparedKernel& each : prepared_->kernels) {
+            if (each.launch.empty) {
+                continue;
+            }
+            // A parameter is passed by its address, so those of the tensors' addresses will do.
+            for (std::size_t i = 0; i < input_count; ++i) {
+                each.arguments[i] = const_cast<void*>(static_cast<const void*>(&input_memory[i]));
+            }
+            const std::size_t first_output = input_count + each.launch.extra_args.size();
+            for (std::size_t i = 0; i < output_count; ++i) {
+                each.arguments[first_output + i] = const_cast<void*>(static_cast<const void*>(&output_memory[i]));
+            }
+            const cuda::Result result = cuda::enqueue(api, each.kernel->function(), each.launch,
+                                                      reinterpret_cast<cuda::Stream>(stream), each.arguments.data());
+            if (result != cuda::success) {
+                api.check(result, "launch of " + each.launch.kernel->kernel + " of " + each.launch.variant->id);
+            }
         }
         return 0;
     });
