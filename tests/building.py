@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aotfactory.compiler.compile import CompiledVariant, Options, compile_network
-from aotfactory.core.arch import PtxIsa, parse_archs
+from aotfactory.core.arch import PtxIsa, Road, parse_archs
 from aotfactory.core.check import Check
 from aotfactory.core.network import Network, NetworkInput, Profile
 from aotfactory.executors.interpreter import check as interpreter
@@ -112,10 +112,15 @@ def build(
     interpret: bool = True,
     all_dtypes: bool = False,
     tactic: int | None = None,
+    road: Road = "aot",
 ) -> Built:
     """Compile and check a network; `sources` are the modules that the interpreter's process loads."""
     options = Options(
-        archs=parse_archs(archs), isa=PtxIsa.parse(isa) if isa else None, all_dtypes=all_dtypes, tactic=tactic
+        archs=parse_archs(archs),
+        isa=PtxIsa.parse(isa) if isa else None,
+        all_dtypes=all_dtypes,
+        tactic=tactic,
+        road=road,
     )
     results = compile_network(made, options, lambda name: None)
     found = [check for result in results for check in result.checks]

@@ -94,6 +94,9 @@ def declared(source: str, name: str, where: str) -> CudaKernel:
     raise CudaSourceError(f"the source has no kernel {base!r}", where=where, hint=there)
 
 
+_NUMBERS = {"i32": "int", "i64": "long long", "fp32": "float"}
+
+
 def with_entry(
     source: str,
     kernel: CudaKernel,
@@ -101,7 +104,7 @@ def with_entry(
     *,
     order: Sequence[str],
     tensors: Mapping[str, str],
-    extra: Sequence[str],
+    extra: Mapping[str, str],
     constants: Mapping[str, Any],
     arrives_as: Mapping[str, str],
     line: int,
@@ -111,7 +114,7 @@ def with_entry(
 
     Args:
         tensors: Data type of each pointer of the entry.
-        extra: The entry's integers.
+        extra: The entry's numbers, each with how it is passed: ``i32``, ``i64``, ``fp32``.
         arrives_as: The entry's pointer for each pointer parameter of the kernel.
         line, file: Where the source begins, for messages.
     """
@@ -126,7 +129,10 @@ def with_entry(
             f'"{text}"); return (T *)p; }} }};\n'
         )
     restrict = {p for n, p in arrives_as.items() if "__restrict__" in kernel.parameters[n]}
-    parameters = [f"int {n}" if n in extra else f"void *{'__restrict__ ' if n in restrict else ''}{n}" for n in order]
+    parameters = [
+        f"{_NUMBERS[extra[n]]} {n}" if n in extra else f"void *{'__restrict__ ' if n in restrict else ''}{n}"
+        for n in order
+    ]
     passed = []
     for name, type_ in kernel.parameters.items():
         if name in arrives_as:
