@@ -8,10 +8,11 @@
 
 The second runs each tactic in a stream and in a CUDA graph, from eight threads with streams and plugins of their own,
 on every GPU of the machine at once where it has several, and through 10,000 changes of shape, whose host memory it
-compares; times enqueue beside a bare cuLaunchKernel; and runs compute-sanitizer where that is. Then, with nothing else
-on the GPU, one process after the other changes shapes 10,000 times, and the GPU's free memory must be the same
-afterwards. With --dry-run it does all that needs no GPU: types, shapes, formats and tactics are compared, and nothing
-is launched. Exits with 1 if anything is wrong.
+compares; times enqueue beside bare driver calls; and runs compute-sanitizer where that is. Two plugins of the tests are
+among them, for what only a library's kernels have. Then, with nothing else on the GPU, non_zero of 4096 x 4096 is timed
+and compared beside torch.nonzero where PyTorch is there; and one process after the other changes shapes 10,000 times,
+after which the GPU's free memory must be the same. With --dry-run it does all that needs no GPU: types, shapes, formats
+and tactics are compared, and nothing is launched. Exits with 1 if anything is wrong.
 
 The GPU's machine needs DIR, and Python with what scripts/gpu_check.py needs there.
 """
@@ -20,15 +21,18 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import json
 import os
 import re
 import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -52,6 +56,13 @@ from plugin_cases import build_driver, case_of, outputs_of, run_of, wrong_answer
 Row = dict[str, Any]
 
 SHAPE_CHANGES, THREADS, LAUNCHES = 10_000, 8, 2_000
+
+MODULES = Path(__file__).resolve().parent.parent / "tests" / "modules"
+FOR_LIBRARY = {name: str(MODULES / f"{name}.py") for name in ("center", "pairs")}
+"""Plugins of the tests whose kernels only a library can launch: in a row with a workspace, in clusters."""
+
+SIDE, SPEED_TYPES, SAMPLES = 4096, ("fp32", "fp16", "bf16", "int8"), 30
+"""Of the comparison with torch.nonzero: a square matrix, and samples of five calls each."""
 DEVICE_ROUNDS = 8
 """Runs of each thread on each GPU."""
 
@@ -86,6 +97,7 @@ def main() -> int:
             except TimeoutError:
                 rows.append({"bundle": name_of(path), "problems": ["not run: out of time"]})
     alone = [] if options.dry_run else leaks(options.dir, paths, [n for n in options.leaks.split(",") if n])
+    speed = [] if options.dry_run else compare_speed(options.dir)
     result = {
         "date": datetime.date.today().isoformat(),
         "command": shlex.join(["scripts/road_gpu.py", *sys.argv[1:]]),
@@ -93,10 +105,11 @@ def main() -> int:
         "seconds": round(time.time() - started),
         "rows": rows,
         "alone": alone,
+        "speed": speed,
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
-    wrong = [f"{row['bundle']}: {problem}" for row in rows + alone for problem in row["problems"]]
-    print(summary(rows, alone), *wrong[:50], sep="\n", flush=True)
+    wrong = [f"{row['bundle']}: {problem}" for row in rows + alone + speed for problem in row["problems"]]
+    print(summary(rows, alone), *map(str, speed), *wrong[:50], sep="\n", flush=True)
     return 1 if wrong or not rows else 0
 
 
@@ -123,32 +136,41 @@ def name_of(path: Path) -> str:
 
 def prepare(directory: Path, arch: str, wanted: list[str], jobs: int) -> int:
     """Fill the directory: a bundle for each recipe, type and kind of shapes, a library of all of them, the driver."""
-    catalog = Catalog()
-    catalog.load_all()
+    known = known_plugins()
     cases = [
         (name, dtype, shapes, arch, directory)
-        for name in wanted or sorted(catalog.recipes)
-        for dtype in catalog.recipes[name].dtypes
+        for name in wanted or sorted(known.recipes)
+        for dtype in known.recipes[name].dtypes
         for shapes in ("static", "dynamic")
     ]
+    large = [("non_zero", dtype, "large", arch, directory) for dtype in SPEED_TYPES]
     with ProcessPoolExecutor(jobs) as pool:
         paths = list(pool.map(compile_case, *zip(*cases, strict=True)))
+        speed = list(pool.map(compile_case, *zip(*large, strict=True)))
     library(paths, directory / "libroad.so")
+    library(speed, directory / "libspeed.so")
     build_driver(directory / "driver")
     print(f"{len(paths)} bundles, {(directory / 'libroad.so').stat().st_size} bytes of library")
     return 0
 
 
+def known_plugins() -> Catalog:
+    catalog = Catalog(FOR_LIBRARY.values())
+    catalog.load_all()
+    return catalog
+
+
 def compile_case(name: str, dtype: str, shapes: str, arch: str, directory: Path) -> Path:
-    catalog = Catalog()
-    recipe = catalog.find(name)
-    assert recipe is not None
-    low, opt, high = profile(recipe, shapes)
+    request = TargetOptions(dtype={None: dtype}, shape={None: (SIDE, SIDE)})
+    if shapes != "large":
+        low, opt, high = profile(known_plugins().recipes[name], shapes)
+        request = TargetOptions(dtype={None: dtype}, min_shape=low, opt_shape=opt, max_shape=high)
     done = build_bundle(
         name,
-        request=TargetOptions(dtype={None: dtype}, min_shape=low, opt_shape=opt, max_shape=high),
-        options=Options(archs=parse_archs(arch)),
-        out=directory / "bundles" / shapes / dtype,
+        request=request,
+        options=Options(archs=parse_archs(arch), road="library"),
+        plugins=[FOR_LIBRARY[name]] if name in FOR_LIBRARY else (),
+        out=directory / ("large" if shapes == "large" else "bundles") / shapes / dtype,
         interpret=False,
     )
     if done.path is None:
@@ -174,8 +196,7 @@ def check(directory: Path, path: Path, dry_run: bool) -> Row:
 
 
 def check_part(directory: Path, part: Bundle, scratch: Path, row: Row, dry_run: bool) -> None:
-    catalog = Catalog()
-    catalog.load_all()
+    catalog = known_plugins()
     made = list(trials(part.network, catalog))
     runs = [run_of(part, trial.inputs, scratch, f"{i}") for i, trial in enumerate(made)]
     other = next((r for r in runs if r["shapes"] != runs[0]["shapes"]), runs[0])
@@ -217,8 +238,7 @@ def leaks(directory: Path, paths: list[Path], wanted: list[str]) -> list[Row]:
 
     One bundle of each recipe, a dynamic one.
     """
-    catalog = Catalog()
-    catalog.load_all()
+    catalog = known_plugins()
     chosen = {path.stem: path for path in reversed(paths) if "dynamic" in path.parts[-3]}
     rows: list[Row] = []
     for name, path in sorted(chosen.items()):
@@ -267,10 +287,87 @@ def judge_stress(found: Row, row: Row) -> None:
         row["host_cost"] = found["host_cost"]
 
 
-def ask(directory: Path, case: Row, scratch: Path, row: Row, wrapper: tuple[str, ...] = (), **more: Any) -> Row | None:
+def compare_speed(directory: Path) -> list[Row]:
+    """non_zero of a large matrix in each tactic, beside torch.nonzero of the same: equal, and how long."""
+    try:
+        import torch
+    except ImportError:
+        return [{"bundle": "speed", "problems": [], "not_run": "PyTorch is not installed"}]
+    rows: list[Row] = []
+    for path in sorted(directory.glob("large/*/*/*.aot")):
+        (part,) = library_document([bundles.read(path)]).parts
+        rows += [speed_of(directory, part, path.parent.name, share, torch) for share in (0.0, 0.5, 0.99)]
+    return rows
+
+
+def speed_of(directory: Path, part: Bundle, dtype: str, zeros: float, torch: Any) -> Row:
+    """One row: GPU microseconds of each tactic, of torch.nonzero with all that it does, and of its kernels' lower
+    bound, a matrix whose number of rows is known (nonzero_static).
+    """
+    row: Row = {"bundle": f"non_zero {SIDE} x {SIDE} {dtype}, {zeros:.0%} zeros", "problems": []}
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(SIDE, SIDE, generator=generator)
+    x[torch.rand(SIDE, SIDE, generator=generator) < zeros] = 0
+    x = (x * 100).to(torch.int8) if dtype == "int8" else x.to(getattr(torch, TORCH[dtype]))
+    with tempfile.TemporaryDirectory(prefix="road-") as scratch:
+        file = Path(scratch, "x")
+        file.write_bytes(x.view(torch.uint8).numpy().tobytes())
+        types = part.variants[0].dtypes
+        run = {"types": list(types), "shapes": [[SIDE, SIDE]], "inputs": [str(file)], "device_time": SAMPLES}
+        run["outputs"] = str(Path(scratch, "out"))
+        answer = ask(directory, case_of(part, [run]), Path(scratch), row, library="libspeed.so")
+        on_gpu = x.cuda()
+        expected = torch.nonzero(on_gpu)
+        row["rows"] = len(expected)
+        for each in answer["runs"][0]["runs"] if answer else ():
+            if not each.get("ran"):
+                row["problems"].append(f"tactic {each['tactic']}: {each.get('error', 'did not run')}")
+                continue
+            row.setdefault("tactics_us", {})[each["tactic"]] = round(each["device_us"], 1)
+            found = outputs_of(part, run, each["tactic"])["indices"]
+            if not torch.equal(torch.from_numpy(found.copy()).cuda().to(torch.int64), expected):
+                row["problems"].append(f"tactic {each['tactic']} differs from torch.nonzero")
+        row["torch_us"] = round(torch_time(lambda: torch.nonzero(on_gpu), torch), 1)
+        static = functools.partial(torch.nonzero_static, on_gpu, size=len(expected))
+        try:
+            row["torch_static_us"] = round(torch_time(static, torch), 1)
+        except (RuntimeError, NotImplementedError) as error:
+            row["torch_static_us"] = str(error).splitlines()[0][:100]
+    if row.get("tactics_us"):
+        row["of_torch"] = round(min(row["tactics_us"].values()) / row["torch_us"], 3)
+    return row
+
+
+TORCH = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+
+def torch_time(work: Callable[[], Any], torch: Any) -> float:
+    """GPU microseconds of a call: the median of samples of five."""
+    samples = []
+    for sample in range(-2, SAMPLES):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        for _ in range(5):
+            work()
+        end.record()
+        torch.cuda.synchronize()
+        if sample >= 0:
+            samples.append(1000.0 * begin.elapsed_time(end) / 5)
+    return statistics.median(samples)
+
+
+def ask(
+    directory: Path,
+    case: Row,
+    scratch: Path,
+    row: Row,
+    wrapper: tuple[str, ...] = (),
+    library: str = "libroad.so",
+    **more: Any,
+) -> Row | None:
     """The driver's answer to a case; None, and a problem in the row, where it gave none."""
     script = scratch / "cases.json"
-    document = {"library": str((directory / "libroad.so").resolve()), "registry": None, "cases": [case], **more}
+    document = {"library": str((directory / library).resolve()), "registry": None, "cases": [case], **more}
     script.write_text(json.dumps(document))
     command = [*wrapper, str((directory / "driver").resolve()), str(script)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

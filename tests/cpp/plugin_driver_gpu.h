@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <fstream>
@@ -440,6 +441,30 @@ inline Json host_cost(const Gpu& gpu, nvinfer1::IPluginV3OneRuntime& runtime, st
     return {{"bare_ns", bare}, {"enqueue_ns", enqueue}, {"ratio", enqueue / bare}};
 }
 
+// GPU microseconds of an enqueue: the median of `count` samples of five.
+inline double device_time(const Gpu& gpu, nvinfer1::IPluginV3OneRuntime& runtime, const Tensors& tensors, int count) {
+    constexpr int repeat = 5;
+    const auto& api = gpu.api;
+    const auto stream = gpu.session.stream();
+    const auto begin = aot::cuda::make_event(gpu.session), end = aot::cuda::make_event(gpu.session);
+    std::vector<double> samples;
+    for (int sample = -2; sample < count; ++sample) {  // two to warm up
+        api.check(api.cuEventRecord(begin.get(), stream), "cuEventRecord");
+        for (int i = 0; i < repeat; ++i) {
+            tensors.enqueue(runtime, gpu);
+        }
+        api.check(api.cuEventRecord(end.get(), stream), "cuEventRecord");
+        gpu.session.synchronize("timing");
+        float milliseconds = 0;
+        api.check(api.cuEventElapsedTime(&milliseconds, begin.get(), end.get()), "cuEventElapsedTime");
+        if (sample >= 0) {
+            samples.push_back(1000.0 * milliseconds / repeat);
+        }
+    }
+    std::sort(samples.begin(), samples.end());
+    return samples[samples.size() / 2];
+}
+
 inline void write_outputs(const std::string& prefix, const Outputs& outputs) {
     for (std::size_t i = 0; i < outputs.size(); ++i) {
         std::ofstream(prefix + "." + std::to_string(i), std::ios::binary) << outputs[i];
@@ -467,6 +492,9 @@ inline Json run_on_gpu(const Gpu& gpu, nvinfer1::IPluginV3OneRuntime& loaded, nv
             answer["shape_changes"] = change_shapes(gpu, runtime, tensors, *other, count);
             tensors.change_shape(runtime);
             answer["same_afterwards"] = run_once(gpu, runtime, tensors) == outputs;
+        }
+        if (const int count = run.value("device_time", 0); count > 0) {
+            answer["device_us"] = device_time(gpu, runtime, tensors, count);
         }
         if (const int count = run.value("host_cost", 0); count > 0) {
             answer["host_cost"] = host_cost(gpu, runtime, tactic, tensors, carried, count);
