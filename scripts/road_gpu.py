@@ -145,8 +145,9 @@ def prepare(directory: Path, arch: str, wanted: list[str], jobs: int) -> int:
     ]
     large = [("non_zero", dtype, "large", arch, directory) for dtype in SPEED_TYPES]
     with ProcessPoolExecutor(jobs) as pool:
-        paths = list(pool.map(compile_case, *zip(*cases, strict=True)))
+        list(pool.map(compile_case, *zip(*cases, strict=True)))
         speed = list(pool.map(compile_case, *zip(*large, strict=True)))
+    paths = sorted(directory.glob("bundles/*/*/*.aot"))  # also those of an earlier call
     library(paths, directory / "libroad.so")
     library(speed, directory / "libspeed.so")
     build_driver(directory / "driver")
