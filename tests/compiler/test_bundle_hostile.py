@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import resource
@@ -136,6 +137,15 @@ MANIFESTS: dict[str, tuple[Callable[[Json], Any], str]] = {
     "a number of 5000 digits": (put(int("9" * 4000), "variants", 0, "extra_args", 0), "64-bit"),
     "a PTX file of four gigabytes": (put(2**32, "variants", 0, "ptx_bytes"), "limit ptx_bytes"),
     "a PTX file elsewhere": (put("/etc/passwd", "variants", 0, "ptx"), "the name of a file inside the bundle"),
+    "a PTX file that is a byte short": (put(1, "variants", 0, "ptx_bytes"), r"has \d+ bytes, the manifest says 1"),
+    "a file of another kind": (put("copy.txt", "variants", 0, "ptx"), "'copy.txt' is not the name of a bundle's file"),
+    "a call for which nothing was compiled": (
+        lambda d: (
+            d["tensors"].append({**d["tensors"][1], "name": "w", "shape": [1]}),
+            d["calls"].append({**d["calls"][0], "name": "more", "outputs": ["w"]}),
+        ),
+        "the call more has no variant",
+    ),
     "a PTX file that is the manifest": (put("manifest.json", "variants", 0, "ptx"), "SHA-256"),
 }
 
@@ -192,6 +202,56 @@ def test_only_regular_files_of_a_sane_size_are_read(
     with pytest.raises(AotError, match=message):
         bundles.read(there)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10  # kilobytes
+
+
+def test_a_zero_byte_ends_no_ptx_early(there: Path) -> None:
+    """The launcher would pass the driver what stands before it."""
+    manifest = there / "manifest.json"
+    data = json.loads(manifest.read_text())
+    entry = data["variants"][0]
+    content = (there / entry["ptx"]).read_bytes() + b"\0"
+    entry.update(sha256=hashlib.sha256(content).hexdigest(), ptx_bytes=len(content))
+    (there / entry["ptx"]).write_bytes(content)
+    manifest.write_text(json.dumps(data))
+    with pytest.raises(DefinitionError, match="or a zero byte"):
+        bundles.read(there)
+
+
+def test_all_ptx_together_has_a_limit(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = sum(path.stat().st_size for path in there.glob("*.ptx"))
+    monkeypatch.setitem(LIMITS, "total_ptx_bytes", size)
+    assert bundles.read(there) == made()
+    monkeypatch.setitem(LIMITS, "total_ptx_bytes", size - 1)
+    with pytest.raises(DefinitionError, match=rf"more than {size - 1} bytes of PTX .limit total_ptx_bytes."):
+        bundles.read(there)
+
+
+@pytest.mark.parametrize("limit", ["manifest_bytes", "total_ptx_bytes"])
+def test_the_writer_keeps_the_limits_of_sizes(limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundles.write(made(), tmp_path / "first.aot")
+    files = (tmp_path / "first.aot").glob("*.ptx" if limit == "total_ptx_bytes" else "manifest.json")
+    size = sum(path.stat().st_size for path in files)
+    monkeypatch.setitem(LIMITS, limit, size)
+    bundles.write(made(), tmp_path / "second.aot")
+    monkeypatch.setitem(LIMITS, limit, size - 1)
+    with pytest.raises(DefinitionError, match=rf"the bundle has {size} bytes, more than {size - 1} .limit {limit}."):
+        bundles.write(made(), tmp_path / "third.aot")
+    assert not (tmp_path / "third.aot").exists()
+
+
+def test_the_writer_refuses_a_variant_of_another_call(tmp_path: Path) -> None:
+    bundle = made()
+    wrong = dataclasses.replace(bundle.variants[1], parameters=("ptr", "ptr"))
+    with pytest.raises(DefinitionError, match="parameters must be one ptr for each input"):
+        bundles.write(dataclasses.replace(bundle, variants=(bundle.variants[0], wrong)), tmp_path / "copy.aot")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_digest_of_what_is_no_file(there: Path) -> None:
+    folder(there / "manifest.json")
+    with pytest.raises(DefinitionError, match="damaged bundle: ") as caught:
+        bundles.digest(there)
+    assert caught.value.hint == "compile it again"
 
 
 def test_a_bundles_place_that_is_a_pipe_is_not_opened(tmp_path: Path) -> None:
