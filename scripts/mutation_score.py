@@ -27,6 +27,7 @@ import random
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -51,7 +52,7 @@ MODULES = {
 }
 MEMORY = 6 << 30
 """Bytes that a mutant's process may take: one that never ends may also never stop taking."""
-PYTEST = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "tmp_path_retention_policy=none"]
+PYTEST = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
 TALK = os.fdopen(os.dup(2), "w", buffering=1)
 """Standard error as it was: pytest has taken the other, when there is something to say."""
 
@@ -70,8 +71,13 @@ class _InPlace(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(self.code, module.__dict__)  # type: ignore[call-overload]
 
 
-def passes(job: Callable[[], int], limit: float) -> bool:
-    """Whether `job` returns 0, in a forked process, before `limit` seconds are over."""
+def passes(job: Callable[[Path], int], limit: float) -> bool:
+    """Whether `job` returns 0, in a forked process, before `limit` seconds are over; it gets a scratch directory."""
+    with tempfile.TemporaryDirectory(prefix="mutant-", ignore_cleanup_errors=True) as scratch:
+        return _passes(functools.partial(job, Path(scratch)), limit)
+
+
+def _passes(job: Callable[[], int], limit: float) -> bool:
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -157,9 +163,10 @@ class QuickLook:
         for line in lines:
             self._tests_of[line].append((took, item))
 
-    def _try(self, mutant: Mutant, items: list[Any]) -> int:
+    def _try(self, mutant: Mutant, items: list[Any], scratch: Path) -> int:
         if not put_in_place(mutant, self.original, str(self.path)):
             return 0  # not to be judged this way
+        items[0].config._tmp_path_factory._basetemp = scratch
         for item, following in zip(items, [*items[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if self._failed:
@@ -170,9 +177,9 @@ class QuickLook:
 def survives(name: str, mutant: Mutant, path: Path, tests: list[str], limit: float) -> bool:
     """Whether all tests pass with the mutant in place of the module from the start."""
 
-    def job() -> int:
+    def job(scratch: Path) -> int:
         sys.meta_path.insert(0, _InPlace(name, compile(mutant.tree, str(path), "exec"), str(path)))
-        return int(pytest.main([*PYTEST, *tests]))
+        return int(pytest.main([*PYTEST, f"--basetemp={scratch}", *tests]))
 
     return passes(job, limit)
 

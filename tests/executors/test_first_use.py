@@ -91,6 +91,26 @@ def test_ctrl_c_ends_the_compiler(tools: Path, tmp_path: Path) -> None:
     assert list((cache / "launcher").iterdir()) == []
 
 
+def test_one_process_builds_and_the_others_wait(tools: Path, tmp_path: Path) -> None:
+    (tools / "cmake").write_text(
+        f"""#!/bin/sh
+        case "$1" in
+            -S) for word; do case "$word" in *INSTALL_PREFIX=*) echo "${{word#*=}}" > {tmp_path}/prefix ;; esac; done ;;
+            --build) echo built >> {tmp_path}/builds; sleep 2 ;;
+            --install) prefix=$(cat {tmp_path}/prefix); mkdir -p "$prefix/bin"
+                echo "#!/bin/sh" > "$prefix/bin/aotfactory-launcher" ;;
+        esac
+        """
+    )
+    env = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "AOTFACTORY_LAUNCHER": ""}
+    command = [sys.executable, "-c", BUILD, str(tmp_path / "cache")]
+    processes = [subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    assert (tmp_path / "builds").read_text() == "built\n"
+    assert "waiting for another process, which builds aotfactory-launcher" in "".join(said)
+
+
 @pytest.mark.usefixtures("nothing_built")
 class TestBeforeBuilding:
     def test_a_missing_driver_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
