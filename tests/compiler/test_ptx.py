@@ -54,6 +54,46 @@ def fit_k(text, inputs=1, extra_args=0, outputs=1, **options):
 # Reading
 
 
+KINDS = {
+    "u64": ["u64", "b64"], "i64": ["s64"], "i32": ["u32", "s32", "b32"], "i16": ["u16", "s16", "b16"],
+    "i8": ["u8", "s8", "b8"], "f16": ["f16"], "f32": ["f32"], "f64": ["f64"], "texref": ["texref", "texref .ptr"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "written"), [(kind, name) for kind, names in KINDS.items() for name in names])
+def test_kinds_of_parameters(kind, written):
+    (entry,) = parse_module(EMPTY_KERNEL.replace(".u64 x", f".{written} x")).entries
+    assert [parameter.kind for parameter in entry.parameters] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("number", "value"), [("32", 32), ("040", 32), ("0x20", 32), ("0X20U", 32), ("0", 0), ("8U", 8)]
+)
+def test_numbers(number, value):
+    (entry,) = parse_module(EMPTY_KERNEL.replace("\n{", f"\n.reqntid {number}, 2\n{{")).entries
+    assert entry.directives == {"reqntid": (value, 2)}
+
+
+def test_all_of_a_module_with_one_kernel_may_belong_to_it():
+    read = parse_module(EMPTY_KERNEL)
+    assert read.reach(read.entries[0]) == read.text
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        (".shared .b8 a[3]; .shared .b8 b;", (4, False)),
+        (".shared .b8 a; .shared .b32 b;", (8, False)),
+        (".shared .b8 a; .shared .align 16 .b8 b[4];", (20, False)),
+        (".shared .v4 .f32 a[2][3];", (96, False)),
+        (".extern .shared .align 16 .b8 unused[], used[]; mov.u32 r, used;", (0, True)),
+        (".extern .shared .align 16 .b8 unused[]; .shared .b16 a, b[2];", (6, False)),
+    ],
+)
+def test_shared_memory_is_counted_as_it_is_laid_out(declared, expected):
+    assert shared_memory(declared) == expected
+
+
 def test_reads_triton():
     text = elementwise()
     read = parse_module(text)
