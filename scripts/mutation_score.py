@@ -45,10 +45,7 @@ MODULES = {
         "aotfactory.compiler.bundle",
         ["tests/compiler/test_bundle.py", "tests/compiler/test_bundle_hostile.py"],
     ),
-    "calling_convention": (
-        "aotfactory.compiler.calling_convention",
-        ["tests/compiler/test_ptx.py", "tests/compiler/test_mutations.py", "tests/compiler/test_launch_bounds.py"],
-    ),
+    "calling_convention": ("aotfactory.compiler.calling_convention", ["tests/compiler/test_ptx.py"]),
 }
 MEMORY = 6 << 30
 """Bytes that a mutant's process may take: one that never ends may also never stop taking."""
