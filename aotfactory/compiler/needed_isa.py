@@ -23,11 +23,16 @@ def shortened(error: DefinitionError, isa: PtxIsa) -> DefinitionError:
     if log is None:
         return error
     least = needed(error)
-    lines = re.findall(r"error\s*: *(.*\S)", log)
+    # Triton's own line comes before those of ptxas, and says "PTXAS error: Internal Triton PTX codegen error" of all.
+    lines = re.findall(r"(?:; *|^ptxas *)(?:error|fatal)\s*: *(.*\S)", log, re.MULTILINE)
     first = next(
         (line for line in lines if least and f"version {least}" in line), next(iter(lines), log.splitlines()[0])
     )
-    hint = f"--ptx-isa {least}, if the driver takes it; this was for PTX ISA {isa}" if least else error.hint
+    hint = error.hint
+    if least:
+        hint = f"--ptx-isa {least}, if the driver takes it; this was for PTX ISA {isa}"
+    elif re.search(r"(requires|on) \.target", first):
+        hint = "the kernel has an instruction that this architecture lacks: --arch takes those that have it"
     return CompilerError(f"ptxas refuses the kernel: {first}", where=error.where, hint=hint)
 
 

@@ -13,7 +13,7 @@ PLACES = 3
 """Elements that a message shows."""
 
 
-def mismatch(out: Array, expected: Array, tolerance: Tolerance) -> str | None:
+def mismatch(out: Array, expected: Array, tolerance: Tolerance, key: str = "") -> str | None:
     """What is wrong with an output, or None: how many elements, where, by how much, and what was allowed.
 
     An element is right if it is the reference rounded to the output's type (NaN is NaN, whatever its bits, and zero is
@@ -29,7 +29,7 @@ def mismatch(out: Array, expected: Array, tolerance: Tolerance) -> str | None:
     count = f"{int(wrong.sum())} of {out.size} elements differ"
     shown = f"first at {places[0]}: {out[places[0]]} instead of {expected[places[0]]}"
     more = f"; then at {', '.join(map(str, places[1:]))}" if len(places) > 1 else ""
-    return f"{count}, {shown}{more}; {_error(out, expected, wrong)}; {_allowed(out, tolerance)}"
+    return f"{count}, {shown}{more}; {_error(out, expected, wrong)}; {_allowed(out, tolerance, key)}"
 
 
 def differing(out: Array, expected: Array, tolerance: Tolerance) -> Array:
@@ -80,10 +80,10 @@ def _error(out: Array, expected: Array, wrong: Array) -> str:
     return f"largest error {absolute.max():.3g}{most}"
 
 
-def _allowed(out: Array, tolerance: Tolerance) -> str:
+def _allowed(out: Array, tolerance: Tolerance, key: str) -> str:
     if tolerance != Tolerance():
         return f"tolerance atol={tolerance.atol:g}, rtol={tolerance.rtol:g}"
-    name = next((d.name for d in DTYPES.values() if d.array == out.dtype), str(out.dtype))
+    name = key or next((d.name for d in DTYPES.values() if d.array == out.dtype), str(out.dtype))
     asked = "bit for bit was asked"
     if out.dtype.kind not in "fV":
         return asked

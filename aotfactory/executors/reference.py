@@ -71,22 +71,26 @@ def tolerances(network: Network, find_recipe: FindRecipe) -> dict[str, Tolerance
     found: dict[str, Tolerance] = {}
     for call in network.calls:
         if recipe := find_recipe(call.plugin):
-            found |= dict.fromkeys(call.outputs, tolerance(network, recipe, call))
+            found |= {output: tolerance(network, recipe, call, output)[1] for output in call.outputs}
     return found
 
 
-def tolerance(network: Network, recipe: Recipe, call: Call) -> Tolerance:
-    """How far a call's outputs may be from the reference: as the network's data type has it.
+def tolerance(network: Network, recipe: Recipe, call: Call, output: str) -> tuple[str, Tolerance]:
+    """How far an output may be from the reference, and the data type by which the recipe says so: the network's.
 
-    That is the type of the first input that has no types of its own in the recipe, as indices have.
+    That is the type of the first input that has no types of its own in the recipe, as indices have. Where all have, it
+    is the output's type, or else the first input's.
     """
     typed = [name for item, name in zip(recipe.inputs, call.inputs, strict=False) if not item.dtypes]
-    return recipe.tolerance.get(network.tensor((typed or call.inputs)[0]).dtype, Tolerance())
+    keys = [network.tensor(name).dtype for name in (typed[:1] or [output, *call.inputs[:1]])]
+    key = next((key for key in keys if key in recipe.tolerance), keys[0])
+    return key, recipe.tolerance.get(key, Tolerance())
 
 
-def mismatch(network: Network, recipe: Recipe, call: Call, out: Array, expected: Array) -> str | None:
+def mismatch(network: Network, recipe: Recipe, call: Call, output: str, out: Array, expected: Array) -> str | None:
     """What is wrong with one output of a call, by its recipe's tolerance, or None."""
-    return comparison.mismatch(out, expected, tolerance(network, recipe, call))
+    key, allowed = tolerance(network, recipe, call, output)
+    return comparison.mismatch(out, expected, allowed, key)
 
 
 def compare(
@@ -98,7 +102,7 @@ def compare(
         for name in call.outputs:
             if recipe is None or name not in got or name not in expected:
                 continue
-            wrong = mismatch(network, recipe, call, got[name], expected[name])
+            wrong = mismatch(network, recipe, call, name, got[name], expected[name])
             if wrong:
                 return f"{name} of {call.name}: {wrong}"
     return None

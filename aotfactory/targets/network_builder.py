@@ -186,7 +186,7 @@ def chain(
             hint="give each one a shape: --shape NAME=1x3x32x32",
         )
     count = plugin.definition.num_outputs
-    final = list(outputs) or (["y"] if count == 1 else [f"y{i}" for i in range(count)])
+    final = list(outputs) or _free_names(count, {item.name for item in inputs})
     short = plugin_id.split("::")[1]
     feed = [item.name for item in inputs]
     for step in range(1, length + 1):
@@ -194,6 +194,14 @@ def chain(
         builder.add_call(short if length == 1 else f"{short}_{step}", plugin_id, attributes, feed, made)
         feed = [*made, *feed[len(made) :]]
     return builder.finish(name, target, final)
+
+
+def _free_names(count: int, taken: set[str]) -> list[str]:
+    """Names for outputs: y, or y0, y1, ...; with an underscore more where an input is called so."""
+    stem = "y"
+    while taken & set(names := [stem] if count == 1 else [f"{stem}{i}" for i in range(count)]):
+        stem += "_"
+    return names
 
 
 def _extent(extent: tuple[int, int, int]) -> str:

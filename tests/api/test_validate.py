@@ -266,6 +266,8 @@ def test_mismatch_of_shapes_and_scalars():
     assert "shape (2,) instead of (3,)" in comparison.mismatch(np.zeros(2), np.zeros(3), Tolerance())
     assert comparison.mismatch(np.array(3, np.int64), np.array(3.0), Tolerance()) is None
     assert "3 instead of 4" in comparison.mismatch(np.array(3, np.int64), np.array(4.0), Tolerance())
+    half = comparison.mismatch(np.zeros(1, np.float32), np.ones(1), Tolerance(), "fp16")
+    assert 'tolerance={"fp16": Tolerance(rtol=...)}' in half
 
 
 @pytest.mark.parametrize("dtype", sorted(dtypes.DTYPES))

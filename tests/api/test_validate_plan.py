@@ -155,6 +155,19 @@ def test_tolerances_are_those_of_the_recipes():
     assert reference.tolerances(chain, lambda plugin: recipe).keys() == {"y_1", "y"}
 
 
+def test_where_every_input_has_types_of_its_own_the_tolerance_is_by_the_outputs_type():
+    network = sample("per_token_quant_int8").bundle.network
+    recipe = Catalog().find("per_token_quant_int8")
+    typed = tuple(dataclasses.replace(item, dtypes=(network.tensor(item.name).dtype,)) for item in recipe.inputs)
+    ours = {name: reference.Tolerance(atol=i) for i, name in enumerate(("fp32", "int8", "fp16"), 1)}
+    recipe = dataclasses.replace(recipe, inputs=typed, tolerance=ours)
+    (call,) = network.calls
+    for name in call.outputs:
+        key, allowed = reference.tolerance(network, recipe, call, name)
+        assert (key, allowed) == (network.tensor(name).dtype, ours[key])
+    assert {network.tensor(name).dtype for name in call.outputs} == {"int8", "fp32"}
+
+
 # --- a model with other nodes ----------------------------------------------------------------------------------------
 
 

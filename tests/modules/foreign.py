@@ -222,6 +222,25 @@ def narrow_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int)
     return aot_kernel(narrow_kernel, x=x, y=outputs[0], n=n, BLOCK=128, grid=trtp.cdiv(n, 128))
 
 
+@triton.jit
+def fp4_kernel(x, y, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    asm: tl.constexpr = "{ .reg .b8 b, c; mov.b16 {b, c}, $1; cvt.rn.f16x2.e2m1x2 $0, b; }"
+    bits = tl.load(x + i).to(tl.int16)
+    pairs = tl.inline_asm_elementwise(asm, "=r,h", [bits], dtype=tl.int32, is_pure=True, pack=1)
+    tl.store(y + i, pairs)
+
+
+@trtp.register("foreign::fp4")
+def fp4_desc(x: trtp.TensorDesc) -> trtp.TensorDesc:
+    return x.like()
+
+
+@trtp.aot_impl("foreign::fp4")
+def fp4_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int) -> AotKernel:
+    return aot_kernel(fp4_kernel, x=x, y=outputs[0], BLOCK=64, grid=1)
+
+
 PASTED: Dict[str, Callable] = {
     "launch": lambda x, y: product_kernel[(1,)](x, y, 1, 2, 48, BLOCK=64),
     "tuned launch": lambda x, y: tuned_kernel.fn.fn[(1,)](x, y, 48, EVEN=True),

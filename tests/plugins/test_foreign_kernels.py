@@ -183,3 +183,10 @@ def test_the_least_isa_that_a_kernel_compiles_with_is_taken_and_told(
         assert "--ptx-isa 8.1" in (caught.value.hint or "")
         assert len(str(caught.value).splitlines()) == 2
     assert "ptxas" not in "".join(capfd.readouterr())
+
+
+def test_an_instruction_that_the_architecture_lacks_is_named() -> None:
+    """Triton's own line of every failure of ptxas says nothing: "Internal Triton PTX codegen error"."""
+    with pytest.raises(DefinitionError, match=r"ptxas refuses the kernel: .*cvt.*e2m1x2") as caught:
+        made("fp4", tensor("x", "64", "int32"), interpret=False)
+    assert "--arch" in (caught.value.hint or "")

@@ -114,6 +114,10 @@ class TestShapes:
         ):
             two(shape={"x": (5, 8), "index": (6,)})
 
+    def test_an_input_may_be_called_y(self, tmp_path: Path) -> None:
+        network = resolver(tmp_path, SOURCE + ONE.replace('name="x"', 'name="y"'))()
+        assert shapes(network) == {"y": "4x8x8", "y_": "4x8x8"}
+
     def test_dimensions_of_a_plugin_without_a_recipe(self, bare: Resolve) -> None:
         network = bare(min_shape={None: (1, 8)}, max_shape={None: (4, 8)}, attributes={"scale": "1"})
         assert shapes(network) == {"inp0": "inp0_0x8", "y": "inp0_0x8"}

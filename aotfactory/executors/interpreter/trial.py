@@ -331,7 +331,7 @@ class Judge:
                 if buffer.atomic is not None:  # other programs would have had their part in these
                     judged = judged & ~buffer.touched(buffer.atomic, tensor.dtype, shapes[name])
                 out = np.where(judged, out, reference.rounded(expected, tensor))
-            wrong = reference.mismatch(network, recipe, call, out, expected)
+            wrong = reference.mismatch(network, recipe, call, name, out, expected)
             if wrong:
                 return f"{name}: {wrong}"
         return None
