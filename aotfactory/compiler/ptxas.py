@@ -56,7 +56,7 @@ def assemble(text: str, arch: Arch, *, entry: str | None = None, timeout: float 
         source.write_text(text, encoding="utf-8")
         command = [tool, "-v", f"--gpu-name={gpu}", str(source), "-o", str(source.with_suffix(".cubin"))]
         try:
-            done = run_program(command, timeout=timeout)
+            done = run_program(command, timeout=timeout, leaf=True)
         except OSError as error:
             raise NoPtxasError(f"ptxas cannot be run: {tool}: {error.strerror}") from error
         except OutOfTimeError:
@@ -130,7 +130,7 @@ def _assemblers() -> tuple[tuple[PtxIsa, str, str], ...]:
         variable = f"TRITON_{name.upper().replace('-', '_')}_PATH"
         for path in filter(None, (os.environ.get(variable), str(bundled))):
             try:
-                said = run_program([path, "--version"], timeout=60)
+                said = run_program([path, "--version"], timeout=60, leaf=True)
             except (OSError, OutOfTimeError):
                 continue
             version = said.stdout

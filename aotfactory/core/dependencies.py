@@ -133,10 +133,10 @@ def digests(paths: Iterable[str], variables: Iterable[str] = ()) -> Dependencies
 
 
 def recorded() -> tuple[set[str], set[str]]:
-    """Files and variables recorded so far, modules included: for another process to `add`."""
+    """Files and variables recorded so far, modules included that count: for another process to `add`."""
     modules = [module for name, module in list(sys.modules.items()) if name != "__main__"]
     files = (getattr(module, "__file__", None) for module in modules)
-    return _opened | {path for path in files if isinstance(path, str)}, set(_asked)
+    return _opened | {path for path in files if isinstance(path, str) and _counts(path)}, set(_asked)
 
 
 def add(files: set[str], variables: set[str]) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
+import functools
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import time
@@ -55,6 +58,7 @@ def run_program(
     text: str | None = None,
     env: Mapping[str, str] | None = None,
     family: bool = False,
+    leaf: bool = False,
     on_line: Callable[[str], None] | None = None,
     limit: int = LIMITS["output_bytes"],
 ) -> Finished:
@@ -68,6 +72,8 @@ def run_program(
         text: For its standard input; else that is empty.
         env: Its whole environment, by default ours.
         family: It starts other programs, which are to end even where this process is killed. Not with `text`.
+        leaf: It starts no others and handles no signals, as a compiler: then it is started without a copy of all that
+            this process has in memory, which takes 1 ms instead of 6.
         on_line: Is given every line of stdout as it comes.
         limit: Bytes that it may write to stdout and stderr together.
 
@@ -77,17 +83,20 @@ def run_program(
         OSError: It cannot be started.
     """
     keep_exit_codes()
+    with_us = _with_us() if leaf else ()
+    if with_us and not shutil.which(command[0]):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
     reading, writing = os.pipe() if family else (None, None)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # between the fork and `try` nobody would end it
     try:
         process = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCH, "sh", *command] if family else command,
+            ["/bin/sh", "-c", _WATCH, "sh", *command] if family else [*with_us, *command],
             stdin=reading if family else subprocess.DEVNULL if text is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=env,
             start_new_session=True,
-            preexec_fn=_end_with(os.getpid(), before),
+            preexec_fn=None if with_us else _end_with(os.getpid(), before),
         )
         talk = _Talk(process, (text or "").encode(), on_line, limit)
         try:
@@ -107,6 +116,19 @@ def run_program(
             if handle is not None:
                 os.close(handle)
     return Finished(code=process.returncode, stdout=talk.stdout, stderr=talk.stderr)
+
+
+@functools.cache
+def _with_us() -> tuple[str, ...]:
+    """A command before another that has Linux end it when we are gone; empty where util-linux' setpriv is not here.
+
+    As `_end_with`, but no code of ours runs in the child, so that it need not be a copy of us.
+    """
+    command = (shutil.which("setpriv") or "setpriv", "--pdeathsig", "KILL", "--")
+    try:
+        return command if run_program([*command, "true"], timeout=20).code == 0 else ()
+    except (OSError, OutOfTimeError):
+        return ()
 
 
 def keep_exit_codes() -> None:

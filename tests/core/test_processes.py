@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from aotfactory.core import processes
 from aotfactory.core.errors import OutOfTimeError, OutputError
 from aotfactory.core.processes import Ended, ending_orderly, run_program
 
 CALLER = """
 import sys, tempfile
 from pathlib import Path
+from aotfactory.core import processes
 from aotfactory.core.errors import CheckError
 from aotfactory.core.processes import Ended, ending_orderly, run_program
 try:
@@ -84,11 +87,39 @@ def test_nothing_outlives_the_caller(number: signal.Signals, kind: str, tmp_path
         assert code == 128 + number
 
 
-def test_a_program_alone_ends_even_with_a_killed_caller(tmp_path: Path, pids: list[int]) -> None:
+@pytest.fixture(params=["setpriv", "no setpriv"])
+def setpriv(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[bool]:
+    """With util-linux' setpriv on the PATH, and without."""
+    if request.param == "no setpriv":
+        (tmp_path / "bin").mkdir()
+        for name in ("sh", "sleep", "true", "cat"):
+            (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    elif not shutil.which("setpriv"):
+        pytest.skip("no setpriv here")
+    processes._with_us.cache_clear()
+    assert bool(processes._with_us()) == (request.param == "setpriv")
+    yield request.param == "setpriv"
+    processes._with_us.cache_clear()
+
+
+def test_a_leaf(setpriv: bool) -> None:
+    done = run_program(["sh", "-c", "echo out; echo err >&2; cat; exit 7"], timeout=20, leaf=True, text="in")
+    assert (done.code, done.stdout, done.stderr) == (7, "out\nin", "err\n")
+    assert run_program(["sh", "-c", "kill -SEGV $$"], timeout=20, leaf=True).code == -signal.SIGSEGV
+    with pytest.raises(OutOfTimeError):
+        run_program(["sleep", "60"], timeout=0.2, leaf=True)
+    for wrong in ("no-such-program", "/no/such/program"):
+        with pytest.raises(FileNotFoundError):
+            run_program([wrong], timeout=20, leaf=True)
+
+
+@pytest.mark.parametrize("leaf", [False, True])
+def test_a_program_alone_ends_even_with_a_killed_caller(leaf: bool, tmp_path: Path, pids: list[int]) -> None:
     script = (
         "import sys; from aotfactory.core.processes import run_program;"
         "run_program([sys.executable, '-c', f'import os, time; open({sys.argv[1]!r}, \"w\").write(str(os.getpid()));"
-        " time.sleep(60)'], timeout=60)"
+        f" time.sleep(60)'], timeout=60, leaf={leaf})"
     )
     caller = subprocess.Popen([sys.executable, "-c", script, tmp_path / "pid"])
     assert until(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text())
