@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from aotfactory.core import expressions
 from aotfactory.core.errors import ExpressionError
 from aotfactory.core.expressions import Expr
@@ -30,6 +28,8 @@ class Quotient:
 
     def evaluate(self, values: Mapping[str, int]) -> float:
         """The value where each symbol has the given value; DefinitionError if one is missing or the divisor is 0."""
+        import numpy as np  # late: a cached build is read without it
+
         a, b = self.numerator.evaluate(values), self.denominator.evaluate(values)
         if b == 0:
             raise ExpressionError(f"division by zero in {self}")
