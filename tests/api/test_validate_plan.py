@@ -156,16 +156,21 @@ def test_tolerances_are_those_of_the_recipes():
 
 
 def test_where_every_input_has_types_of_its_own_the_tolerance_is_by_the_outputs_type():
-    network = sample("per_token_quant_int8").bundle.network
-    recipe = Catalog().find("per_token_quant_int8")
-    typed = tuple(dataclasses.replace(item, dtypes=(network.tensor(item.name).dtype,)) for item in recipe.inputs)
-    ours = {name: reference.Tolerance(atol=i) for i, name in enumerate(("fp32", "int8", "fp16"), 1)}
-    recipe = dataclasses.replace(recipe, inputs=typed, tolerance=ours)
+    network = sample("circ_pad").bundle.network
+    halves = tuple(dataclasses.replace(t, dtype="fp16") if t.role == "output" else t for t in network.tensors)
+    network = dataclasses.replace(network, tensors=halves)
+    recipe = Catalog().find("circ_pad")
+    typed = dataclasses.replace(
+        recipe,
+        inputs=tuple(dataclasses.replace(item, dtypes=("fp32",)) for item in recipe.inputs),
+        tolerance={"fp32": reference.Tolerance(atol=1), "fp16": reference.Tolerance(atol=2)},
+    )
     (call,) = network.calls
-    for name in call.outputs:
-        key, allowed = reference.tolerance(network, recipe, call, name)
-        assert (key, allowed) == (network.tensor(name).dtype, ours[key])
-    assert {network.tensor(name).dtype for name in call.outputs} == {"int8", "fp32"}
+    assert reference.tolerance(network, typed, call, "y") == ("fp16", reference.Tolerance(atol=2))
+    first = dataclasses.replace(typed, tolerance={"fp32": reference.Tolerance(atol=1)})
+    assert reference.tolerance(network, first, call, "y") == ("fp32", reference.Tolerance(atol=1))
+    untyped = dataclasses.replace(recipe, tolerance=typed.tolerance)
+    assert reference.tolerance(network, untyped, call, "y") == ("fp32", reference.Tolerance(atol=1))
 
 
 # --- a model with other nodes ----------------------------------------------------------------------------------------
