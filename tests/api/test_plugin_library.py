@@ -72,15 +72,29 @@ def profile(recipe: Recipe, shapes: str) -> TargetOptions:
 )
 def test_recipes(name: str, driver: Path, tmp_path: Path) -> None:
     """Static and dynamic in one library, as TensorRT asks for them; what is serialized makes the same plugin again."""
-    parts: list[Bundle] = []
-    paths = []
-    for shapes in ("static", "dynamic"):
-        request, archs = profile(RECIPES.recipes[name], shapes), parse_archs("sm_90,portable")
-        done = build_bundle(name, request=request, options=Options(archs=archs), out=tmp_path / shapes, interpret=False)
-        assert done.path is not None, done.failed
-        paths.append(done.path)
-        parts += library_document([bundles.read(done.path)]).parts
+    paths = [compiled(name, shapes, "sm_90,portable", tmp_path) for shapes in ("static", "dynamic")]
+    answers = asked(driver, paths, tmp_path, "sm_90")
+    ids = {answer["timing_cache_id"] for answer in answers}
+    assert len(ids) == 1  # both parts answer to the same attributes
+
+
+def test_the_others_in_one_library(driver: Path, tmp_path: Path) -> None:
+    """Every recipe that is not among the quick ones, once: dynamic, and portable."""
+    names = sorted(RECIPES.recipes.keys() - set(QUICK))
+    asked(driver, [compiled(name, "dynamic", "portable", tmp_path) for name in names], tmp_path, "portable")
+
+
+def compiled(name: str, shapes: str, archs: str, scratch: Path) -> Path:
+    request, options = profile(RECIPES.recipes[name], shapes), Options(archs=parse_archs(archs))
+    done = build_bundle(name, request=request, options=options, out=scratch / shapes, interpret=False)
+    assert done.path is not None, done.failed
+    return done.path
+
+
+def asked(driver: Path, paths: list[Path], tmp_path: Path, arch: str) -> list[dict[str, Any]]:
+    """What the driver says of a library of these bundles, after it was held against what Python knows."""
     made = library(paths, tmp_path / "libmade.so")
+    parts = [part for path in paths for part in library_document([bundles.read(path)]).parts]
     cases = []
     for part in parts:
         network, call = part.network, part.network.calls[0]
@@ -89,11 +103,9 @@ def test_recipes(name: str, driver: Path, tmp_path: Path) -> None:
         opt = [[d.evaluate(at) for d in network.tensor(n).shape] for n in call.inputs]
         cases.append(case_of(part, [{"types": types, "shapes": opt}]))
     found = ask(driver, {"library": str(made.path), "registry": lean_library(), "cases": cases}, tmp_path)
-    arch = parse_archs("sm_90")[0]
     for part, answer in zip(parts, found.cases, strict=True):
-        assert wrong_answers(part, answer, arch, alone=False) == []
-    ids = {answer["timing_cache_id"] for answer in found.cases}
-    assert len(ids) == 1  # both parts answer to the same attributes
+        assert wrong_answers(part, answer, parse_archs(arch)[0], alone=False) == []
+    return found.cases
 
 
 # --- the runtime interface, on the tests' own driver ------------------------------------------------------------------
