@@ -9,10 +9,10 @@
 The second runs each tactic in a stream and in a CUDA graph, from eight threads with streams and plugins of their own,
 on every GPU of the machine at once where it has several, and through 10,000 changes of shape, whose host memory it
 compares; times enqueue beside bare driver calls; and runs compute-sanitizer where that is. Two plugins of the tests are
-among them, for what only a library's kernels have. Then, with nothing else on the GPU, non_zero of 4096 x 4096 is timed
-and compared beside torch.nonzero where PyTorch is there; and one process after the other changes shapes 10,000 times,
-after which the GPU's free memory must be the same. With --dry-run it does all that needs no GPU: types, shapes, formats
-and tactics are compared, and nothing is launched. Exits with 1 if anything is wrong.
+among them, for what only a library's kernels have; the launcher runs those too. Then, with nothing else on the GPU,
+non_zero of 4096 x 4096 is timed and compared beside torch.nonzero where PyTorch is there; and one process after the
+other changes shapes 10,000 times, after which the GPU's free memory must be the same. With --dry-run it does all that
+needs no GPU: types, shapes, formats and tactics are compared, nothing is launched. Exits with 1 if anything is wrong.
 
 The GPU's machine needs DIR, and Python with what scripts/gpu_check.py needs there.
 """
@@ -45,6 +45,7 @@ from aotfactory.compiler.compile import Options
 from aotfactory.core.arch import parse_archs
 from aotfactory.executors import reference
 from aotfactory.executors.cases import trials
+from aotfactory.executors.native.launcher import build_launcher
 from aotfactory.plan.library import library_document
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.request import TargetOptions
@@ -98,6 +99,7 @@ def main() -> int:
                 rows.append({"bundle": name_of(path), "problems": ["not run: out of time"]})
     alone = [] if options.dry_run else leaks(options.dir, paths, [n for n in options.leaks.split(",") if n])
     speed = [] if options.dry_run else compare_speed(options.dir)
+    launched = [] if options.dry_run else launch_all(options.dir, paths)
     result = {
         "date": datetime.date.today().isoformat(),
         "command": shlex.join(["scripts/road_gpu.py", *sys.argv[1:]]),
@@ -106,10 +108,18 @@ def main() -> int:
         "rows": rows,
         "alone": alone,
         "speed": speed,
+        "launcher": launched,
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
-    wrong = [f"{row['bundle']}: {problem}" for row in rows + alone + speed for problem in row["problems"]]
-    print(summary(rows, alone), *map(str, speed), *wrong[:50], sep="\n", flush=True)
+    wrong = [f"{row['bundle']}: {problem}" for row in rows + alone + speed + launched for problem in row["problems"]]
+    print(
+        summary(rows, alone),
+        *map(str, speed),
+        f"{len(launched)} bundles by the launcher",
+        *wrong[:50],
+        sep="\n",
+        flush=True,
+    )
     return 1 if wrong or not rows else 0
 
 
@@ -151,6 +161,7 @@ def prepare(directory: Path, arch: str, wanted: list[str], jobs: int) -> int:
     library(paths, directory / "libroad.so")
     library(speed, directory / "libspeed.so")
     build_driver(directory / "driver")
+    shutil.copy(build_launcher(), directory / "launcher")
     print(f"{len(paths)} bundles, {(directory / 'libroad.so').stat().st_size} bytes of library")
     return 0
 
@@ -286,6 +297,23 @@ def judge_stress(found: Row, row: Row) -> None:
         row["problems"].append(f"stress: memory grew: {found['shape_changes']}")
     if "host_cost" in found:
         row["host_cost"] = found["host_cost"]
+
+
+def launch_all(directory: Path, paths: list[Path]) -> list[Row]:
+    """Kernels that only a library can launch, by the launcher, which poisons and guards their workspaces."""
+    rows: list[Row] = []
+    for path in paths:
+        if path.stem not in (*FOR_LIBRARY, "non_zero") or not (directory / "launcher").exists():
+            continue
+        row: Row = {"bundle": f"launcher: {name_of(path)}", "problems": []}
+        command = [str((directory / "launcher").resolve()), str(path), "--tactic", "all"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            row["problems"].append(f"gave {done.returncode}: {done.stderr[-400:]}")
+        else:
+            row["runs"] = len(json.loads(done.stdout)["runs"])
+        rows.append(row)
+    return rows
 
 
 def compare_speed(directory: Path) -> list[Row]:

@@ -78,8 +78,9 @@ def aot_kernel(
     Raises:
         DefinitionError: The arguments do not fit the kernel or the call.
     """
+    tensors = tensors_of_call("aot_kernel")
     called = launch(fn, named, grid=grid, config=config, unused=unused, **arguments)
-    return _kernel(called, tensors_of_call("aot_kernel"), called.workspaces)
+    return _kernel(called, tensors, called.workspaces)
 
 
 @dataclass(frozen=True)
