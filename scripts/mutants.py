@@ -32,8 +32,18 @@ class Mutant:
 
     line: int
     change: str
-    tree: ast.Module
     lines: range
+    original: ast.Module
+    place: ast.AST
+    edit: Callable[[Any], object]
+
+    @property
+    def tree(self) -> ast.Module:
+        """The whole module; made anew each time, as that of every mutant takes long."""
+        memo: dict[int, Any] = {}
+        mutant = copy.deepcopy(self.original, memo)
+        self.edit(memo[id(self.place)])
+        return ast.fix_missing_locations(mutant)
 
 
 def mutants(source: str) -> list[Mutant]:
@@ -45,18 +55,14 @@ def mutants(source: str) -> list[Mutant]:
         if id(place) in left_alone:
             continue
         for change, edit in _edits(place):
-            memo: dict[int, Any] = {}
-            mutant = copy.deepcopy(tree, memo)
-            edit(memo[id(place)])
-            ast.fix_missing_locations(mutant)
-            line = getattr(place, "lineno", 0)
-            found.append(Mutant(line=line, change=change, tree=mutant, lines=lines.get(id(place), range(0))))
+            where = {"line": getattr(place, "lineno", 0), "lines": lines.get(id(place), range(0))}
+            found.append(Mutant(**where, change=change, original=tree, place=place, edit=edit))
     return found
 
 
-def put_in_place(mutant: Mutant, original: ast.Module, path: str) -> bool:
+def put_in_place(mutant: Mutant, path: str) -> bool:
     """Give the functions of the loaded module the mutant's code; False where it does not differ in functions alone."""
-    before, after = (_functions(compile(tree, path, "exec")) for tree in (original, mutant.tree))
+    before, after = (_functions(compile(tree, path, "exec")) for tree in (mutant.original, mutant.tree))
     changed = {_place(old): new for old, new in zip(before, after, strict=True) if old != new}
     loaded = [found for found in gc.get_objects() if type(found) is FunctionType and found.__code__.co_filename == path]
     loaded = [function for function in loaded if _place(function.__code__) in changed]

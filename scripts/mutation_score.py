@@ -16,9 +16,9 @@ anything is imported, and all the tests run, to the first failure. So do mutants
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
 import functools
+import hashlib
 import importlib.abc
 import importlib.util
 import json
@@ -110,7 +110,7 @@ class QuickLook:
     """
 
     def __init__(self, path: Path, chosen: list[Mutant]) -> None:
-        self.path, self.chosen, self.original = path, chosen, ast.parse(path.read_text("utf-8"))
+        self.path, self.chosen = path, chosen
         self.unfound: list[Mutant] | None = None
         self.seconds = 0.0
         self._tests_of: dict[int, list[tuple[float, Any]]] = defaultdict(list)
@@ -161,7 +161,7 @@ class QuickLook:
             self._tests_of[line].append((took, item))
 
     def _try(self, mutant: Mutant, items: list[Any], scratch: Path) -> int:
-        if not put_in_place(mutant, self.original, str(self.path)):
+        if not put_in_place(mutant, str(self.path)):
             return 0  # not to be judged this way
         items[0].config._tmp_path_factory._basetemp = scratch
         for item, following in zip(items, [*items[1:], None], strict=True):
@@ -208,17 +208,28 @@ def look_at(path: Path, chosen: list[Mutant], tests: list[str]) -> tuple[float, 
     return seconds, unfound
 
 
-def score(short: str, sample: int, seed: int) -> dict[str, object]:
+def score(short: str, sample: int = 0, seed: int = 0, before: dict[str, Any] | None = None) -> dict[str, Any]:
     """Kill the mutants of one module.
 
+    Args:
+        sample: How many, 0 for all.
+        before: The result of another run: only what survived there is tried, and counted with what was found.
+
     Raises:
-        SystemExit: Its tests fail without any mutant.
+        SystemExit: Its tests fail without any mutant, or the other run was of another module or text.
     """
     name, tests = MODULES[short]
     path = ROOT / Path(*name.split(".")).with_suffix(".py")
     source = path.read_text("utf-8")
+    sha256 = hashlib.sha256(source.encode()).hexdigest()
     every = mutants(source)
     chosen = random.Random(seed).sample(every, min(sample, len(every))) if sample else every
+    counts = {"mutants": len(every), "tried": len(chosen), "sha256": sha256}
+    if before is not None:
+        if before["sha256"] != sha256 or before["mutants"] != len(every):
+            raise SystemExit(f"{short}: the module or its mutants have changed since")
+        counts["tried"] = before["tried"]
+        chosen = [every[left["number"]] for left in before["survived"]]
     inside = [mutant for mutant in chosen if mutant.lines]
     seconds, unfound = look_at(path, inside, tests)
     again = [inside[index] for index in unfound] + [mutant for mutant in chosen if not mutant.lines]
@@ -227,11 +238,10 @@ def score(short: str, sample: int, seed: int) -> dict[str, object]:
     for mutant in again:
         if survives(name, mutant, path, tests, 60 + 5 * seconds):
             text = source.splitlines()[mutant.line - 1].strip()
-            left.append({"line": mutant.line, "change": mutant.change, "text": text})
+            left.append({"number": every.index(mutant), "line": mutant.line, "change": mutant.change, "text": text})
             print(f"{short}:{mutant.line}: survived: {mutant.change}: {text}", file=TALK)
-    found = len(chosen) - len(left)
-    counts = {"mutants": len(every), "tried": len(chosen), "all_tests": len(again), "found": found}
-    return {**counts, "score": found / len(chosen), "survived": left}
+    found = counts["tried"] - len(left)
+    return {**counts, "all_tests": len(again), "found": found, "score": found / counts["tried"], "survived": left}
 
 
 def main() -> None:
@@ -239,7 +249,10 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", default=list(MODULES), help=", ".join(MODULES))
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N mutants of each; 0: all")
     parser.add_argument("--seed", type=int, default=0)
+    again = "what an earlier run printed: only what survived there is tried, as after more tests"
+    parser.add_argument("--again", type=Path, metavar="FILE", help=again)
     options = parser.parse_args()
+    earlier = json.loads(options.again.read_text("utf-8")) if options.again else {}
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
     os.environ["AOTFACTORY_NO_CACHE"] = "1"
@@ -251,7 +264,8 @@ def main() -> None:
     # The same examples each time, no smaller ones looked for, and none kept for the next mutant.
     settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], database=None, derandomize=True)
     settings.load_profile("mutants")
-    result = {module: score(module, options.sample, options.seed) for module in options.modules}
+    modules = [name for name in options.modules if not earlier or name in earlier]
+    result = {name: score(name, options.sample, options.seed, earlier.get(name)) for name in modules}
     print(json.dumps(result, indent=1))
     for module, found in result.items():
         print(f"{module}: {found['found']} of {found['tried']} found, {found['score']:.1%}", file=TALK)

@@ -59,6 +59,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--run-slow", action="store_true", help="run the slow tests too")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Each process keeps to its part of the files, whose fixtures it has then made, and takes from the other's part at
+    # the end; `load`, xdist's default, gives both of them tests of the same file.
+    if getattr(config.option, "dist", "") == "load":
+        config.option.dist = "worksteal"
+
+
 def pytest_report_header() -> str:
     packages = ("triton", "numpy", "tensorrt-cu13-bindings", "tensorrt-lean-cu13-libs", "tensorrt-cu13", "tensorrt")
     installed = {dist.name.lower().replace("_", "-"): dist.version for dist in metadata.distributions()}

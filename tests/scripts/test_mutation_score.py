@@ -89,22 +89,30 @@ def far(mutation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(mutation, "ROOT", tmp_path)
     monkeypatch.setattr(mutation, "MODULES", {"far": ("far_module", [str(tmp_path / "test_far.py")])})
     monkeypatch.setattr(mutation, "PYTEST", [*mutation.PYTEST, f"--rootdir={tmp_path}", "--noconftest"])
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # which take most of the time
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path / "test_far.py"
 
 
 def test_the_score_of_a_module(mutation: Any, far: Path) -> None:
     """No test can tell `<` from `<=` where equal numbers are alike; all else is found, outside functions too."""
-    found = mutation.score("far", 0, 0)
+    found = mutation.score("far")
     assert [(left["line"], left["change"]) for left in found["survived"]] == [(3, "Lt -> LtE")]
     assert (found["tried"], found["found"]) == (found["mutants"], found["mutants"] - 1)
     assert found["all_tests"] == 2, "the others are found by the tests of their lines"
+
+    with far.open("a") as file:
+        file.write("\n\ndef test_which():\n    assert far_module.least(1, True) is True\n")
+    again = mutation.score("far", before=found)
+    assert (again["tried"], again["found"], again["survived"]) == (found["mutants"], found["mutants"], [])
+    with pytest.raises(SystemExit, match="have changed since"):
+        mutation.score("far", before={**found, "sha256": ""})
 
 
 def test_no_score_where_the_tests_fail(mutation: Any, far: Path) -> None:
     far.write_text("def test_nothing():\n    assert False\n")
     with pytest.raises(SystemExit, match="far_module: its tests fail as it is"):
-        mutation.score("far", 0, 0)
+        mutation.score("far")
 
 
 def test_every_module_and_its_tests_are_there(mutation: Any) -> None:
