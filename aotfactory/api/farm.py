@@ -8,7 +8,6 @@ cache, so a farm that was killed goes on where it was.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,50 +19,22 @@ from typing import Any, Literal
 
 from aotfactory.api import build, engine_index, finished
 from aotfactory.api.farm_file import Engine, FarmFile
+from aotfactory.api.farm_ledger import SCHEMA as SCHEMA
+from aotfactory.api.farm_ledger import Ledger, read_state
+from aotfactory.api.farm_ledger import Made as Made
 from aotfactory.compiler.options import Options
 from aotfactory.core import check as checks
 from aotfactory.core import workers
 from aotfactory.core.arch import Arch
 from aotfactory.core.cache import Cache
 from aotfactory.core.check import Check
-from aotfactory.core.errors import AotError, EngineError, OptionsError, OptionValueError, UnwritableError
-from aotfactory.core.files import read_file, replace_file
-
-SCHEMA = "aotfactory.farm/1"
-
-STATE = "farm.json"
-"""What became of each engine, in the farm's directory: for the report, and for the next run's estimate."""
-
-INDEXED_EVERY = 5.0
-"""Seconds between writings of the index and the state, which grow with the number of engines."""
-
-Status = Literal["built", "cached", "failed", "error", "not begun"]
+from aotfactory.core.errors import AotError, EngineError, OptionsError, OptionValueError
 
 Bake = Callable[[Path, Engine], None]
 """Makes the plan of a bundle."""
 
 Validate = Callable[[Path, Engine], Sequence[Check]]
 """Runs a bundle on a GPU; a check that is skipped says why it was not."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """What became of one engine.
-
-    Attributes:
-        status: ``failed``: a check did; ``error``: it could not be built; ``cached``: nothing had changed.
-        seconds: For an engine that was built.
-        because: Why it was not taken from the cache.
-        report: As `build --format json` prints it; only its ``bundle`` once the engine is on disk.
-        error: Message, where and hint of what went wrong.
-    """
-
-    engine: Engine
-    status: Status
-    seconds: float = 0.0
-    because: str | None = None
-    report: Mapping[str, Any] | None = None
-    error: AotError | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +76,7 @@ def estimate(out: Path, engines: Sequence[Engine], why: Mapping[str, str | None]
     Args:
         why: What `plan` says of them.
     """
-    known: dict[str, float] = {n: e["seconds"] for n, e in _state(out).items() if e.get("seconds")}
+    known: dict[str, float] = {n: e["seconds"] for n, e in read_state(out).items() if e.get("seconds")}
     if not known:
         return None
     mean = sum(known.values()) / len(known)
@@ -163,7 +134,7 @@ class _Run:
         report: Callable[[Made, int], None],
     ) -> None:
         self.out, self.cache, self.jobs, self.keep_going = out, cache, jobs, keep_going
-        self.bake, self.validate, self.ray, self.report, self.ledger = bake, validate, ray, report, _Ledger(out)
+        self.bake, self.validate, self.ray, self.report, self.ledger = bake, validate, ray, report, Ledger(out)
         self.made: dict[str, Made] = {}
         self.why: dict[str, str | None] = {}
         self.left = 0
@@ -293,7 +264,7 @@ def to_json(result: FarmResult) -> dict[str, Any]:
             "seconds": made.seconds,
             "because": made.because,
             "bundle": made.report["bundle"] if made.report else None,
-            "error": _problem(made),
+            "error": made.problem,
         }
         for made in result.made
     ]
@@ -303,10 +274,6 @@ def to_json(result: FarmResult) -> dict[str, Any]:
         "counts": dict(result.counts),
         "seconds": round(result.seconds, 3),
     }
-
-
-def _problem(made: Made) -> dict[str, str | None] | None:
-    return made.error.to_json() if made.error else None
 
 
 def _as_aot(error: BaseException | None) -> AotError:
@@ -336,52 +303,3 @@ def _load(archs: Iterable[Arch], cache: Cache | None) -> None:
     prepare({arch.capability for arch in archs}, cache)
     ptxas.identity()
     warm_up()
-
-
-class _Ledger:
-    """Reports, index and state on disk, brought up to date every few seconds."""
-
-    def __init__(self, out: Path) -> None:
-        self._out = out
-        self._entries: dict[str, Any] = {}
-        self._state = _state(out)
-        self._written = time.monotonic()
-
-    def add(self, made: Made) -> None:
-        name, before = made.engine.name, self._state.get(made.engine.name, {})
-        problem = _problem(made)
-        found = made.report["checks"] if made.report and made.status == "failed" else None
-        self._state[name] = {
-            "target": made.engine.target,
-            "arch": made.engine.arch.name,
-            "status": made.status,
-            "seconds": made.seconds or before.get("seconds", 0.0),
-            **({"because": made.because} if made.because else {}),
-            **({"error": problem} if problem else {}),
-            **({"checks": found} if found else {}),
-        }
-        if made.report and made.report["bundle"]["path"]:
-            self._entries[name] = engine_index.keep(self._out, name, made.report)
-        if time.monotonic() - self._written > INDEXED_EVERY:
-            self.write()
-
-    def write(self) -> None:
-        if not self._state:
-            return
-        engine_index.add(self._out, self._entries)
-        self._entries.clear()
-        text = json.dumps({"schema": SCHEMA, "engines": self._state}, indent=1, sort_keys=True)
-        try:
-            replace_file(self._out / STATE, text.encode() + b"\n")
-        except OSError as error:
-            raise UnwritableError(f"cannot write {self._out}: {error.strerror}", hint="choose another out") from error
-        self._written = time.monotonic()
-
-
-def _state(out: Path) -> dict[str, dict[str, Any]]:
-    try:
-        data = json.loads(read_file(out / STATE, limit=engine_index.LARGEST))
-        engines = data["engines"].items() if data["schema"] == SCHEMA else ()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
-    return {n: e for n, e in engines if isinstance(e, dict) and isinstance(e.get("seconds", 0.0), float | int)}

@@ -21,7 +21,7 @@ from commands import Run
 from small_definitions import SOURCE, changed
 
 from aotfactory.api import farm as farming
-from aotfactory.api import farm_validate
+from aotfactory.api import farm_ledger, farm_validate
 from aotfactory.api.farm import run_farm, selected
 from aotfactory.api.farm_file import Engine, FarmFile
 from aotfactory.core.cache import Cache
@@ -112,7 +112,7 @@ def test_why_an_engine_was_built(farm: Farm, monkeypatch: pytest.MonkeyPatch) ->
 
     def because() -> Any:
         farm.run(only=(name,))
-        return json.loads((farm.out / farming.STATE).read_text())["engines"][name].get("because")
+        return json.loads((farm.out / farm_ledger.STATE).read_text())["engines"][name].get("because")
 
     try:
         assert [because(), because()] == ["not in the cache", None]
@@ -132,7 +132,7 @@ def test_validation_takes_a_gpu(farm: Farm, run: Run, monkeypatch: pytest.Monkey
     monkeypatch.setattr(farm_validate, "compute_capability", lambda: 80)  # where the command itself finds none
     found = farm.run(("copy.1x64.*",), keep_going=True, validate=farm_validate.required())
     assert found == {"copy.1x64.sm_80": "error", "copy.1x64.sm_90": "built"}
-    state = json.loads((farm.out / farming.STATE).read_text())["engines"]
+    state = json.loads((farm.out / farm_ledger.STATE).read_text())["engines"]
     assert "it was not validated: launcher is required" in state["copy.1x64.sm_80"]["error"]["message"]
     report = json.loads((farm.out / "copy.1x64.sm_90.build.json").read_text())
     assert report["checks"][-1]["detail"] == "the GPU here is sm_80"

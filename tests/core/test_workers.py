@@ -109,28 +109,39 @@ def test_process_that_dies() -> None:
 
 
 MAIN = """
-import os, signal, subprocess, sys, time
+import os, signal, sys
 from pathlib import Path
+from aotfactory.core.processes import Ended, ending_orderly, run_program
 from aotfactory.core.workers import run_all
 signal.signal(signal.SIGINT, signal.default_int_handler)
+folder, kind = sys.argv[1:]
 def work(number):
-    child = subprocess.Popen(["sleep", "60"])
-    Path(sys.argv[1], f"{number}").write_text(f"{os.getpid()} {child.pid}")
-    child.wait()
+    if kind.startswith("not") and number < 2:
+        return
+    script = f"echo {os.getpid()} $$ > {folder}/{number}; exec sleep 60"
+    run_program(["sh", "-c", script], timeout=60, leaf=kind == "a leaf")
 try:
-    run_all([lambda number=number: work(number) for number in range(2)], 2)
+    with ending_orderly():
+        run_all([lambda number=number: work(number) for number in range(4)], 2)
 except KeyboardInterrupt:
     sys.exit(130)
+except Ended as error:
+    sys.exit(error.exit_code)
 """
 
 
-def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
-    main = subprocess.Popen([sys.executable, "-c", MAIN, str(tmp_path)])
+ENDINGS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
+
+
+@pytest.mark.parametrize("number", ENDINGS, ids=lambda n: n.name)
+@pytest.mark.parametrize("kind", ["a program of its own", "a leaf", "not before the second task"])
+def test_whatever_ends_the_caller_leaves_no_process(kind: str, number: signal.Signals, tmp_path: Path) -> None:
+    main = subprocess.Popen([sys.executable, "-c", MAIN, str(tmp_path), kind])
     deadline = time.monotonic() + 30
-    while len([f for f in tmp_path.iterdir() if f.read_text()]) < 2 and time.monotonic() < deadline:
+    while len([f for f in tmp_path.iterdir() if len(f.read_text().split()) == 2]) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
-    main.send_signal(signal.SIGINT)
-    assert main.wait(timeout=20) == 130
+    main.send_signal(number)
+    assert main.wait(timeout=20) == ENDINGS[number]
     processes = [int(pid) for file in tmp_path.iterdir() for pid in file.read_text().split()]
     assert len(processes) == 4
     assert [pid for pid in processes if alive(pid)] == []
