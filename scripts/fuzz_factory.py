@@ -65,7 +65,9 @@ def readers() -> dict[str, Reader]:
     from aotfactory.targets.request import parse_dim, parse_shape
 
     check = Check(name="abi", subject="c", status="passed", detail="it fits")
-    done = finished.Finished(bundle=made(), checks=(check,), dependencies=Dependencies({"<here>/a": None}, {"A": "b"}))
+    done = finished.Finished(
+        bundle=made(), checks=(check,), dependencies=Dependencies({"<here>/a": None}, {"A": "b"}), check_time=60.0
+    )
     key, entry = key_of("fuzz"), {}
 
     class Keeper(Cache):

@@ -84,13 +84,14 @@ def build_bundle(
     plugins, skip = tuple(plugins), dict(skip or {})
     interpret = interpret and "interpreter" not in skip
     key = cache and finished.key_for(target, request, options, plugins, interpret)
-    done = finished.find(cache, key, plain=plain) if cache and key else None
+    done = finished.find(cache, key, plain=plain, check_time=check_time) if cache and key else None
     if done is None:
         from aotfactory.api.making import make  # loads TensorRT and Triton
 
         done = make(target, request, options, plugins, interpret, progress, cache, jobs, check_time)
-        complete = not any(SPENT in c.detail for c in done.checks)
-        if cache and key and complete and not checks.failed(done.checks):
+        if any(SPENT in c.detail for c in done.checks):
+            done = replace(done, check_time=check_time)
+        if cache and key and not checks.failed(done.checks):
             finished.keep(cache, key, done, target)
     made = replace(done.bundle, skipped=skip)
     found = checks.skip(done.checks, skip, [v.id for v in made.variants])

@@ -181,7 +181,7 @@ class _Run:
         yield from workers.completed(tasks, self.jobs, isolated=True, keep_going=True, stop=lambda: self.stopped)
 
     def _reuse(self, group: Sequence[Engine]) -> None:
-        """Take engines from the cache; one whose checks ran out of time is not in it, and is built again."""
+        """Take engines from the cache; one that was dropped from it meanwhile is built again."""
         for engine in group:
             if self.stopped:
                 return

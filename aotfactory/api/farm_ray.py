@@ -14,6 +14,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -106,8 +107,8 @@ def home(made: Made, out: Path, cache: Cache) -> Made:
     """Write an engine that a node built, from the entry that came home."""
     if made.status != "built":
         return made
-    written: Any = farm.attempt(made.engine, out, cache, 1, "cached")
-    return Made(engine=made.engine, status="built", seconds=made.seconds, report=written.report)
+    written = farm.attempt(made.engine, out, cache, 1, "cached")
+    return written if written.error else replace(made, report=written.report)
 
 
 def bakes(cache: Cache, required: bool) -> Bake | None:

@@ -25,6 +25,7 @@ from aotfactory.core.cuda import driver_version
 from aotfactory.core.dependencies import Dependencies, digests
 from aotfactory.core.fingerprint import PACKAGE, fingerprint
 from aotfactory.core.network_json import network_from_json, network_to_json
+from aotfactory.executors.effort import CHECK_TIME
 from aotfactory.targets.request import TargetOptions
 
 KIND = "build"
@@ -32,11 +33,16 @@ KIND = "build"
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A compiled and checked target, and what its definitions read."""
+    """A compiled and checked target, and what its definitions read.
+
+    Attributes:
+        check_time: Seconds that the `interpreter` check had, where they were spent before all was run.
+    """
 
     bundle: Bundle
     checks: tuple[Check, ...]
     dependencies: Dependencies
+    check_time: float | None = None
 
 
 def key_for(target: str, request: TargetOptions, options: Options, plugins: Sequence[str], interpret: bool) -> str:
@@ -54,10 +60,10 @@ def key_for(target: str, request: TargetOptions, options: Options, plugins: Sequ
     )
 
 
-def find(cache: Cache, key: str, *, plain: bool) -> Finished | None:
-    """The build of this key, if all that it read is as it was."""
+def find(cache: Cache, key: str, *, plain: bool, check_time: float = CHECK_TIME) -> Finished | None:
+    """The build of this key, if all that it read is as it was, and its checks had no less time."""
     done = cache.get_as(KIND, key, partial(_from_json, plain))
-    return done if done and done.dependencies.unchanged() else None
+    return done if done and not _why_not(done.dependencies, done.check_time, check_time) else None
 
 
 def _from_json(plain: bool, data: Any) -> Finished:
@@ -68,16 +74,24 @@ def _from_json(plain: bool, data: Any) -> Finished:
         road=data["road"],
     )
     read = Dependencies.from_json(data["dependencies"])
-    return Finished(bundle=bundle, checks=tuple(Check.from_json(c) for c in data["checks"]), dependencies=read)
+    checks = tuple(Check.from_json(c) for c in data["checks"])
+    return Finished(bundle=bundle, checks=checks, dependencies=read, check_time=_check_time(data))
 
 
-def why_not(cache: Cache, key: str) -> str | None:
+def _check_time(data: Any) -> float | None:
+    return None if data.get("check_time") is None else float(data["check_time"])
+
+
+def why_not(cache: Cache, key: str, *, check_time: float = CHECK_TIME) -> str | None:
     """Why `find` would not find it; None: it would."""
-    read = cache.get_as(KIND, key, lambda data: Dependencies.from_json(data["dependencies"]))
-    if read is None:
-        return "not in the cache"
-    changed = read.changed()
-    return changed and f"{changed} has changed"
+    read = cache.get_as(KIND, key, lambda data: (Dependencies.from_json(data["dependencies"]), _check_time(data)))
+    return "not in the cache" if read is None else _why_not(*read, check_time)
+
+
+def _why_not(read: Dependencies, had: float | None, check_time: float) -> str | None:
+    if (changed := read.changed()) is not None:
+        return f"{changed} has changed"
+    return None if had is None or had >= check_time else f"its checks had {had:g} s, and now have {check_time:g} s"
 
 
 def keep(cache: Cache, key: str, done: Finished, target: str) -> None:
@@ -93,6 +107,7 @@ def keep(cache: Cache, key: str, done: Finished, target: str) -> None:
         "versions": dict(bundle.versions),
         "road": bundle.road,
         "checks": [c.to_json() for c in done.checks],
+        **({"check_time": done.check_time} if done.check_time is not None else {}),
     }
     cache.put_json(KIND, key, data)
 

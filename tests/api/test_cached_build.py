@@ -149,6 +149,36 @@ def test_variable_that_the_definition_reads(project: Project) -> None:
     assert project.build(TWICE_BLOCK="16", SOME_OTHER="1")[1] == {}
 
 
+def test_checks_that_ran_out_of_time_are_not_run_again_for_as_much(tmp_path: Path) -> None:
+    """Or a kernel that takes long would be built anew every night."""
+    project = Project(tmp_path / "project", tmp_path / "cache")
+    program = """
+import sys
+from pathlib import Path
+from aotfactory.api.build import build_bundle
+from aotfactory.compiler.options import Options
+from aotfactory.core.arch import parse_archs
+from aotfactory.core.cache import Cache
+from aotfactory.targets.request import TargetOptions
+built = build_bundle("twice", request=TargetOptions(), options=Options(archs=parse_archs("sm_80")), out=Path("engines"),
+                     plugins=["plugin.py"], cache=Cache(Path(sys.argv[1])), check_time=float(sys.argv[2]))
+print(next(check.status for check in built.checks if check.name == "interpreter"))
+"""
+
+    def interpreter(seconds: float) -> tuple[str, int]:
+        before = {entry.path: entry.path.read_bytes() for entry in project.cache.entries()}
+        command = [sys.executable, "-c", program, str(project.cache.root), str(seconds)]
+        done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=True)
+        changed = sum(before.get(e.path) != e.path.read_bytes() for e in project.cache.entries() if e.kind == "build")
+        return done.stdout.strip(), changed
+
+    assert interpreter(2e-6) == ("skipped", 1)
+    assert interpreter(2e-6) == ("skipped", 0)
+    assert interpreter(1e-6) == ("skipped", 0)
+    assert interpreter(10) == ("passed", 1)
+    assert interpreter(2e-6) == ("passed", 0)
+
+
 def test_flipped_bits_are_rebuilt(project: Project) -> None:
     whole = project.build()[0]
     for entry in project.cache.entries():
