@@ -156,6 +156,8 @@ def arguments(rows: Rows, tactic: int) -> Dict[str, Any]:
         warps = min(max(lines * block // (32 * chosen.per_thread), 1), warps)
     # Registers of weights are worth their latency where there is little else to wait for it with.
     spare = 16 if rows.count * blocks < 4 * MULTIPROCESSORS[90] else 8
+    if blocks > 1 and rows.count * blocks <= MULTIPROCESSORS[90]:
+        spare = 128 // rows.read  # a block has a multiprocessor to itself
     return {
         "ROWS": lines,
         "BLOCK": block,
@@ -186,7 +188,7 @@ def estimate(rows: Rows, tactic: int, multiprocessors: int = MULTIPROCESSORS[90]
     moved, work = rows.tensors * (rows.read + rows.written), rows.work * 1e-6
     memory = rows.count * rows.length * moved / (SPEED * multiprocessors)
     if isinstance(chosen, Parts):
-        count, fit = rows.count * chosen.programs, 1.0
+        count, fit = rows.count * chosen.programs, 32.0 // chosen.warps
         each = rows.length * (rows.read / NEAR + 1.2 * work) + rows.length / chosen.programs * (moved / NEAR + work)
         between = min(count, multiprocessors) / chosen.programs * rows.length * rows.read
         memory *= 1 + 0.5 * min(max(between / L2 - 1, 0), 1)
@@ -218,21 +220,26 @@ def tactics(x: trtp.TensorDesc, work: int, written: int = 0, tensors: int = 1) -
         tensors: Like x, that are read; the last of several is overwritten: no program may read what is another's part.
     """
     rows, reason = rows_of(x, work, written, tensors), no_clusters()
-    multiprocessors = MULTIPROCESSORS.get(capability(), MULTIPROCESSORS[90])
-    times: Dict[Tuple[Any, ...], Tuple[float, int]] = {}
-    for n, tactic in TACTICS.items():
-        if tensors > 1 and isinstance(tactic, Parts) and tactic.programs > 1:
-            continue
-        key = tuple(arguments(rows, n).values())
-        times.setdefault(key, (estimate(rows, n, multiprocessors), n))
-    ranked = [n for time, n in sorted(times.values()) if time < math.inf]
-    of = {n: time for time, n in times.values()}
-    clusters = [n for n in ranked if isinstance(TACTICS[n], Cluster)]
-    others = [n for n in ranked if n not in clusters]
-    others = [n for n in others if of[n] <= WORTH * of[others[0]]]
-    # Not every runtime may launch a cluster: there is always something else, and clusters only where they would win.
-    clusters = [n for n in clusters if of[n] <= min(WORTH * of[ranked[0]], AHEAD * of[others[0]])][: MOST // 2]
+    best = offered(rows, MULTIPROCESSORS.get(capability(), MULTIPROCESSORS[90]))
+    clusters = [n for n in best if isinstance(TACTICS[n], Cluster)]
     if reason and capability() >= 90:
         for n in clusters:
             leave_out(n, reason)
-    return sorted([*([] if reason else clusters), *others][:MOST])
+    return offered(rows, MULTIPROCESSORS.get(capability(), MULTIPROCESSORS[90]), False) if reason else best
+
+
+def offered(rows: Rows, multiprocessors: int = MULTIPROCESSORS[90], clusters: bool = True) -> List[int]:
+    """The tactics for rows, on a GPU of so many multiprocessors, with clusters or without."""
+    times: Dict[Tuple[Any, ...], Tuple[float, int]] = {}
+    for n, tactic in TACTICS.items():
+        if rows.tensors > 1 and isinstance(tactic, Parts) and tactic.programs > 1:
+            continue
+        key = tuple(arguments(rows, n).values())
+        times.setdefault(key, (estimate(rows, n, multiprocessors), n))
+    of = {n: time for time, n in sorted(times.values()) if time < math.inf}
+    others = [n for n in of if not isinstance(TACTICS[n], Cluster)]
+    others = [n for n in others if of[n] <= WORTH * of[others[0]]]
+    # Not every runtime may launch a cluster: there is always something else, and clusters only where they would win.
+    near = min(WORTH * min(of.values()), AHEAD * of[others[0]])
+    together = [n for n in of if isinstance(TACTICS[n], Cluster) and of[n] <= near][: MOST // 2] if clusters else []
+    return sorted([*together, *others][:MOST])

@@ -31,7 +31,7 @@ def _whole_row(
     # Lines that are held in registers.
     _, start, first, count = _row_tiles.lines(tl.program_id(0), rows, cols, ROWS, CLUSTER, VECTOR)
     head, begin, inner = _row_tiles.body(start, count, VECTOR, ODD)
-    WORDS: tl.constexpr = ODD and VECTOR == 8 and BLOCK >= 2048
+    WORDS: tl.constexpr = ODD and VECTOR == 8 and BLOCK >= 2048 and not CLUSTER
     if WORDS:
         inner = _row_tiles.body_of_words(first, head, inner, cols, VECTOR)
     lane = _row_tiles.lanes(ROWS, BLOCK)

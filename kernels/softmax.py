@@ -13,7 +13,7 @@ Arithmetic is in fp32. Against float64 an output y is off by rounding to its typ
 A row with NaN or +inf is NaN, and so is a row that is -inf everywhere, as in torch.
 """
 
-from typing import Any, Dict, List, Tuple
+from typing import List, Tuple
 
 import numpy as np
 import triton
@@ -39,17 +39,23 @@ def _load(x_ptr, mask_ptr, at, mask_at, inside, MASKED: tl.constexpr, LATER: tl.
 
 
 @triton.jit
+def _exp(x):
+    # As a power of two: tl.exp also looks after results below 1.2e-38, at three instructions each.
+    return tl.exp2(x * 1.4426950408889634)
+
+
+@triton.jit
 def _merge(one, other):
     most, total = _row_tiles.unpack(one)
     others_most, others_total = _row_tiles.unpack(other)
     top = tl.maximum(most, others_most)
-    return _row_tiles.pack(top, total * tl.exp(most - top) + others_total * tl.exp(others_most - top))
+    return _row_tiles.pack(top, total * _exp(most - top) + others_total * _exp(others_most - top))
 
 
 @triton.jit
 def _tile(
     x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED: tl.constexpr, ROWS: tl.constexpr, CLUSTER: tl.constexpr,
-    BLOCK: tl.constexpr, LIMIT: tl.constexpr, VECTOR: tl.constexpr, ODD: tl.constexpr,
+    BLOCK: tl.constexpr, LIMIT: tl.constexpr, VECTOR: tl.constexpr, AHEAD: tl.constexpr, ODD: tl.constexpr,
 ):  # fmt: skip
     # Lines that are held in registers.
     row, start, first, count = _row_tiles.lines(tl.program_id(0), rows, cols, ROWS, CLUSTER, VECTOR)
@@ -68,17 +74,23 @@ def _tile(
     if CLUSTER:
         # A part may be -inf everywhere where its row is not: the difference of two infinities would be NaN.
         most = tl.maximum(most, LOWEST)
-    e = tl.exp(x.to(tl.float32) - _row_tiles.column(most, ROWS))
+    # To keep x in its own type alone takes half the registers: twice as many programs are under way.
+    LEAN: tl.constexpr = CLUSTER and not AHEAD and not MASKED
+    if LEAN:
+        x = _row_tiles.again(x, _row_tiles.column(most, ROWS) == float("inf"))
+    e = _exp(x.to(tl.float32) - _row_tiles.column(most, ROWS))
     total = tl.sum(e, -1)
     if ODD:
-        end = tl.exp(end.to(tl.float32) - _row_tiles.column(most, ROWS))
+        end = _exp(end.to(tl.float32) - _row_tiles.column(most, ROWS))
         total += tl.sum(end, -1)
     if CLUSTER:
         top, whole = _row_tiles.unpack(tl.reduce(_row_tiles.pack(most, total), 0, _merge))
-        scale = tl.exp(most - top) * (1 / whole)
+        scale = _exp(most - top) * (1 / whole)
     else:
         scale = 1 / total
     scale = _row_tiles.column(scale, ROWS)
+    if LEAN:
+        e = _exp(_row_tiles.again(x, scale < 0).to(tl.float32) - _row_tiles.column(most, ROWS))
     tl.store(y_ptr + at, (e * scale).to(y_ptr.dtype.element_ty), mask=inside)
     if ODD:
         tl.store(y_ptr + end_at, (end * scale).to(y_ptr.dtype.element_ty), mask=outside)
@@ -104,16 +116,16 @@ def _long_row(
         at = i + tile
         x = _load(x_begin, mask_begin, at, at, at < inner, MASKED, True).to(tl.float32)
         grown = tl.maximum(most, tl.max(x, 0))
-        total = total * tl.exp(most - grown) + tl.sum(tl.exp(x - grown[None, :]), 0)
+        total = total * _exp(most - grown) + tl.sum(_exp(x - grown[None, :]), 0)
         most = grown
     top = tl.max(most, 0)
     if ODD:
         place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR)
         end = _load(x_ptr + start, mask_ptr + mask_start, place, place, outside, MASKED, False).to(tl.float32)
         top = tl.maximum(top, tl.max(end, 0))
-    whole = tl.sum(total * tl.exp(most - top), 0)
+    whole = tl.sum(total * _exp(most - top), 0)
     if ODD:
-        end = tl.exp(end - top)
+        end = _exp(end - top)
         whole += tl.sum(end, 0)
     scale = 1 / whole
     if ODD:
@@ -127,18 +139,18 @@ def _long_row(
     for i in range(part * size, last, LANES):
         at = i + tl.arange(0, LANES)
         x = _load(x_begin, mask_begin, at, at, at < last, MASKED, False).to(tl.float32)
-        tl.store(y_ptr + begin + at, (tl.exp(x - top) * scale).to(y_ptr.dtype.element_ty), mask=at < last)
+        tl.store(y_ptr + begin + at, (_exp(x - top) * scale).to(y_ptr.dtype.element_ty), mask=at < last)
 
 
 @triton.jit
 def _rows(
     x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
-    DEPTH: tl.constexpr, VECTOR: tl.constexpr, ODD: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr, AHEAD: tl.constexpr, ODD: tl.constexpr,
 ):  # fmt: skip
     if PARTS == 0:
         _tile(
-            x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED, ROWS, CLUSTER, BLOCK, LIMIT, VECTOR, ODD
+            x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED, ROWS, CLUSTER, BLOCK, LIMIT, VECTOR, AHEAD, ODD
         )  # fmt: skip
     else:
         _long_row(x_ptr, mask_ptr, y_ptr, mask_rows, cols, MASKED, PARTS, DEPTH, BLOCK, VECTOR, ODD)
@@ -148,19 +160,19 @@ def _rows(
 def _softmax(
     x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
-    DEPTH: tl.constexpr, VECTOR: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr, AHEAD: tl.constexpr,
 ):  # fmt: skip
     if cols % VECTOR == 0:
         # Written so, the compiler sees that rows begin at 16-byte boundaries.
         aligned = cols // VECTOR * VECTOR
         _rows(
             x_ptr, mask_ptr, y_ptr, rows, mask_rows, aligned, MASKED, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH,
-            VECTOR, False,
+            VECTOR, AHEAD, False,
         )  # fmt: skip
     else:
         _rows(
             x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, MASKED, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH, VECTOR,
-            True,
+            AHEAD, True,
         )  # fmt: skip
 
 
@@ -168,22 +180,20 @@ def _softmax(
 def softmax_kernel(
     x_ptr, rows, cols, y_ptr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
-    DEPTH: tl.constexpr, VECTOR: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr, AHEAD: tl.constexpr,
 ):  # fmt: skip
-    _softmax(x_ptr, x_ptr, y_ptr, rows, 1, cols, False, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH, VECTOR)
+    _softmax(x_ptr, x_ptr, y_ptr, rows, 1, cols, False, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH, VECTOR, AHEAD)
 
 
 @triton.jit
 def masked_softmax_kernel(
     x_ptr, mask_ptr, rows, mask_rows, cols, y_ptr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, CLUSTER: tl.constexpr, PARTS: tl.constexpr,
-    DEPTH: tl.constexpr, VECTOR: tl.constexpr,
+    DEPTH: tl.constexpr, VECTOR: tl.constexpr, AHEAD: tl.constexpr,
 ):  # fmt: skip
-    _softmax(x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, True, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH, VECTOR)
-
-
-def _arguments(rows: _row_tactics.Rows, tactic: int) -> Dict[str, Any]:
-    return {n: v for n, v in _row_tactics.arguments(rows, tactic).items() if n != "AHEAD"}  # there are no weights
+    _softmax(
+        x_ptr, mask_ptr, y_ptr, rows, mask_rows, cols, True, ROWS, BLOCK, LIMIT, CLUSTER, PARTS, DEPTH, VECTOR, AHEAD
+    )
 
 
 @trtp.register("aotfactory::softmax")
@@ -234,7 +244,7 @@ def masked_softmax_autotune(
 def softmax_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _arguments(_row_tactics.rows_of(x, WORK), tactic)
+    arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK), tactic)
     grid = trtp.max(_row_tactics.programs(rows, arguments, trtp.cdiv), 1)
     return aot_kernel(softmax_kernel, x_ptr=x, y_ptr=outputs[0], rows=rows, cols=cols, grid=grid, **arguments)
 
@@ -246,7 +256,7 @@ def masked_softmax_aot(
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
     mask_rows = trtp.ShapeExprs.from_tuple(list(mask.shape_expr)[:-1]).numel()
-    arguments = _arguments(_row_tactics.rows_of(x, WORK), tactic)
+    arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK), tactic)
     grid = trtp.max(_row_tactics.programs(rows, arguments, trtp.cdiv), 1)
     tensors = {"x_ptr": x, "mask_ptr": mask, "y_ptr": outputs[0]}
     return aot_kernel(
@@ -262,7 +272,7 @@ def softmax_jit(x: trtp.Tensor, outputs: Tuple[trtp.Tensor], stream: int, tactic
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, y = torch.as_tensor(x, device="cuda"), torch.as_tensor(outputs[0], device="cuda")
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _arguments(_row_tactics.rows_like(x, WORK), tactic)
+        rows, arguments = x.numel() // cols, _row_tactics.arguments(_row_tactics.rows_like(x, WORK), tactic)
         softmax_kernel[(max(_row_tactics.programs(rows, arguments, triton.cdiv), 1),)](x, rows, cols, y, **arguments)
 
 
@@ -276,7 +286,7 @@ def masked_softmax_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, mask, y = (torch.as_tensor(t, device="cuda") for t in (x, mask, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _arguments(_row_tactics.rows_like(x, WORK), tactic)
+        rows, arguments = x.numel() // cols, _row_tactics.arguments(_row_tactics.rows_like(x, WORK), tactic)
         grid = (max(_row_tactics.programs(rows, arguments, triton.cdiv), 1),)
         masked_softmax_kernel[grid](x, mask, rows, mask.numel() // cols, cols, y, **arguments)
 

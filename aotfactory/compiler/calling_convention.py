@@ -32,6 +32,13 @@ _CLUSTERS = (
     "it works in thread block clusters",
     f"{_PLAIN_LAUNCH}, so the PTX must have .reqnctapercluster: compile with __cluster_dims__, for Triton num_ctas",
 )
+RELAXED_BARRIERS = PtxIsa(8, 0)
+
+_LAST_BARRIER = re.compile(
+    r"(\bbarrier\.cluster\.arrive)(?:\.release)?((?:\.aligned)?;\s*barrier\.cluster\.wait(?:\.acquire)?(?:\.aligned)?;\s*ret;)"
+)
+"""What keeps a block's shared memory there until its cluster has read it, at the end of what Triton compiles."""
+
 _FORBIDDEN = (
     (
         r"%envreg[12]\b",
@@ -295,6 +302,14 @@ def _rewrite(module: Module, kernel: Entry, kept: tuple[Parameter, ...], version
     ]
     if kept != kernel.parameters:
         edits.append((kernel.parameters_span, ",".join(f"\n\t{parameter.source}" for parameter in kept) + "\n"))
+    if version >= RELAXED_BARRIERS:
+        # Nothing follows that barrier for which earlier accesses would have to be in order, and a kernel's end makes
+        # its stores visible. As written, each block waits until they are, and the next one cannot start meanwhile.
+        offset = kernel.body_span[0]
+        edits += [
+            ((offset + found.start(), offset + found.end()), f"{found[1]}.relaxed{found[2]}")
+            for found in _LAST_BARRIER.finditer(module.body(kernel))
+        ]
     text = module.text
     for (start, end), new in sorted(edits, reverse=True):
         text = text[:start] + new + text[end:]
