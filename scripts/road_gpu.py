@@ -62,8 +62,23 @@ MODULES = Path(__file__).resolve().parent.parent / "tests" / "modules"
 FOR_LIBRARY = {name: str(MODULES / f"{name}.py") for name in ("center", "pairs")}
 """Plugins of the tests whose kernels only a library can launch: in a row with a workspace, in clusters."""
 
-SIDE, SPEED_TYPES, SAMPLES = 4096, ("fp32", "fp16", "bf16", "int8"), 30
-"""Of the comparison with torch.nonzero: a square matrix, and samples of five calls each."""
+SIDE, SAMPLES = 4096, 30
+"""Of the comparison with PyTorch: a square matrix for non_zero, and samples of five calls each."""
+
+LARGE: dict[str, tuple[str, tuple[str, ...], dict[str | None, tuple[int, ...]]]] = {
+    "square": ("non_zero", ("fp32", "fp16", "bf16", "int8"), {None: (SIDE, SIDE)}),
+    "groups-128": (
+        "group_norm_silu",
+        ("fp32", "fp16"),
+        {"x": (2, 512, 128, 128), "weight": (512,), "bias": (512,)},
+    ),
+    "groups-huge": (
+        "group_norm_silu",
+        ("fp32", "fp16"),
+        {"x": (1, 128, 512, 512), "weight": (128,), "bias": (128,)},
+    ),
+}
+"""Recipe, types and shapes of what is timed."""
 DEVICE_ROUNDS = 8
 """Runs of each thread on each GPU."""
 
@@ -153,7 +168,7 @@ def prepare(directory: Path, arch: str, wanted: list[str], jobs: int) -> int:
         for dtype in known.recipes[name].dtypes
         for shapes in ("static", "dynamic")
     ]
-    large = [("non_zero", dtype, "large", arch, directory) for dtype in SPEED_TYPES]
+    large = [(name, dtype, case, arch, directory) for case, (name, types, _) in LARGE.items() for dtype in types]
     with ProcessPoolExecutor(jobs) as pool:
         list(pool.map(compile_case, *zip(*cases, strict=True)))
         speed = list(pool.map(compile_case, *zip(*large, strict=True)))
@@ -173,8 +188,9 @@ def known_plugins() -> Catalog:
 
 
 def compile_case(name: str, dtype: str, shapes: str, arch: str, directory: Path) -> Path:
-    request = TargetOptions(dtype={None: dtype}, shape={None: (SIDE, SIDE)})
-    if shapes != "large":
+    if shapes in LARGE:
+        request = TargetOptions(dtype={None: dtype}, shape=LARGE[shapes][2])
+    else:
         low, opt, high = profile(known_plugins().recipes[name], shapes)
         request = TargetOptions(dtype={None: dtype}, min_shape=low, opt_shape=opt, max_shape=high)
     done = build_bundle(
@@ -182,7 +198,7 @@ def compile_case(name: str, dtype: str, shapes: str, arch: str, directory: Path)
         request=request,
         options=Options(archs=parse_archs(arch), road="library"),
         plugins=[FOR_LIBRARY[name]] if name in FOR_LIBRARY else (),
-        out=directory / ("large" if shapes == "large" else "bundles") / shapes / dtype,
+        out=directory / ("large" if shapes in LARGE else "bundles") / shapes / dtype,
         interpret=False,
     )
     if done.path is None:
@@ -317,7 +333,7 @@ def launch_all(directory: Path, paths: list[Path]) -> list[Row]:
 
 
 def compare_speed(directory: Path) -> list[Row]:
-    """non_zero of a large matrix in each tactic, beside torch.nonzero of the same: equal, and how long."""
+    """Kernels at large shapes in each tactic, beside PyTorch's of the same: how long, and whether they are equal."""
     try:
         import torch
     except ImportError:
@@ -325,8 +341,51 @@ def compare_speed(directory: Path) -> list[Row]:
     rows: list[Row] = []
     for path in sorted(directory.glob("large/*/*/*.aot")):
         (part,) = library_document([bundles.read(path)]).parts
-        rows += [speed_of(directory, part, path.parent.name, share, torch) for share in (0.0, 0.5, 0.99)]
+        case, dtype = path.parts[-3:-1]
+        if case == "square":
+            rows += [speed_of(directory, part, dtype, share, torch) for share in (0.0, 0.5, 0.99)]
+        else:
+            rows.append(speed_of_groups(directory, part, case, dtype, torch))
     return rows
+
+
+def speed_of_groups(directory: Path, part: Bundle, case: str, dtype: str, torch: Any) -> Row:
+    """One row: GPU microseconds of each tactic, of a copy of x, and of PyTorch's two operators."""
+    row: Row = {"bundle": f"group_norm_silu {case} {dtype}", "problems": []}
+    generator = torch.Generator().manual_seed(0)
+    kind = getattr(torch, TORCH[dtype])
+    arrays = {n: torch.randn(*s, generator=generator).to(kind) for n, s in LARGE[case][2].items()}
+    x, weight, bias = (array.cuda() for array in arrays.values())
+    attributes = part.network.calls[0].attributes
+
+    def by_torch() -> Any:
+        normed = torch.nn.functional.group_norm(x, attributes["groups"], weight, bias, attributes["eps"])
+        return torch.nn.functional.silu(normed)
+
+    with tempfile.TemporaryDirectory(prefix="road-") as scratch:
+        files = []
+        for name, array in arrays.items():
+            files.append(Path(scratch, str(name)))
+            files[-1].write_bytes(array.view(torch.uint8).numpy().tobytes())
+        types, shapes = list(part.variants[0].dtypes), [list(s) for s in LARGE[case][2].values()]
+        run = {"types": types, "shapes": shapes, "inputs": [str(f) for f in files], "device_time": SAMPLES}
+        run["outputs"] = str(Path(scratch, "out"))
+        answer = ask(directory, case_of(part, [run]), Path(scratch), row, library="libspeed.so")
+        expected = by_torch().float()
+        for each in answer["runs"][0]["runs"] if answer else ():
+            if not each.get("ran"):
+                row["problems"].append(f"tactic {each['tactic']}: {each.get('error', 'did not run')}")
+                continue
+            row.setdefault("tactics_us", {})[each["tactic"]] = round(each["device_us"], 1)
+            (found,) = outputs_of(part, run, each["tactic"]).values()
+            apart = (torch.from_numpy(found.copy()).cuda().float() - expected).abs()
+            row["apart"] = max(row.get("apart", 0.0), float(apart.max()))
+            if bool((apart > 1e-4 + (2e-5 if dtype == "fp32" else 4e-3) * expected.abs()).any()):
+                row["problems"].append(f"tactic {each['tactic']} differs from PyTorch by up to {float(apart.max())}")
+        row["torch_us"] = round(torch_time(by_torch, torch), 1)
+        y = torch.empty_like(x)
+        row["copy_us"] = round(torch_time(lambda: y.copy_(x), torch), 1)
+    return row
 
 
 def speed_of(directory: Path, part: Bundle, dtype: str, zeros: float, torch: Any) -> Row:
