@@ -474,6 +474,22 @@ def test_takes_clusters_that_the_ptx_states():
     assemble(fitted.text, arch("sm_90"))
 
 
+@pytest.mark.parametrize(
+    ("stated", "cluster"),
+    [("", (1, 1, 1)), ("1", (1, 1, 1)), ("8", (8, 1, 1)), ("2, 4", (2, 4, 1)), ("2, 2, 2", (2, 2, 2))],
+)
+def test_extents_of_clusters(stated, cluster):
+    directives = f".explicitcluster\n.reqnctapercluster {stated}" if stated else ""
+    assert fit_k(copying(2, directives=directives, target="sm_90"), arch=arch("sm_90")).cluster == cluster
+
+
+@pytest.mark.parametrize(("stated", "blocks"), [("9", 9), ("3, 3", 9), ("2, 2, 3", 12)])
+def test_refuses_clusters_by_all_their_extents(stated, blocks):
+    text = copying(2, directives=f".explicitcluster\n.reqnctapercluster {stated}", target="sm_90")
+    with pytest.raises(DefinitionError, match=f"it demands clusters of {blocks} blocks"):
+        fit_k(text, arch=arch("sm_90"))
+
+
 @pytest.mark.parametrize("name", ["portable", "sm_80"])
 def test_refuses_clusters_where_not_every_gpu_has_them(name):
     text = copying(2, directives=".explicitcluster\n.reqnctapercluster 2", target="sm_80")

@@ -448,3 +448,11 @@ def test_text_that_python_warns_of_is_quietly_refused(recwarn: pytest.WarningsRe
         with pytest.raises(DefinitionError, match="is not an expression"):
             parse(text)
     assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("text", "depth", "size"),
+    [("a", 1, 1), ("a + b", 2, 3), ("a + b*c", 3, 5), ("max(a, b)*(c + d//2)", 4, 9), ("size_tensor(0, a, a*b)", 3, 5)],
+)
+def test_depth_and_size(text: str, depth: int, size: int) -> None:
+    assert (parse(text).depth, parse(text).size) == (depth, size)
