@@ -455,6 +455,18 @@ def test_refuses_extra_arguments_that_are_not_int32(declaration, kind):
         fit_k(text, 0, 1, 1)
 
 
+@pytest.mark.parametrize("unused", [0, 1])
+def test_every_output_is_written(unused):
+    """Among inputs, an extra argument and two outputs it is the right parameter that counts."""
+    names = [POINTER.format("p0"), ".param .u32 p1", POINTER.format("p2"), POINTER.format("p3")]
+    used = f"p{3 - unused}"
+    text = module(",\n".join(names), f".reg .b64 %a;\nld.param.u64 %a, [{used}];")
+    with pytest.raises(DefinitionError, match=rf"the pointer of output {unused} \(parameter p{2 + unused}\)"):
+        fit_k(text, 1, 1, 2)
+    fitted = fit_k(text, 1, 1, 2, aliased={unused})
+    assert fitted.unused == (0, 1, 2 + unused)
+
+
 def test_refuses_a_64_bit_integer_for_a_pointer():
     text = module(f".param .u64 p0, {POINTER.format('p1')}", ".reg .b64 %a;\nld.param.u64 %a, [p1];")
     with pytest.raises(DefinitionError, match=r"parameter 0 \(p0\) is declared as u64, TensorRT passes a pointer"):
@@ -490,7 +502,7 @@ def test_refuses_clusters_by_all_their_extents(stated, blocks):
         fit_k(text, arch=arch("sm_90"))
 
 
-@pytest.mark.parametrize("name", ["portable", "sm_80"])
+@pytest.mark.parametrize("name", ["portable", "sm_80", "sm_89"])
 def test_refuses_clusters_where_not_every_gpu_has_them(name):
     text = copying(2, directives=".explicitcluster\n.reqnctapercluster 2", target="sm_80")
     with pytest.raises(DefinitionError, match=rf"clusters of 2 blocks, which {name} does not have(.|\n)*--arch sm_90"):
@@ -602,6 +614,10 @@ def test_refuses_more_than_48_kib_of_shared_memory():
         DefinitionError, match=r"kernel k: 49153 bytes of shared memory, .* at most 49152(.|\n)*num_stages"
     ):
         check_shared(fit_k(text), 44 * 1024 + 1)
+    with pytest.raises(DefinitionError, match="a plugin library has more: --road library"):
+        check_shared(fit_k(text), 44 * 1024 + 1)
+    with pytest.raises(DefinitionError, match=r"at most 65536(.|\n)*num_stages$"):
+        check_shared(fit_k(text), 64 * 1024, limit=64 * 1024)
 
 
 def test_refuses_a_target_that_the_architecture_does_not_run():

@@ -450,6 +450,51 @@ def test_text_that_python_warns_of_is_quietly_refused(recwarn: pytest.WarningsRe
     assert not recwarn.list
 
 
+def test_largest_expressions_are_read_and_deep_ones_refused_on_every_side() -> None:
+    wide: Any = "N"
+    for _ in range(11):
+        wide = ["floor_div", wide, wide]
+    pair = ["size_tensor", 0, wide, wide]
+    assert from_json(wide).size == MAX_SIZE - 1  # it is odd
+    assert from_json(pair).to_json() == pair
+    deep: Any = "N"
+    for _ in range(100_000):
+        deep = ["sum", deep, "N"]
+    for tree in (deep, ["sum", "N", deep], ["size_tensor", 0, deep, 1], ["size_tensor", 0, 1, deep]):
+        with pytest.raises(DefinitionError, match="deeper than"):
+            from_json(tree)
+
+
+@pytest.mark.parametrize("value", [1, 2, 5, 2**63 - 1])
+def test_what_is_taken_away_is_written_with_a_minus(value: int) -> None:
+    expr = operation(Op.SUM, Symbol("N"), -value)
+    assert str(expr) == f"N-{value}"
+    assert parse(str(expr)) == expr
+
+
+def test_the_smallest_integer_has_no_opposite() -> None:
+    expr = operation(Op.SUM, Symbol("N"), -(2**63))
+    assert parse(str(expr)) == expr
+
+
+@pytest.mark.parametrize("index", [0, 1, 2**31 - 1])
+def test_indices_of_outputs(index: int) -> None:
+    assert SizeTensor(index, Constant(1), Constant(2)).index == index
+
+
+@pytest.mark.parametrize("index", [-1, 2**31])
+def test_no_indices_of_outputs(index: int) -> None:
+    with pytest.raises(DefinitionError, match="is not an output's index"):
+        SizeTensor(index, Constant(1), Constant(2))
+
+
+def test_a_division_by_zero_says_where() -> None:
+    with pytest.raises(DefinitionError, match=r"division by zero in 3//0 \(always\)"):
+        operation(Op.FLOOR_DIV, 3, 0).evaluate({})
+    with pytest.raises(DefinitionError, match=r"division by zero in W//N \(N=0, W=3\)"):
+        parse("W//N").evaluate({"N": 0, "W": 3, "H": 1})
+
+
 @pytest.mark.parametrize(
     ("text", "depth", "size"),
     [("a", 1, 1), ("a + b", 2, 3), ("a + b*c", 3, 5), ("max(a, b)*(c + d//2)", 4, 9), ("size_tensor(0, a, a*b)", 3, 5)],
