@@ -65,6 +65,9 @@ def test_kernels_that_are_wrong_in_one_way_alone_are_found() -> None:
         "an_assertion": "an assertion fails in program (0, 0, 0): rows are short at wrong.py:",
         "needs_what_comes_later": "adversarial data",
         "sum_on_what_was_there": "reads y where nothing was written",
+        "reads_what_another_warp_wrote": "of y, which another warp of the same program wrote",
+        "writes_where_another_warp_reads": "of x, which another warp of the same program may still have to read",
+        "reads_one_that_another_warp_wrote": "of y, which another warp of the same program wrote",
     }.items():
         assert part in said[name], said[name]
 

@@ -23,6 +23,7 @@ from aotfactory.executors.interpreter import libdevice
 from aotfactory.executors.interpreter.gathers import loose_gathers
 from aotfactory.executors.interpreter.memory import AccessError, Buffer, Watch, watching
 from aotfactory.executors.interpreter.narrow_floats import exact_arithmetic
+from aotfactory.executors.interpreter.races import Races, barriers
 from aotfactory.executors.interpreter.reductions import whole_reductions
 
 __all__ = ["AccessError", "Buffer", "OutOfTime", "Program", "Unsupported", "Watch", "capturing", "run"]
@@ -93,6 +94,7 @@ def capturing(compilations: Sequence[dict[str, Any]]) -> Iterator[list[Any]]:
     def record(src: Any, target: Any = None, options: Any = None) -> Any:
         recorded = compilations[min(len(sources), len(compilations) - 1)]
         src.num_ctas = int((options or {}).get("num_ctas", 1))
+        src.num_warps = int(recorded["metadata"].get("num_warps", 1))
         sources.append(src)
         return SimpleNamespace(metadata=SimpleNamespace(**recorded["metadata"]), asm={"ptx": recorded["ptx"]})
 
@@ -129,17 +131,20 @@ def run(
     builder = interpreter.interpreter_builder
     fn = source.fn.rewrite()
     done = 0
+    races = Races(getattr(source, "num_warps", 1))
     with (
         exact_arithmetic(),
         whole_reductions(),
         loose_gathers(),
-        watching([a for a in arguments if isinstance(a, Buffer)]),
+        watching([a for a in arguments if isinstance(a, Buffer)], races),
+        barriers(races),
         _language(fn),
     ):
         builder.set_grid_dim(*grid)
         values = inspect.getcallargs(fn, **values)
         for place in every(grid) if programs is None else programs:
             builder.set_grid_idx(*place)
+            races.barrier()
             try:
                 with np.errstate(all="ignore"):
                     fn(**values)

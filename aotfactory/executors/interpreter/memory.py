@@ -15,6 +15,7 @@ from triton.runtime import interpreter
 from aotfactory.compiler.calling_convention import TENSOR_ALIGNMENT
 from aotfactory.core import dtypes
 from aotfactory.executors.interpreter.narrow_floats import NARROW
+from aotfactory.executors.interpreter.races import Races
 
 GUARD = 2**24
 """Bytes around a buffer that belong to no tensor, so that an address computed wrongly from one does not land in
@@ -97,8 +98,9 @@ def _words(record: np.ndarray[Any, Any], itemsize: int) -> np.ndarray[Any, Any]:
 class Watch:
     """Checks each access of a running kernel against the buffers it was given."""
 
-    def __init__(self, buffers: Sequence[Buffer]) -> None:
+    def __init__(self, buffers: Sequence[Buffer], races: Races | None = None) -> None:
         self.buffers = list(buffers)
+        self.races = races or Races(1)
 
     def access(self, what: str, addresses: Any, mask: Any, itemsize: int, *, atomic: bool = False) -> None:
         """Check and record one access.
@@ -114,6 +116,8 @@ class Watch:
         for buffer in self.buffers:
             if buffer.address <= low and high <= buffer.address + buffer.size:  # as nearly all are
                 self._record(buffer, what, at - buffer.address, itemsize, atomic)
+                if buffer.writable and not atomic:
+                    self._in_turn(buffer, what, addresses, mask)
                 return
         for buffer in self.buffers:
             hit = (at >= buffer.address) & (at + itemsize <= buffer.address + buffer.size)
@@ -124,6 +128,15 @@ class Watch:
             address = int(at[left][0])
             near = min(self.buffers, key=lambda b: max(b.address - address, address - b.address - b.size))
             raise AccessError(f"out-of-range {what}: byte {address - near.address} of {near.name} ({near.size} bytes)")
+
+    def _in_turn(self, buffer: Buffer, what: str, addresses: Any, mask: Any) -> None:
+        address = self.races.access(buffer.name, what, addresses, mask)
+        if address is not None:
+            raise AccessError(
+                f"a race: {what}s byte {address - buffer.address} of {buffer.name}, which another warp of the same "
+                f"program {'wrote' if what == 'read' else 'may still have to read'}, with no barrier in between "
+                "(tl.debug_barrier() is one)"
+            )
 
     def _record(self, buffer: Buffer, what: str, offsets: Any, itemsize: int, atomic: bool) -> None:
         if what == "write":
@@ -168,10 +181,10 @@ def _added(addresses: Any, values: Any, mask: Any, element: np.dtype[Any]) -> An
 
 
 @contextmanager
-def watching(buffers: Sequence[Buffer]) -> Iterator[None]:
+def watching(buffers: Sequence[Buffer], races: Races | None = None) -> Iterator[None]:
     """Check every access of Triton's interpreter while this is open."""
     builder = interpreter.InterpreterBuilder
-    watch = Watch(buffers)
+    watch = Watch(buffers, races)
     names = ("create_masked_load", "create_masked_store", "create_atomic_rmw", "create_atomic_cas")
     originals = {n: getattr(builder, n) for n in names}
 

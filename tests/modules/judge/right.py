@@ -352,3 +352,57 @@ def spread_by_the_grid(x_ptr, y_ptr, m, n, BLOCK: tl.constexpr):
 
 
 kind(spread_by_the_grid, twice, grid=3)
+
+
+@triton.jit
+def exchanged_behind_barriers(x_ptr, m, n, BLOCK: tl.constexpr):
+    col = tl.arange(0, BLOCK)
+    row = x_ptr + tl.program_id(0) * n
+    x = tl.load(row + n - 1 - col, mask=col < n)
+    tl.debug_barrier()
+    tl.store(row + col, x + x, mask=col < n)
+    tl.debug_barrier()
+    y = tl.load(row + n - 1 - col, mask=col < n)
+    tl.debug_barrier()
+    tl.store(row + col, y, mask=col < n)
+
+
+kind(exchanged_behind_barriers, twice, outputs={"x_ptr": "x_ptr"}, BLOCK=2048)
+
+
+@triton.jit
+def in_place_by_the_same_threads(x_ptr, m, n, BLOCK: tl.constexpr):
+    col = tl.arange(0, BLOCK)
+    low = x_ptr + tl.program_id(0) * n + col
+    high = low + n // 2
+    a, b = tl.load(low, mask=col < n // 2), tl.load(high, mask=col < n // 2)
+    tl.store(low, b, mask=col < n // 2)
+    tl.store(high, a, mask=col < n // 2)
+    tl.store(low, tl.load(low, mask=col < n // 2), mask=col < n // 2)
+
+
+def _halves(x):
+    y, half = x.copy(), x.shape[1] // 2
+    y[:, :half], y[:, half : 2 * half] = x[:, half : 2 * half], x[:, :half]
+    return y
+
+
+kind(in_place_by_the_same_threads, _halves, outputs={"x_ptr": "x_ptr"}, BLOCK=2048, exact=True)
+
+
+@triton.jit
+def neighbours_in_a_warp(x_ptr, m, n, BLOCK: tl.constexpr):
+    col = tl.arange(0, BLOCK)
+    row = x_ptr + tl.program_id(0) * n
+    pair = col < n // 2 * 2
+    x = tl.load(row + (col ^ 1), mask=pair)
+    tl.store(row + col, x, mask=pair)
+
+
+def _swapped(x):
+    y, even = x.copy(), x.shape[1] // 2 * 2
+    y[:, 0:even:2], y[:, 1:even:2] = x[:, 1:even:2], x[:, 0:even:2]
+    return y
+
+
+kind(neighbours_in_a_warp, _swapped, outputs={"x_ptr": "x_ptr"}, BLOCK=2048, exact=True)

@@ -299,3 +299,46 @@ def normalised(x):
 
 
 kind(rows_of_zeros, normalised, BLOCK=2048)
+
+
+@triton.jit
+def reads_what_another_warp_wrote(x_ptr, y_ptr, m, n, BLOCK: tl.constexpr):
+    col = tl.arange(0, BLOCK)
+    row = y_ptr + tl.program_id(0) * n
+    x = tl.load(x_ptr + tl.program_id(0) * n + col, mask=col < n)
+    tl.store(row + n - 1 - col, x + x, mask=col < n)
+    y = tl.load(row + col, mask=col < n)
+    tl.store(row + col, y, mask=col < n)
+
+
+kind(reads_what_another_warp_wrote, lambda x: twice(x)[:, ::-1], BLOCK=2048)
+
+
+@triton.jit
+def writes_where_another_warp_reads(x_ptr, m, n, BLOCK: tl.constexpr):
+    col = tl.arange(0, BLOCK)
+    row = x_ptr + tl.program_id(0) * n
+    x = tl.load(row + n - 1 - col, mask=col < n)
+    tl.store(row + col, x, mask=col < n)
+
+
+kind(
+    writes_where_another_warp_reads,
+    lambda x: x[:, ::-1],
+    outputs={"x_ptr": "x_ptr"},
+    BLOCK=2048,
+    exact=True,
+)
+
+
+@triton.jit
+def reads_one_that_another_warp_wrote(x_ptr, y_ptr, m, n, BLOCK: tl.constexpr):
+    col = tl.arange(0, BLOCK)
+    at = tl.program_id(0) * n + col
+    x = tl.load(x_ptr + at, mask=col < n)
+    tl.store(y_ptr + at, x, mask=col < n)
+    last = tl.load(y_ptr + tl.program_id(0) * n + n - 1)
+    tl.store(y_ptr + at, x + last, mask=col < n)
+
+
+kind(reads_one_that_another_warp_wrote, lambda x: x.astype(np.float64) + x[:, -1:], BLOCK=2048)
