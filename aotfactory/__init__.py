@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from aotfactory.plugins.device import road as road
     from aotfactory.plugins.for_library import quotient as quotient
     from aotfactory.plugins.for_library import workspace as workspace
+    from aotfactory.plugins.import_alone import import_alone as import_alone
     from aotfactory.plugins.one_call import plugin as plugin
     from aotfactory.plugins.symbolic_ints import constant as constant
     from aotfactory.plugins.symbolic_ints import upper_bound as upper_bound
@@ -75,6 +76,7 @@ _HOMES = {
     "plugin": "plugins.one_call",
     "quotient": "plugins.for_library",
     "road": "plugins.device",
+    "import_alone": "plugins.import_alone",
     "tactics_of": "plugins.autotuned",
     "workspace": "plugins.for_library",
 }

@@ -29,6 +29,10 @@ _NUMBER = f"a dimension is an expression, not a number: {_OPERATORS}"
 _COMBINATION = 'write a type for each input and output: trtp.AutoTuneCombination("FP32|FP16, FP32|FP16", "LINEAR")'
 
 HINTS = (
+    (
+        r"ModuleNotFoundError: No module named",
+        "install it; a module of a package that imports too much: aotfactory.import_alone('package.module')",
+    ),
     # Registration.
     (r"registered already", "give each plugin its own id, and load each module once"),
     (r"values to unpack \(expected 2", "a plugin id is namespace::name"),

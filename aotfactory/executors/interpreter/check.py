@@ -169,6 +169,7 @@ def _in_process(
     request = {
         "network": {"name": network.name, "target": network.target, **network_to_json(network)},
         "sources": list(sources),
+        "path": sys.path,
         "arch": jobs[0]["arch"],
         "road": road,
         "variants": jobs,

@@ -66,6 +66,7 @@ def main() -> None:
     # What definitions, and the programs that they start, print must not get between.
     stream, sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8"), sys.stderr
     os.dup2(2, 1)
+    sys.path += [path for path in request["path"] if path not in sys.path]  # what a program that calls us added
     prepare(request["arch"])
     network = network_from_json(request["network"])
     catalog = Catalog(request["sources"])
