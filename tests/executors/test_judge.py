@@ -68,6 +68,7 @@ def test_kernels_that_are_wrong_in_one_way_alone_are_found() -> None:
         "reads_what_another_warp_wrote": "of y, which another warp of the same program wrote",
         "writes_where_another_warp_reads": "of x, which another warp of the same program may still have to read",
         "reads_one_that_another_warp_wrote": "of y, which another warp of the same program wrote",
+        "reloads_what_it_scattered": "of x, which another warp of the same program wrote",
     }.items():
         assert part in said[name], said[name]
 

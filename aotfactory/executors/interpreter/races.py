@@ -94,7 +94,7 @@ class Races:
         """The address of an element that is in different warps in two accesses, whatever their layouts."""
         if read.addresses[0] > write.addresses[-1] or write.addresses[0] > read.addresses[-1]:
             return None
-        if (read.scalar and write.scalar) or (read.shape != write.shape and not (read.scalar or write.scalar)):
+        if read.scalar and write.scalar:
             return None
         near = np.minimum(np.searchsorted(write.addresses, read.addresses), len(write.addresses) - 1)
         both = np.flatnonzero(write.addresses[near] == read.addresses)
@@ -104,7 +104,10 @@ class Races:
             tile, at = (write, near[both]) if read.scalar else (read, both)
             apart = (tile.warps(at, self.warps) != 0).all(0)
         else:
-            apart = (read.warps(both, self.warps) != write.warps(near[both], self.warps)).all(0)
+            of_read, of_write = read.warps(both, self.warps), write.warps(near[both], self.warps)
+            if read.shape != write.shape:  # else one layout for both, and not one for each
+                of_read, of_write = of_read[:, None], of_write[None, :]
+            apart = (of_read != of_write).reshape(-1, len(both)).all(0)
         return int(read.addresses[both[np.argmax(apart)]]) if apart.any() else None
 
 

@@ -342,3 +342,22 @@ def reads_one_that_another_warp_wrote(x_ptr, y_ptr, m, n, BLOCK: tl.constexpr):
 
 
 kind(reads_one_that_another_warp_wrote, lambda x: x.astype(np.float64) + x[:, -1:], BLOCK=2048)
+
+
+@triton.jit
+def reloads_what_it_scattered(x_ptr, m, n, BLOCK: tl.constexpr):
+    row = x_ptr + tl.program_id(0) * n
+    few = tl.arange(0, BLOCK // 8)
+    tl.store(row + n - 1 - few, tl.load(row + few, mask=few < n // 2), mask=few < n // 2)
+    col = tl.arange(0, BLOCK)
+    x = tl.load(row + col, mask=col < n)
+    tl.store(row + col, x + x, mask=col < n)
+
+
+def _scattered(x):
+    y, few = x.astype(np.float64), min(x.shape[1] // 2, 256)
+    y[:, x.shape[1] - few :] = x[:, :few][:, ::-1]
+    return 2 * y
+
+
+kind(reloads_what_it_scattered, _scattered, outputs={"x_ptr": "x_ptr"}, BLOCK=2048)
