@@ -22,19 +22,12 @@ from aotfactory.api.farm_file import Engine, FarmFile
 from aotfactory.api.farm_ledger import SCHEMA as SCHEMA
 from aotfactory.api.farm_ledger import Ledger, read_state
 from aotfactory.api.farm_ledger import Made as Made
+from aotfactory.api.farm_steps import Bake, Steps, Validate, first_failure
 from aotfactory.compiler.options import Options
-from aotfactory.core import check as checks
 from aotfactory.core import workers
 from aotfactory.core.arch import Arch
 from aotfactory.core.cache import Cache
-from aotfactory.core.check import Check
 from aotfactory.core.errors import AotError, EngineError, OptionsError, OptionValueError
-
-Bake = Callable[[Path, Engine], None]
-"""Makes the plan of a bundle."""
-
-Validate = Callable[[Path, Engine], Sequence[Check]]
-"""Runs a bundle on a GPU; a check that is skipped says why it was not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +93,8 @@ def run_farm(
     Args:
         jobs: How many at once.
         keep_going: Make the others after one went wrong, too.
-        bake: Makes the plan of each bundle, one at a time; None: bundles are what is made.
-        validate: Runs each bundle on a GPU, one at a time, every time it is asked to.
+        bake: Makes the plan of each bundle; None: bundles are what is made.
+        validate: Runs each bundle on a GPU, every time it is asked to.
         ray: Build on a Ray cluster (see `farm_ray`), which needs a cache.
         report: Told of each engine when it is done, and how many must still be built.
     """
@@ -112,6 +105,7 @@ def run_farm(
     try:
         run.all(engines)
     finally:
+        run.steps.cancel()
         run.ledger.write()
     if cache:
         cache.trim()
@@ -134,7 +128,8 @@ class _Run:
         report: Callable[[Made, int], None],
     ) -> None:
         self.out, self.cache, self.jobs, self.keep_going = out, cache, jobs, keep_going
-        self.bake, self.validate, self.ray, self.report, self.ledger = bake, validate, ray, report, Ledger(out)
+        self.ray, self.report, self.ledger = ray, report, Ledger(out)
+        self.steps = Steps(out, (bake, validate), self._settled, lambda: self.stopped)
         self.made: dict[str, Made] = {}
         self.why: dict[str, str | None] = {}
         self.left = 0
@@ -152,6 +147,7 @@ class _Run:
                 self._reuse(group)
         if missing and not self.stopped:
             self._build(missing)
+        self.steps.settle(wait=True)
 
     def _build(self, groups: Sequence[Sequence[Engine]]) -> None:
         """Build the first engine of each group in a process of its own; the others are then in the cache."""
@@ -159,12 +155,12 @@ class _Run:
             first, others = groups[index][0], groups[index][1:]
             made = outcome.value or Made(engine=first, status="error", error=_as_aot(outcome.error))
             self.left -= 1
-            self._done(made)
+            self.steps.begin(made)
             if made.status == "built":
                 self._reuse(others)
             else:
                 for other in others:
-                    self._done(replace(made, engine=other))
+                    self.steps.begin(replace(made, engine=other))
 
     def _outcomes(self, engines: Sequence[Engine]) -> Iterator[tuple[int, workers.Outcome[Made]]]:
         """Each engine's index and what became of it, as they are done."""
@@ -187,20 +183,13 @@ class _Run:
                 return
             why = _why_not(engine, self.cache)
             if why is None:
-                self._done(attempt(engine, self.out, self.cache, 1, "cached"))
+                self.steps.begin(attempt(engine, self.out, self.cache, 1, "cached"))
             else:
                 self.why[engine.name] = why
                 for _, outcome in self._outcomes([engine]):
-                    self._done(outcome.value or Made(engine=engine, status="error", error=_as_aot(outcome.error)))
+                    self.steps.begin(outcome.value or Made(engine=engine, status="error", error=_as_aot(outcome.error)))
 
-    def _done(self, made: Made) -> None:
-        if self.bake and made.status in ("built", "cached"):
-            try:
-                self.bake(self.out / f"{made.engine.name}.aot", made.engine)
-            except AotError as error:
-                made = replace(made, status="error", error=error)
-        if self.validate and made.status in ("built", "cached"):
-            made = _validated(made, self.validate, self.out)
+    def _settled(self, made: Made) -> None:
         if made.status != "cached":
             made = replace(made, because=self.why.get(made.engine.name))
         self.ledger.add(made)
@@ -232,25 +221,8 @@ def attempt(engine: Engine, out: Path, cache: Cache | None, jobs: int, status: L
     seconds = round(time.monotonic() - started, 3)
     document = engine_index.document(built.bundle, build.to_json(built))
     if built.failed:
-        return Made(engine=engine, status="failed", seconds=seconds, report=document, error=_first(built.failed))
+        return Made(engine=engine, status="failed", seconds=seconds, report=document, error=first_failure(built.failed))
     return Made(engine=engine, status=status, seconds=seconds if status == "built" else 0.0, report=document)
-
-
-def _validated(made: Made, validate: Validate, out: Path) -> Made:
-    """The same engine, with what became of it on a GPU among its checks."""
-    try:
-        found = validate(out / f"{made.engine.name}.aot", made.engine)
-    except AotError as error:
-        return replace(made, status="error", error=error)
-    report = dict(made.report or {})
-    report["checks"] = [*report.get("checks", ()), *(check.to_json() for check in found)]
-    made = replace(made, report=report)
-    wrong = checks.failed(found)
-    return replace(made, status="failed", error=_first(wrong)) if wrong else made
-
-
-def _first(wrong: Sequence[Check]) -> AotError:
-    return EngineError(f"{wrong[0].name} of {wrong[0].subject}: {wrong[0].detail}")
 
 
 def to_json(result: FarmResult) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from aotfactory.api.farm import Bake
 from aotfactory.api.farm_file import Engine
+from aotfactory.api.farm_steps import Bake
 from aotfactory.core import cuda, workers
 from aotfactory.core.arch import PORTABLE
 from aotfactory.core.errors import EngineError, NoGpuError

@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,10 @@ from typing import Any, NoReturn
 
 from aotfactory.api import farm, farm_validate, finished
 from aotfactory.api.bake import bake
-from aotfactory.api.farm import Bake, Made, Validate
+from aotfactory.api.farm import Made
 from aotfactory.api.farm_bake import plan_options
 from aotfactory.api.farm_file import Engine
+from aotfactory.api.farm_steps import Bake, Later, Validate
 from aotfactory.api.validate import validate
 from aotfactory.core.arch import PORTABLE
 from aotfactory.core.cache import Cache, open_cache
@@ -144,39 +145,75 @@ def _none() -> NoReturn:
     raise NoClusterError("no node of the cluster says which GPU it has", hint=hint)
 
 
-def _bake_there(cache: Cache, there: set[str], bundle: Path, engine: Engine) -> None:
+def _bake_there(cache: Cache, there: set[str], bundle: Path, engine: Engine) -> Later | None:
     """Make the plan beside a bundle on a node with its GPU, if there is one."""
+
+    def come_home(made: tuple[Plan, dict[str, Any]]) -> Sequence[Check]:
+        plan, record = made
+        record["bundle"]["path"] = str(bundle.resolve())
+        provenance.write(plan, record, bundle.with_suffix(".plan"))
+        return ()
+
     if engine.arch.name not in there:
-        return
-    plan, record = _on_its_gpu(_bake, "its plan was not made", cache, engine)
-    record["bundle"]["path"] = str(bundle.resolve())
-    provenance.write(plan, record, bundle.with_suffix(".plan"))
+        return None
+    return _OnItsGpu(_bake, "its plan was not made", cache, engine, come_home)
 
 
-def _validate_there(cache: Cache, there: set[str], bundle: Path, engine: Engine) -> Sequence[Check]:
+def _validate_there(cache: Cache, there: set[str], bundle: Path, engine: Engine) -> Sequence[Check] | Later:
     """Run a bundle on a node with its GPU, if there is one."""
     if engine.arch.name not in there:
         return farm_validate.skipped(bundle, f"no node of the cluster has the resource {engine.arch.name}")
-    found: Sequence[Check] = _on_its_gpu(_validate, "it was not validated", cache, engine)
-    return found
+    return _OnItsGpu(_validate, "it was not validated", cache, engine, lambda found: found)
 
 
-def _on_its_gpu(work: Callable[..., Any], problem: str, cache: Cache, engine: Engine) -> Any:
-    """Do something with a bundle on a node that has its architecture's resource; begun anew where a node is lost."""
-    import ray
+class _OnItsGpu:
+    """Work with a bundle on a node that has its architecture's resource; begun anew where a node is lost.
 
-    # A process for each: CUDA is begun anew, and what TensorRT holds of the GPU's memory ends with it.
-    task = ray.remote(num_cpus=1, resources={engine.arch.name: 1}, max_calls=1, max_retries=RETRIES)(work)
-    entry = cache.get(finished.KIND, farm.key_of(engine))
-    if entry is None:
-        raise EngineError(f"{problem}: its bundle is not in the cache any more", hint="start the farm again")
-    try:
-        found = ray.get(task.remote(engine, entry, os.getcwd()))
-    except ray.exceptions.RayError as error:
-        raise EngineError(f"{problem}: {_last(error)}") from error
-    if isinstance(found, AotError):
-        raise EngineError(f"{problem}: {found.message}", hint=found.hint)
-    return found
+    Args:
+        work: Given the engine, the entry of the cache with its bundle, and our directory.
+        problem: Begins the message of what goes wrong.
+        home: Makes the step's checks of what comes home.
+    """
+
+    def __init__(
+        self,
+        work: Callable[..., Any],
+        problem: str,
+        cache: Cache,
+        engine: Engine,
+        home: Callable[[Any], Sequence[Check]],
+    ) -> None:
+        import ray
+
+        self._problem, self._home = problem, home
+        entry = cache.get(finished.KIND, farm.key_of(engine))
+        if entry is None:
+            raise EngineError(f"{problem}: its bundle is not in the cache any more", hint="start the farm again")
+        # A process for each: CUDA is begun anew, and what TensorRT holds of the GPU's memory ends with it.
+        task = ray.remote(num_cpus=1, resources={engine.arch.name: 1}, max_calls=1, max_retries=RETRIES)(work)
+        self._reference = task.remote(engine, entry, os.getcwd())
+
+    def ready(self) -> bool:
+        import ray
+
+        return bool(ray.wait([self._reference], timeout=0)[0])
+
+    def result(self) -> Sequence[Check]:
+        import ray
+
+        try:
+            found = ray.get(self._reference)
+        except ray.exceptions.RayError as error:
+            raise EngineError(f"{self._problem}: {_last(error)}") from error
+        if isinstance(found, AotError):
+            raise EngineError(f"{self._problem}: {found.message}", hint=found.hint)
+        return self._home(found)
+
+    def cancel(self) -> None:
+        import ray
+
+        with suppress(ray.exceptions.RayError):  # the cluster may be gone
+            ray.cancel(self._reference, force=True)
 
 
 def _bake(engine: Engine, entry: bytes, directory: str) -> tuple[Plan, dict[str, Any]] | AotError:

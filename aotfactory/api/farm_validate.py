@@ -8,9 +8,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from aotfactory.api.farm import Validate
 from aotfactory.api.farm_bake import compute_capability
 from aotfactory.api.farm_file import Engine
+from aotfactory.api.farm_steps import Validate
 from aotfactory.core.arch import PORTABLE
 from aotfactory.core.check import Check
 from aotfactory.core.errors import EngineError, NoGpuError

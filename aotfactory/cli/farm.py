@@ -17,8 +17,9 @@ from aotfactory.cli.options import FormatOption, Jobs, NoCache
 from aotfactory.cli.terminal import Format, print_json, say, show
 
 if TYPE_CHECKING:
-    from aotfactory.api.farm import Bake, FarmResult, Made, Validate
+    from aotfactory.api.farm import FarmResult, Made
     from aotfactory.api.farm_file import Engine
+    from aotfactory.api.farm_steps import Bake, Validate
     from aotfactory.core.cache import Cache
 
 

@@ -24,8 +24,11 @@ from aotfactory.api import farm as farming
 from aotfactory.api import farm_ledger, farm_validate
 from aotfactory.api.farm import run_farm, selected
 from aotfactory.api.farm_file import Engine, FarmFile
+from aotfactory.api.farm_ledger import Made
+from aotfactory.api.farm_steps import Steps
 from aotfactory.core.cache import Cache
-from aotfactory.core.errors import CheckError, UsageError
+from aotfactory.core.check import Check
+from aotfactory.core.errors import CheckError, EngineError, UsageError
 
 FARM = """
 [defaults]
@@ -136,6 +139,50 @@ def test_validation_takes_a_gpu(farm: Farm, run: Run, monkeypatch: pytest.Monkey
     assert "it was not validated: launcher is required" in state["copy.1x64.sm_80"]["error"]["message"]
     report = json.loads((farm.out / "copy.1x64.sm_90.build.json").read_text())
     assert report["checks"][-1]["detail"] == "the GPU here is sm_80"
+
+
+class Elsewhere:
+    """A step that is done when it is told to be."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self.log, self.done, self.wrong = name, log, False, False
+
+    def ready(self) -> bool:
+        return self.done
+
+    def result(self) -> list[Check]:
+        self.log.append(f"{self.name} home")
+        if self.wrong:
+            raise EngineError("lost")
+        return []
+
+    def cancel(self) -> None:
+        self.log.append(f"{self.name} cancelled")
+
+
+def test_steps_elsewhere_are_all_under_way_at_once(farm: Farm) -> None:
+    engines, log = FarmFile(farm.folder / "farm.toml").engines[:4], []
+    under_way = {engine.name: Elsewhere(engine.name, log) for engine in engines}
+    told: list[Made] = []
+    steps = Steps(
+        farm.out, [None, lambda bundle, e: under_way[e.name]], told.append, lambda: bool(told and told[-1].error)
+    )
+    first, second, third, fourth = (Made(engine=engine, status="built") for engine in engines)
+    for made in (first, second, third):
+        steps.begin(made)
+    assert (told, log) == ([], [])
+    under_way[second.engine.name].done = True
+    steps.settle()
+    assert told == []  # the one before it decides first
+    under_way[first.engine.name].done = True
+    steps.begin(fourth)
+    assert told == [first, second]
+    under_way[third.engine.name].wrong = True
+    steps.settle(wait=True)
+    assert [(made.status, str(made.error)) for made in told[2:]] == [("error", "lost")]
+    steps.cancel()
+    names = [engine.name for engine in engines]
+    assert log == [f"{name} home" for name in names[:3]] + [f"{names[3]} cancelled"]
 
 
 def test_engines_that_differ_in_their_plan_alone_are_built_once(farm: Farm) -> None:

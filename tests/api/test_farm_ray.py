@@ -58,6 +58,8 @@ class Finder:
             import ray
             with open("judged", "a") as log:
                 print(os.getpid(), path.name, ray.get_runtime_context().get_node_id(), file=log)
+            while os.path.exists("together") and len(open("judged").readlines()) < 2:
+                time.sleep(0.05)
             with open("verdict") as file:
                 return [Check(name="launcher", subject=path.name, status=file.read(), compared="memory", detail="d")]
 
@@ -191,6 +193,19 @@ def test_engines_are_run_where_such_a_gpu_is(verdict: str, status: str, cluster:
         (check,) = (check for check in report["checks"] if check["name"] == "launcher")
         assert check["status"] == (verdict if name in there else "skipped")
         assert name in there or check["detail"] == "no node of the cluster has the resource sm_90"
+
+
+def test_all_gpus_of_the_cluster_at_once(cluster: Any, farm: Farm) -> None:
+    """Neither run ends before the other has begun."""
+    node = cluster.add_node(num_cpus=1, resources={"sm_90": 1})
+    try:
+        (farm.folder / "verdict").write_text("passed")
+        (farm.folder / "together").touch()
+        found = farm.run(("copy.1x64.*",), ray=True, validate=farm_ray.validates(farm.cache))
+        assert set(found.values()) == {"built"}
+        assert len({line.split()[2] for line in (farm.folder / "judged").read_text().splitlines()}) == 2
+    finally:
+        cluster.remove_node(node)
 
 
 def test_a_node_that_only_says_it_has_a_gpu(cluster: Any, farm: Farm) -> None:
