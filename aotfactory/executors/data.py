@@ -54,12 +54,14 @@ def make_inputs(
     types: Mapping[str, str],
     kind: Kind,
     extents: tuple[int, ...] = (),
+    draw: int = 0,
 ) -> Data:
     """Arrays for the network's inputs, the same on every machine for the same arguments.
 
     Args:
         shapes, types: Of the inputs, by name.
         extents: Dimensions of further tensors that an integer may be an index of.
+        draw: Which random numbers: the first ones, or others for the integers and what a recipe tells.
 
     Raises:
         CheckError: A recipe's own function for the data raises, or gives something else than was asked for.
@@ -70,7 +72,7 @@ def make_inputs(
     for name, shape in shapes.items():
         recipe, spec, given = _spec(network, find_recipe, name, made.arrays)
         element = dtypes.find(types[name]).array
-        rng = np.random.default_rng([zlib.crc32(name.encode()), zlib.crc32(kind.encode())])
+        rng = np.random.default_rng([zlib.crc32(name.encode()), zlib.crc32(kind.encode()), *[draw] * (draw > 0)])
         any_value = recipe is not None and recipe.extremes
         reason = (spec.ordinary if spec else "") or (recipe.ordinary if recipe else "")
         if not reason and f"sorted_{name}" in shapes:
@@ -98,6 +100,15 @@ def make_inputs(
         if reason and kind == "adversarial" and element.kind not in "iub":
             made.notes.append(f"no NaN or infinities in {name}: {reason}")
     return made
+
+
+def decisive(network: Network, find_recipe: FindRecipe, types: Mapping[str, str]) -> bool:
+    """Whether an input holds integers that a kernel may go by: indices, lengths, labels, flags."""
+    return any(
+        dtypes.find(kind).array.kind in "ib" and (spec is None or spec.limits != "any")
+        for name, kind in types.items()
+        for _, spec, _ in [_spec(network, find_recipe, name, {})]
+    )
 
 
 def _spec(

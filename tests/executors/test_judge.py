@@ -19,15 +19,18 @@ from aotfactory.core.check import Check
 from aotfactory.core.errors import DefinitionError, MissingError
 from aotfactory.core.recipe import Input, Recipe
 from aotfactory.executors import cases
+from aotfactory.executors.data import make_inputs
+from aotfactory.executors.inputs import Kind
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.request import TargetOptions
 from aotfactory.targets.resolve import resolve
 
 JUDGE = MODULES / "judge"
+REQUESTED = ("shape", "min_shape", "opt_shape", "max_shape", "dtype", "attributes")
 
 
 def build(out: Path, module: str, target: str, **options: object) -> BuildResult:
-    shapes = {k: options.pop(k) for k in ("shape", "min_shape", "opt_shape", "max_shape", "dtype") if k in options}
+    shapes = {k: options.pop(k) for k in REQUESTED if k in options}
     return build_bundle(
         target,
         request=TargetOptions(**shapes),  # type: ignore[arg-type]
@@ -223,3 +226,22 @@ def test_a_recipe_that_hides_a_shipped_one_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(DefinitionError, match=r"mine\.py:3: recipe 'softmax' hides aotfactory's own"):
         Catalog([str(path)])
+
+
+def test_what_goes_by_an_integer_that_is_rarely_drawn_is_found(tmp_path: Path) -> None:
+    """With time left, integers are drawn again: here one that the first two runs do not have."""
+    catalog = Catalog([str(JUDGE / "rare.py")])
+    network = resolve("rare", catalog, TargetOptions())
+    shapes, types = {"x": (16,), "label": (1,)}, {"x": "fp32", "label": "int32"}
+
+    def label(kind: Kind, draw: int = 0) -> int:
+        return int(make_inputs(network, catalog.for_plugin, shapes, types, kind, draw=draw).arrays["label"][0])
+
+    first = {label("random"), label("adversarial")}
+    again = {label("random", draw) for draw in range(1, 5)} - first
+    never = next(n for n in range(100) if n not in first | again)
+    assert again
+    for value, failed in ((min(again), True), (never, False), (label("random"), True)):
+        built = build(tmp_path, "rare", "rare", attributes={"RARE": value})
+        assert bool(built.failed) is failed, value
+        assert failed or not judged(built)[0].not_run

@@ -22,6 +22,10 @@ GUARD = 2**24
 another. The system gives no memory to pages that nobody touches."""
 
 
+FAR = 2**40
+"""Bytes from the nearest tensor beyond which an address was not computed from it, but read from data, for instance."""
+
+
 class AccessError(Exception):
     """A kernel touched memory that it must not touch."""
 
@@ -127,6 +131,8 @@ class Watch:
         if left.any():
             address = int(at[left][0])
             near = min(self.buffers, key=lambda b: max(b.address - address, address - b.address - b.size))
+            if abs(address - near.address) > FAR:
+                raise AccessError(f"out-of-range {what}: address {address:#x} is far from every tensor")
             raise AccessError(f"out-of-range {what}: byte {address - near.address} of {near.name} ({near.size} bytes)")
 
     def _in_turn(self, buffer: Buffer, what: str, addresses: Any, mask: Any) -> None:

@@ -55,6 +55,7 @@ class Situation:
             TensorRT does. Elsewhere the definitions are asked for those of a static network.
         arrays: The inputs' data; None: it is made.
         vast: Whether an input is known to be too large for data.
+        draw: Which random data: the first, or other integers, for which there is time left.
     """
 
     label: str
@@ -63,10 +64,11 @@ class Situation:
     profile: bool = True
     arrays: Mapping[str, Array] | None = None
     vast: bool = False
+    draw: int = 0
 
     def __str__(self) -> str:
         shapes = ", ".join(f"{n} {'x'.join(map(str, s)) or 'scalar'}" for n, s in self.shapes.items())
-        return f"{shapes}, {'the given' if self.arrays else self.kind} data"
+        return f"{shapes}, {'the given' if self.arrays else self.kind} data{' drawn again' if self.draw else ''}"
 
 
 @dataclass
@@ -174,7 +176,7 @@ class Judge:
         roles = {t.name: t.role for t in self.network.tensors}
         types = {t.name: t.dtype for t in self.network.tensors if t.role == "input"}
         types |= {n: d for n, d in zip(call.inputs, job["dtypes"], strict=False) if roles[n] == "input"}
-        key = (str(situation), situation.profile, tuple(types.items()))
+        key = (str(situation), situation.draw, situation.profile, tuple(types.items()))
         if key not in self._prepared:
             while len(self._prepared) > 2:
                 self._prepared.pop(next(iter(self._prepared)))
@@ -204,7 +206,13 @@ class Judge:
             data = Data(notes=[f"{vast}: of zeros, only memory accesses were checked"])
         else:
             data = make_inputs(
-                network, self.catalog.for_plugin, situation.shapes, types, situation.kind, tuple(extents)
+                network,
+                self.catalog.for_plugin,
+                situation.shapes,
+                types,
+                situation.kind,
+                tuple(extents),
+                situation.draw,
             )
         return _Prepared(network=network, symbols=symbols, data=data, expected=dict(data.arrays), vast=vast)
 

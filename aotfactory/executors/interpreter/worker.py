@@ -31,6 +31,7 @@ from aotfactory.core.errors import AotError, CheckError
 from aotfactory.core.network import Network, Shape
 from aotfactory.core.network_json import network_from_json
 from aotfactory.executors import cases
+from aotfactory.executors.data import decisive
 from aotfactory.executors.interpreter import libdevice, operators
 from aotfactory.executors.interpreter.disguise import hide_mode, pass_for_compiled
 from aotfactory.executors.interpreter.kernel import OutOfTime, Unsupported
@@ -47,6 +48,10 @@ VAST_COST = 2**16
 
 VAST_SHARE = 0.1
 """Of the time for all that a run without data may take: its programs may loop over very much."""
+
+
+AGAIN, AGAIN_COST = 4, 2**16
+"""How often integers are drawn again where there is time left, and elements of the inputs with which they are."""
 
 
 @dataclass
@@ -167,7 +172,17 @@ def situations(network: Network, catalog: Catalog) -> list[Situation]:
             if len(odd) == len(names):
                 shapes = {n: tuple(s) for n, s in zip(names, odd, strict=True)}
                 later += [Situation(label="odd", shapes=shapes, kind=kind, profile=False) for kind in cases.KINDS]
-    return first + sorted(later, key=_cost)
+    return first + sorted(later, key=_cost) + _again(network, catalog, first)
+
+
+def _again(network: Network, catalog: Catalog, first: list[Situation]) -> list[Situation]:
+    """The first situation with other integers, for what a kernel does with one that is rarely drawn."""
+    types = {t.name: t.dtype for t in network.inputs}
+    if not first or first[0].kind != "random" or _cost(first[0]) > AGAIN_COST:
+        return []
+    if not decisive(network, catalog.for_plugin, types):
+        return []
+    return [replace(first[0], draw=draw) for draw in range(1, AGAIN + 1)]
 
 
 def _answers(tasks: list[Task], processes: int) -> Iterator[Answer]:
