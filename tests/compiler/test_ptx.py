@@ -502,6 +502,61 @@ def test_refuses_clusters_by_all_their_extents(stated, blocks):
         fit_k(text, arch=arch("sm_90"))
 
 
+IN_CLUSTERS = {"target": "sm_90", "body": "mov.u32 %r1, %clusterid.x;\n"}
+
+
+@pytest.mark.parametrize(
+    ("directives", "given", "cluster"),
+    [
+        ("", (2, 1, 1), (1, 1, 1)),
+        ("", (2, 2, 2), (1, 1, 1)),
+        (".explicitcluster", (2, 1, 1), (1, 1, 1)),
+        (".explicitcluster\n.reqnctapercluster 2", (2, 1, 1), (2, 1, 1)),
+        (".explicitcluster\n.reqnctapercluster 2, 2", (2, 2, 1), (2, 2, 1)),
+    ],
+)
+def test_takes_clusters_that_the_launch_states(directives, given, cluster):
+    """What is returned is the PTX's own."""
+    text = copying(2, directives=directives, **IN_CLUSTERS)
+    assert fit_k(text, arch=arch("sm_90"), cluster=given).cluster == cluster
+    if cluster == (1, 1, 1):
+        with pytest.raises(DefinitionError, match="does not state their size"):
+            fit_k(text, arch=arch("sm_90"))
+
+
+@pytest.mark.parametrize(
+    ("directives", "given", "name", "message"),
+    [
+        (".reqnctapercluster 2", (4, 1, 1), "sm_90", r"clusters of \(2, 1, 1\) blocks .*, the launch has \(4, 1, 1\)"),
+        (".reqnctapercluster 2", (1, 2, 1), "sm_90", r"clusters of \(2, 1, 1\) blocks .*, the launch has \(1, 2, 1\)"),
+        ("", (3, 3, 1), "sm_90", "it demands clusters of 9 blocks"),
+        ("", (2, 1, 1), "sm_80", "clusters of 2 blocks, which sm_80 does not have"),
+        ("", (2, 1, 1), "portable", "clusters of 2 blocks, which portable does not have"),
+    ],
+)
+def test_refuses_clusters_that_the_launch_cannot_have(directives, given, name, message):
+    text = copying(2, directives=directives, **IN_CLUSTERS)
+    with pytest.raises(DefinitionError, match=message):
+        fit_k(text, arch=arch(name), cluster=given)
+
+
+@pytest.mark.parametrize(
+    ("declared", "kind", "passed"),
+    [(".u64", "i64", None), (".f32", "fp32", None), (".u32", "i32", None),
+     (".u32", "i64", "an int64"), (".u64", "fp32", "an fp32"), (".f32", "i32", "an int32")],
+)  # fmt: skip
+def test_kinds_of_extra_arguments(declared, kind, passed):
+    text = module(
+        f"{POINTER.format('p0')}, .param {declared} p1, {POINTER.format('p2')}, {POINTER.format('p3')}",
+        ".reg .b64 %a;\nld.param.u64 %a, [p2];",
+    )
+    if passed is None:
+        assert fit_k(text, 1, (kind,), 1, workspaces=1).parameters == ("ptr", kind, "ptr", "ptr")
+    else:
+        with pytest.raises(DefinitionError, match=rf"TensorRT passes {passed} there \(extra argument 0\)"):
+            fit_k(text, 1, (kind,), 1, workspaces=1)
+
+
 @pytest.mark.parametrize("name", ["portable", "sm_80", "sm_89"])
 def test_refuses_clusters_where_not_every_gpu_has_them(name):
     text = copying(2, directives=".explicitcluster\n.reqnctapercluster 2", target="sm_80")
