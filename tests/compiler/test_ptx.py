@@ -492,7 +492,8 @@ def test_takes_clusters_that_the_ptx_states():
 )
 def test_extents_of_clusters(stated, cluster):
     directives = f".explicitcluster\n.reqnctapercluster {stated}" if stated else ""
-    assert fit_k(copying(2, directives=directives, target="sm_90"), arch=arch("sm_90")).cluster == cluster
+    fitted = fit_k(copying(2, directives=directives, target="sm_90"), arch=arch("sm_90"))
+    assert (fitted.cluster, fitted.cluster_at_launch) == (cluster, None)
 
 
 @pytest.mark.parametrize(("stated", "blocks"), [("9", 9), ("3, 3", 9), ("2, 2, 3", 12)])
@@ -518,7 +519,8 @@ IN_CLUSTERS = {"target": "sm_90", "body": "mov.u32 %r1, %clusterid.x;\n"}
 def test_takes_clusters_that_the_launch_states(directives, given, cluster):
     """What is returned is the PTX's own."""
     text = copying(2, directives=directives, **IN_CLUSTERS)
-    assert fit_k(text, arch=arch("sm_90"), cluster=given).cluster == cluster
+    fitted = fit_k(text, arch=arch("sm_90"), cluster=given)
+    assert (fitted.cluster, fitted.cluster_at_launch) == (cluster, given if cluster == (1, 1, 1) else None)
     if cluster == (1, 1, 1):
         with pytest.raises(DefinitionError, match="does not state their size"):
             fit_k(text, arch=arch("sm_90"))
