@@ -43,7 +43,7 @@ MODULES = {
     "ptx": ("aotfactory.compiler.ptx", ["tests/compiler/test_ptx.py"]),
     "bundle": (
         "aotfactory.compiler.bundle",
-        ["tests/compiler/test_bundle.py", "tests/compiler/test_bundle_hostile.py"],
+        [f"tests/compiler/test_bundle{part}.py" for part in ("", "_hostile", "_library")],
     ),
     "calling_convention": ("aotfactory.compiler.calling_convention", ["tests/compiler/test_ptx.py"]),
 }
