@@ -119,8 +119,8 @@ DAMAGE = {
     ),
     "a second kernel of another text": (put("0" * 64, "variants", 0, "then", 0, "sha256"), "SHA-256 differs"),
     "a cluster that is too large": (
-        put([2, 8, 2], "variants", 0, "cluster_at_launch"),
-        "a cluster of more than 16 blocks",
+        put([3, 3, 1], "variants", 0, "cluster_at_launch"),
+        "a cluster of more than 8 blocks",
     ),
 }
 
