@@ -27,7 +27,8 @@ class LibraryDocument:
     """What is linked into a library.
 
     Attributes:
-        parts: A bundle of one call each. No two have the same plugin, attributes, data types and shapes.
+        parts: A bundle of one call each, those with the fewest dynamic dimensions first. No two have the same plugin,
+            attributes, data types and shapes.
     """
 
     parts: tuple[Bundle, ...]
@@ -76,7 +77,8 @@ def library_document(bundles: Sequence[Bundle]) -> LibraryDocument:
                 where=f"{where} and {part.network.name}",
                 hint="they are of different versions of the plugin: make a library of each",
             )
-    return LibraryDocument(parts=tuple(parts.values()))
+    # TensorRT gets the first part that takes its shapes: rather kernels made for them than for a range of shapes.
+    return LibraryDocument(parts=tuple(sorted(parts.values(), key=lambda part: len(part.network.ranges))))
 
 
 def one_call(bundle: Bundle, call: Call) -> Bundle:
