@@ -284,6 +284,15 @@ class TestRuntime:
             (5, True, False),  # a kernel that counts its launches
         ]
 
+    def test_kernels_for_a_shape_come_before_those_for_a_range(self, fake: Fake) -> None:
+        both = [hand.tensor("x", "input", [300, 8]), hand.tensor("y", "output", [300, 8])]
+        exact = hand.variant(tactic=5, launch=hand.launch(grid_x=3), extra_args=[2400])
+        contents = (hand.manifest(hand.variant(tactic=3)), hand.manifest(exact, symbols={}, tensors=both))
+        paths = [hand.write(fake.scratch / f"{i}.aot", hand.own_names(c)) for i, c in enumerate(contents)]
+        library(paths, fake.scratch / "libsample.so")
+        (part,) = library_document([bundles.read(paths[1])]).parts
+        assert [c["tactics"] for c in fake.ask(case_of(part)).cases[0]["combinations"]] == [[5]]
+
     def test_the_architecture_of_the_gpu_or_the_newest_that_runs_on_it(self, fake: Fake) -> None:
         """The tests' driver has a GPU of compute capability 9.0."""
         archs = [("portable", "sm_80", 1), ("sm_86", "sm_86", 2), ("sm_100", "sm_100", 3)]
