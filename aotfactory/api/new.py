@@ -6,7 +6,9 @@ from __future__ import annotations
 import keyword
 import os
 import re
+import sys
 from importlib import resources
+from importlib.machinery import PathFinder
 from pathlib import Path
 from string import Template
 
@@ -36,12 +38,16 @@ def new_plugin(name: str, *, out: Path, namespace: str = "my", package: bool = F
         The files that were written.
 
     Raises:
-        UsageError: The name cannot be a module's, or one of the files is there already. Nothing is written then.
+        UsageError: The name cannot be a module's, is that of an installed one, or one of the files is there already.
+            Nothing is written then.
     """
     for what, text in (("a plugin", name), ("a namespace", namespace)):
         if not re.fullmatch(r"[a-z][a-z0-9_]*", text) or keyword.iskeyword(text):
             hint = "use lower-case letters, digits and _, and begin with a letter"
             raise EngineNameError(f"{text!r} cannot be the name of {what}", hint=hint)
+    if _imported_by_others(name):
+        hint = f"choose another one: {name}.py would be imported in place of the installed module, by pytest for one"
+        raise EngineNameError(f"{name!r} cannot be the name of a plugin: Python has a module {name}", hint=hint)
     values = {
         "name": name,
         "namespace": namespace,
@@ -76,6 +82,12 @@ def new_plugin(name: str, *, out: Path, namespace: str = "my", package: bool = F
             f"cannot write {error.filename or out}: {error.strerror}", hint="choose another --out"
         ) from error
     return list(texts)
+
+
+def _imported_by_others(name: str) -> bool:
+    places = [path for path in sys.path if {"site-packages", "dist-packages"} & set(Path(path).parts)]
+    installed = PathFinder.find_spec(name, places)
+    return name in sys.stdlib_module_names or (installed is not None and installed.loader is not None)
 
 
 def _fill(template: str, values: dict[str, str]) -> str:

@@ -53,24 +53,28 @@ _WrongUsage: Any = typer.BadParameter.__base__
 
 
 @contextmanager
-def _told_shortly() -> Iterator[None]:
-    """Such an error quotes what was given, however long it is."""
+def _told_alike() -> Iterator[None]:
+    """Such an error is spelled as ours are, and quotes only so much of what was given."""
     try:
         yield
     except _WrongUsage as error:
-        error.message = shortened(error.message, LONGEST["message"])
-        raise
+        if type(error).show is not _WrongUsage.show:  # that of a group without a command is its help
+            raise
+        if error.ctx is not None:
+            say(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} -h' for help.\n", ERROR)
+        say(f"error: {shortened(error.format_message(), LONGEST['message'])}", ERROR)
+        raise SystemExit(error.exit_code) from None
 
 
 class _Commands(TyperGroup):
     """Typer would turn ctrl-C into a silent exit before `main` sees it."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        with _interruptible(), _told_shortly():
+        with _interruptible(), _told_alike():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
-        with _interruptible(), _told_shortly():
+        with _interruptible(), _told_alike():
             return super().invoke(ctx)
 
 

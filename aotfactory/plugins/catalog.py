@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import types
@@ -74,10 +75,12 @@ class Catalog:
         recipe = self.find(name)
         if recipe is None:
             left_out = "".join(f"; {problem}" for problem in self.problems)
+            close = difflib.get_close_matches(name[:100], self.recipes, 1)
+            meant = f"did you mean {close[0]}? " if close else ""
             raise TargetError(
                 f"no recipe {name!r}",
-                hint=f"there are {', '.join(sorted(self.recipes))}; a plugin without a recipe is built by its id, "
-                f"namespace::name; --plugins PATH loads your own{left_out}",
+                hint=f"{meant}there are {', '.join(sorted(self.recipes))}; a plugin without a recipe is built by its "
+                f"id, namespace::name; --plugins PATH loads your own{left_out}",
             )
         return recipe
 

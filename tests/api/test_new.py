@@ -77,7 +77,9 @@ def test_a_package(run: Run, tmp_path: Path) -> None:
     assert "1 passed" in pytest_of(tmp_path / "swell" / "tests", "-k", "dynamic", PYTHONPATH=str(tmp_path / "swell"))
 
 
-@pytest.mark.parametrize("name", ["", "Swell", "2fast", "a-b", "class", "../x", "a/b", "s\u00fc"])
+@pytest.mark.parametrize(
+    "name", ["", "Swell", "2fast", "a-b", "class", "../x", "a/b", "s\u00fc", "random", "numpy", "pytest"]
+)
 def test_names_that_cannot_be(run: Run, name: str, tmp_path: Path) -> None:
     done = run("new", name, "--out", str(tmp_path))
     assert done.code == 2

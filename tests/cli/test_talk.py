@@ -158,3 +158,32 @@ def test_a_long_name_is_not_repeated_in_full(run: Run, words: list[str]) -> None
     assert "characters ...]" in done.err
     assert len(done.err) < 6000
     assert len(run(*words, "--format", "json").out) < 6000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nonsense"], "No such command 'nonsense'."),
+        (["build"], "Missing argument 'TARGET'."),
+        (["build", "circ_pad", "--nonsense"], "No such option: --nonsense"),
+        (["build", "circ_pad", "--engine", "none"], "Invalid value for '--engine': "),
+    ],
+)
+def test_errors_are_spelled_alike(run: Run, words: list[str], message: str) -> None:
+    done = run(*words)
+    assert (done.code, done.out) == (2, "")
+    assert re.match(r"Usage: .*aotfactory .*\nTry '.*aotfactory( build)? -h' for help\.\n\nerror: ", done.err)
+    assert f"\nerror: {message}" in done.err
+
+
+def test_without_a_command_there_is_help(run: Run) -> None:
+    done = run()
+    assert re.match("Usage: .*aotfactory ", done.out + done.err)
+    assert "explain" in done.out + done.err
+    assert "error:" not in done.err
+    assert "characters ...]" not in done.err
+
+
+def test_a_name_that_is_almost_right(run: Run) -> None:
+    assert "hint: did you mean circ_pad? there are circ_pad, " in run("build", "circ_pat").err
+    assert "hint: there are circ_pad, " in run("build", "zzz").err
