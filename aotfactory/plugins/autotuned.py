@@ -113,7 +113,7 @@ def configs(layers: list[Any], arguments: Mapping[str, Any], number: int | None)
         if number not in (None, 0, 1):
             raise ConfigError(f"config={number}, but the kernel is not autotuned", hint="drop config")
         return [UNTUNED]
-    every = _configs(tuner)
+    every = _own_making(tuner, arguments) or _configs(tuner)
     found = [Config(i, _values(config), len(every)) for i, config in enumerate(every, 1)]
     wanted = number or _wanted.get()
     if not wanted:
@@ -121,10 +121,12 @@ def configs(layers: list[Any], arguments: Mapping[str, Any], number: int | None)
             return [UNTUNED]  # tuned by hand
         kept = [c for c in found if _refusal(tuner, every[c.number - 1], arguments) is None]
         return kept or found
-    if not 0 < wanted <= len(every):
+    if not 0 < wanted <= max(len(every), len(_configs(tuner))):
         raise ConfigError(
             f"config={wanted}, but the kernel has {len(every)}", hint="offer tactics_of(kernel) in autotune"
         )
+    if wanted > len(every):
+        raise ConfigRefused(f"config {wanted} is pruned by the kernel itself, which makes {len(every)} for these sizes")
     if reason := _refusal(tuner, every[wanted - 1], arguments):
         raise ConfigRefused(f"{found[wanted - 1]} {reason}")
     return [found[wanted - 1]]
@@ -163,16 +165,28 @@ def _refusal(tuner: Any, config: Any, arguments: Mapping[str, Any]) -> str | Non
     """Why a config cannot be launched, before it is compiled."""
     if getattr(config, "pre_hook", None) is not None:
         return "has a pre_hook: Python that would run before every launch"
+    kept = _pruned(tuner, arguments)
+    if not kept or any(c is config or c == config or _values(c) == _values(config) for c in kept):
+        return None
+    return "is pruned by the kernel itself"
+
+
+def _pruned(tuner: Any, arguments: Mapping[str, Any]) -> list[Any]:
+    """The configs that the kernel's own pruning leaves; none: all."""
     prune = getattr(tuner, "early_config_prune", None)
     if prune is None:
-        return None
+        return []
     seen = _as_seen(arguments, "early_config_prune", "")
     try:
-        kept = list(prune(list(_configs(tuner)), dict(seen), **seen))
+        return list(prune(list(_configs(tuner)), dict(seen), **seen))
     except Exception:  # it asks for what is not known yet, or for a GPU: then nothing is pruned, and TensorRT times all
-        return None
-    # Some return configs of their own making.
-    return None if not kept or any(c is config or c == config for c in kept) else "is pruned by the kernel itself"
+        return []
+
+
+def _own_making(tuner: Any, arguments: Mapping[str, Any]) -> list[Any]:
+    """The configs that pruning makes for these arguments, where it returns none of those that the kernel lists."""
+    listed, kept = _configs(tuner), _pruned(tuner, arguments)
+    return [] if any(k is c or k == c for k in kept for c in listed) else kept
 
 
 def _as_seen(arguments: Mapping[str, Any], asked_by: str, remedy: str) -> dict[str, Any]:

@@ -134,6 +134,40 @@ def tuned_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int) 
     )
 
 
+def _made(configs: Any, named: Any, **options: Any) -> Any:
+    """As Transformer Engine's: what it lists only says how many there may be."""
+    return [triton.Config({"BLOCK": 64 * named["x"].shape[1] // 48}, num_warps=w) for w in (2, 4)]
+
+
+@triton.autotune(
+    configs=[triton.Config({"BLOCK": 8}), triton.Config({"BLOCK": 4}), triton.Config({"BLOCK": 2})],
+    key=["n"],
+    prune_configs_by={"early_config_prune": _made},
+)
+@triton.jit
+def made_kernel(x, y, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(y + i, tl.load(x + i, mask=i < n) * 2, mask=i < n)
+
+
+@trtp.register("foreign::made")
+def made_desc(x: trtp.TensorDesc) -> trtp.TensorDesc:
+    return x.like()
+
+
+@trtp.autotune("foreign::made")
+def made_autotune(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]) -> List[trtp.AutoTuneCombination]:
+    return [trtp.AutoTuneCombination("FP32, FP32", "LINEAR", tactics_of(made_kernel))]
+
+
+@trtp.aot_impl("foreign::made")
+def made_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int) -> AotKernel:
+    n = x.shape_expr.numel()
+    return aot_kernel(
+        made_kernel, x=x, y=outputs[0], n=n, config=tactic, grid=lambda meta: (triton.cdiv(n, meta["BLOCK"]),)
+    )
+
+
 @trtp.register("foreign::first")
 def first_desc(x: trtp.TensorDesc) -> trtp.TensorDesc:
     return x.like()

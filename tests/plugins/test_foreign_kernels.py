@@ -102,6 +102,14 @@ def test_without_a_config_the_first_that_a_plan_can_launch_is_taken() -> None:
     assert built.checks["interpreter"].detail.startswith("against the reference")
 
 
+def test_configs_that_pruning_makes_are_tactics_in_their_order() -> None:
+    built = made("made", tensor("x", DYNAMIC))
+    assert not built.failed, built.found
+    assert [(r.tactic, str(r.variant.launch["block_x"])) for r in built.results if r.variant] == [(1, "64"), (2, "128")]
+    (left_out,) = [r for r in built.results if r.left_out]
+    assert left_out.checks[0].detail.endswith("which makes 2 for these sizes")
+
+
 def test_a_heuristic_that_needs_a_run_time_value_says_so() -> None:
     with pytest.raises(DefinitionError, match=r"heuristic for EVEN needs the value of a dimension of x, C \(5 to 50\)"):
         made("tuned", tensor("x", "N=1/3/9 C=5/48/50"), interpret=False)
