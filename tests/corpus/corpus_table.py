@@ -17,10 +17,12 @@ WRAPPERS = sorted(
 
 DISTRIBUTIONS = {
     "accelerated_scan": "accelerated-scan", "adasplash": "adasplash", "augment": "triton-augment", "awq": "autoawq",
-    "conch": "conch-triton-kernels", "fla": "fla-core", "flash_kmeans": "flash-kmeans",
-    "flashinfer": "flashinfer-python", "gems": "flag-gems", "late_interaction": "late-interaction-kernels",
-    "liger": "liger-kernel", "lightllm": "lightllm", "mlstm": "mlstm-kernels", "moe_ops": "moe-ops",
-    "torchao": "torchao", "trinix": "trinix", "unsloth": "unsloth", "xformers": "xformers",
+    "cce": "cut-cross-entropy", "conch": "conch-triton-kernels", "fla": "fla-core", "flash_kmeans": "flash-kmeans",
+    "flashinfer": "flashinfer-python", "flashlib": "flashlib", "gems": "flag-gems",
+    "late_interaction": "late-interaction-kernels", "liger": "liger-kernel", "lightllm": "lightllm",
+    "mingru": "mingru-scans", "mlstm": "mlstm-kernels", "moe_ops": "moe-ops", "sage": "sageattention",
+    "te": "transformer-engine", "torchao": "torchao", "trinix": "trinix", "turboquant": "fused-turboquant",
+    "unsloth": "unsloth", "xformers": "xformers", "xgrammar": "xgrammar",
 }  # fmt: skip
 """By the first words of a wrapper's name."""
 

@@ -14,17 +14,20 @@ REFUSED = {
     "mlstm_recurrent_step": "Block pointers have been removed",
     "torchao_int8_matmul": "Block pointers have been removed",
     "conch_iou_mask": "were not written",
+    "turboquant_hadamard": "a race: writes byte",
 }
 """Wrappers that must not be built, with a part of the message that says why.
 
 Liger's kernel calls `tl.float32(...)`, which no Triton has. Triton 3.9 dropped block pointers. Conch's kernel leaves
-half of its output to a caller that filled it with zeros before.
+half of its output to a caller that filled it with zeros before. fused-turboquant's four warps exchange a row through
+memory, with a barrier after the writes alone.
 """
 
 STATIC = {
     "awq_dequantize": "groups tie the sizes of its inputs to each other",
     "conch_dequantize_nf4": "blocks tie the sizes of its inputs to each other",
     "flash_kmeans_assign": "its sizes are tl.constexpr",
+    "flashlib_lru": "its blocks hold all of its tensors",
     "flashinfer_page": "one input is one longer than the other",
     "gems_dropout": "its heuristic chooses the block by the size",
     "gems_index_select": "its heuristics choose tiles by the sizes",
@@ -110,5 +113,11 @@ WRONG = (
     Wrong("left and right swapped", "gems_reflection_pad", "pad_left=left", "pad_left=right"),
     Wrong("half of the rotation", "conch_rotary_embedding", "rot_dim=head,", "rot_dim=head // 2,"),
     Wrong("the stride of a token for a document's", "late_interaction_maxsim", "stride_d_n=ld * dim", "stride_d_n=dim"),
+    Wrong("half of the experts", "te_row_id_map", "next_power_of_2(experts)", "next_power_of_2(experts) // 2"),
+    Wrong(
+        "a word's bits for a row's", "xgrammar_bitmask", "bitmask_strides=bitmask.shape_expr[1]", "bitmask_strides=1"
+    ),
+    Wrong("parts of one feature", "flashlib_histogram", "grid=(nodes, s)", "grid=(nodes, 1)"),
+    Wrong("last component forgotten", "flashlib_union_find", "grid=n,", "grid=n - 1,"),
     Wrong("mask of whole blocks", "liger_embedding", "n_elements=count", "n_elements=trtp.cdiv(count, 16) * 16"),
 )
