@@ -31,9 +31,11 @@ MOST = 4
 MULTIPROCESSORS = {75: 40, 80: 108, 86: 84, 87: 16, 89: 142, 90: 132, 100: 148, 103: 160, 120: 170, 121: 48}
 LAUNCH, LATENCY, SYNC = 0.9, 1.2, 1.6
 SPEED, NEAR = 22400.0, 60000.0  # bytes a microsecond
-CLUSTERED = 1.08  # times as long, at best: blocks of a cluster begin and end together
+CLUSTERED, FULL = 0.004, 0.05
+"""Longer by as much for each block of a cluster, for they begin and end together; and where a thread holds much."""
+
 OVERLAP = 0.05
-L2 = 26e6
+L2 = 16e6
 """Bytes of rows between their two readings that L2 holds beside what is written."""
 
 AHEAD = 1.07
@@ -84,6 +86,8 @@ TACTICS: Dict[int, Tile | Cluster | Parts] = {
     11: Parts(4),
     12: Parts(8),
     13: Parts(16),
+    14: Parts(1, 16, 2),
+    16: Parts(4, 16, 2),
 }
 
 
@@ -190,13 +194,15 @@ def estimate(rows: Rows, tactic: int, multiprocessors: int = MULTIPROCESSORS[90]
     if isinstance(chosen, Parts):
         count, fit = rows.count * chosen.programs, 32.0 // chosen.warps
         each = rows.length * (rows.read / NEAR + 1.2 * work) + rows.length / chosen.programs * (moved / NEAR + work)
-        between = min(count, multiprocessors) / chosen.programs * rows.length * rows.read
-        memory *= 1 + 0.5 * min(max(between / L2 - 1, 0), 1)
+        between = min(count, multiprocessors * fit) / chosen.programs * rows.length * rows.read
+        memory *= 1 + 0.3 * min(max(between / L2 - 1, 0), 1.6)
         each += LATENCY + 0.4
     else:
         lines = 1 if made["CLUSTER"] else made["ROWS"]
         held = lines * -(-made["LIMIT"] // threads)
-        registers = 24 + held * rows.tensors * (1.15 if rows.read < 4 else 1.5)
+        # Of a cluster, a block is offered where there are few rows, or keeps its part in its own type alone.
+        of_element = 0.8 if made["CLUSTER"] and rows.read < 4 else 1.15 if rows.read < 4 else 1.5
+        registers = 24 + held * rows.tensors * of_element
         if registers > min(1.13 * REGISTERS / threads, 255):
             return math.inf
         fit = max(min(REGISTERS / (threads * registers), 2048 / threads), 1.0)
@@ -206,7 +212,7 @@ def estimate(rows: Rows, tactic: int, multiprocessors: int = MULTIPROCESSORS[90]
         each = LATENCY + length * (moved / NEAR + work) + 0.005 * made["num_warps"]
         if made["CLUSTER"]:
             each += SYNC
-            memory *= CLUSTERED
+            memory *= 1 + CLUSTERED * made["num_ctas"] + FULL * (held * rows.read > 128)
     rounds = count / (multiprocessors * fit)
     busy = (math.ceil(rounds) if rounds < 4 else rounds + 0.5) * each
     return LAUNCH + max(memory, busy) + OVERLAP * min(memory, busy)
@@ -241,5 +247,6 @@ def offered(rows: Rows, multiprocessors: int = MULTIPROCESSORS[90], clusters: bo
     others = [n for n in others if of[n] <= WORTH * of[others[0]]]
     # Not every runtime may launch a cluster: there is always something else, and clusters only where they would win.
     near = min(WORTH * min(of.values()), AHEAD * of[others[0]])
-    together = [n for n in of if isinstance(TACTICS[n], Cluster) and of[n] <= near][: MOST // 2] if clusters else []
+    most = 1 if rows.count > multiprocessors else 2
+    together = [n for n in of if isinstance(TACTICS[n], Cluster) and of[n] <= near][:most] if clusters else []
     return sorted([*together, *others][:MOST])

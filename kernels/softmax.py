@@ -23,7 +23,7 @@ from aotfactory.kernels import _row_tactics, _row_tiles
 from aotfactory import AotKernel, Input, Recipe, Tolerance, UnsupportedError, aot_kernel, trtp
 
 TYPES = "FP32|FP16|BF16"
-WORK = 45  # picoseconds of a multiprocessor for an element
+WORK = 30  # picoseconds of a multiprocessor for an element
 LOWEST = tl.constexpr(-3.4028234663852886e38)
 
 

@@ -174,13 +174,13 @@ def measure(options: argparse.Namespace) -> None:
     import row_rivals
 
     started, rivals = time.time(), options.rivals.split(",")
-    there = [key for key in keys(options) if path_of(key, options.bundles).with_suffix(".json").exists()]
+    paths = {key: path_of(key, options.bundles) for key in keys(options)}
+    there = {key: path for key, path in paths.items() if path.with_suffix(".json").exists()}
     row_rivals.warm_all(there, rivals, options.jobs)
-    print(f"rivals compiled: {time.time() - started:.0f} s", flush=True)
+    print(f"all compiled: {time.time() - started:.0f} s", flush=True)
     result: dict[str, Any] = {"date": datetime.date.today().isoformat(), "rows": []}
     result |= {"machine": row_rivals.machine(), "compiled_by": {}}
-    for key in there:
-        path = path_of(key, options.bundles)
+    for key, path in there.items():
         if time.time() - started > options.minutes * 60:
             print(f"{path} was not reached in {options.minutes} minutes", flush=True)
             continue

@@ -180,20 +180,22 @@ def times(key: Key, rivals: Iterable[str]) -> dict[str, float | str]:
     return found
 
 
-def warm_all(keys: list[Key], rivals: list[str], jobs: int) -> None:
-    """Have what rivals compile in their caches on disk, in several processes."""
+def warm_all(bundles: Mapping[Key, Path], rivals: list[str], jobs: int) -> None:
+    """Have what the driver and the rivals compile in their caches on disk, in several processes."""
     compiled = [r for r in rivals if r != "eager"]
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        pool.starmap(_warm, [(key, compiled) for key in keys], chunksize=1)
+        pool.starmap(_warm, [(key, path, compiled) for key, path in bundles.items()], chunksize=1)
 
 
-def _warm(key: Key, rivals: list[str]) -> None:
+def _warm(key: Key, path: Path, rivals: list[str]) -> None:
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     data = data_of(key)
+    ours = partial(run_launcher, path, tactic="all", tight=True, check=False, save_outputs=False)
+    calls = {r: partial(lambda r: function(r, key[0])(*_given(r, key[0], data)), r) for r in rivals}
     with torch.no_grad():
-        for rival in rivals:
+        for name, call in {"ours": ours, **calls}.items():
             try:
-                function(rival, key[0])(*_given(rival, key[0], data))
+                call()
                 torch.cuda.synchronize()
             except Exception as error:  # told again when it is timed
-                print(f"{rival} {key}: {type(error).__name__}: {error}"[:200], flush=True)
+                print(f"{name} {key}: {type(error).__name__}: {error}"[:200], flush=True)
