@@ -214,10 +214,6 @@ def cuda_isa(major: int, minor: int) -> PtxIsa:
     return CUDA_ISA[max(older)]
 
 
-LIBRARY_HINT = "a plugin library has it: --road library"
-"""For what AOT plugins can't have."""
-
-
 def shared_limiter(limit: int) -> str:
     """Who gives no more than that, for messages."""
     return "TensorRT's launcher gives" if limit == SHARED_LIMIT else "the architecture has"
