@@ -104,7 +104,7 @@ def compile(
         ptx_isa: Newest PTX ISA to write, such as ``8.0``.
         tactic: Only this one.
         all_dtypes: Also the combinations that the network's own data types do not use.
-        road: ``library``: for a plugin library alone, which gives kernels more shared memory than TensorRT does.
+        road: ``library``: for a plugin library alone, which launches more than AOT plugins can have.
         name: Of the engine; by default the recipe's, plugin's or model's.
         jobs: How many processes; by default one for each core. The result is the same for any number.
         cache: Whether to use what earlier builds compiled and checked, and to keep it for later ones.

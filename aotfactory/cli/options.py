@@ -140,7 +140,7 @@ class RoadName(str, enum.Enum):
 
 RoadOption = Annotated[
     RoadName,
-    typer.Option("--road", help="library: for a plugin library alone, which gives kernels more shared memory."),
+    typer.Option("--road", help="library: for a plugin library alone, which launches more than AOT plugins can."),
 ]
 
 
