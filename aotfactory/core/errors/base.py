@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from aotfactory.core.text import shortened
 
-LONGEST = {"message": 4000, "where": 1000, "hint": 1000}
+LONGEST = {"message": 4000, "where": 1000, "hint": 4000}
 """Characters: what a file or an argument holds may be quoted, and may be of any length."""
 
 
