@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from pathlib import Path
 
 PTX = """\\
@@ -80,11 +79,7 @@ class Definitions:
     def here(self) -> str:
         """File and line of the mistake, which is marked."""
         lines = self.path.read_text("utf-8").splitlines()
-        number = next(i for i, line in enumerate(lines) if "HERE" in line)
-        # Python 3.10 has a decorator called where the function begins.
-        while sys.version_info < (3, 11) and lines[number].startswith("@"):
-            number += 1
-        return f"{self.path}:{1 + number}"
+        return f"{self.path}:{1 + next(i for i, line in enumerate(lines) if 'HERE' in line)}"
 
 
 def changed(*pairs: str) -> str:

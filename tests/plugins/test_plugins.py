@@ -330,7 +330,11 @@ def test_a_mistake_is_explained(mistake: str, tmp_path: Path) -> None:
     definitions = Definitions(tmp_path, source)
     with pytest.raises(DefinitionError) as caught:
         build(definitions)
-    assert caught.value.where == definitions.here
+    here = [definitions.here]
+    if sys.version_info < (3, 11):  # there, a decorator is called at the line of its function
+        path, _, line = here[0].rpartition(":")
+        here.append(f"{path}:{int(line) + 1}")
+    assert caught.value.where in here
     assert re.search(message, caught.value.message, re.DOTALL), caught.value.message
     assert re.search(hint, caught.value.hint or "", re.DOTALL), caught.value.hint
     assert "tensorrt_bindings" not in str(caught.value)
