@@ -102,6 +102,7 @@ class Rows:
         vector: Elements of a vector: all accesses are of so many, but at a line's ends.
         work: Picoseconds of a multiprocessor for an element.
         tensors: As many are read, and held; and as many written.
+        weights: Whether columns have weights, which take registers where they are loaded ahead.
     """
 
     count: int
@@ -112,9 +113,10 @@ class Rows:
     vector: int
     work: int
     tensors: int = 1
+    weights: bool = True
 
 
-def rows_of(x: trtp.TensorDesc, work: int, written: int = 0, tensors: int = 1) -> Rows:
+def rows_of(x: trtp.TensorDesc, work: int, written: int = 0, tensors: int = 1, weights: bool = True) -> Rows:
     """The rows of a `TensorDesc`, of whose elements so many bytes are written, by default as many as are read."""
     itemsize = dtypes.of_trt(x.dtype).itemsize
     usual, largest = (x.shape.opt, x.shape.max) if x.shape.is_dynamic else (tuple(x.shape),) * 2
@@ -127,14 +129,15 @@ def rows_of(x: trtp.TensorDesc, work: int, written: int = 0, tensors: int = 1) -
         vector=16 // min(itemsize, written or itemsize),
         work=work,
         tensors=tensors,
+        weights=weights,
     )
 
 
-def rows_like(x: Any, work: int, written: int = 0) -> Rows:
+def rows_like(x: Any, work: int, written: int = 0, weights: bool = True) -> Rows:
     """The same of a torch tensor."""
     itemsize, cols = x.element_size(), x.shape[-1]
     vector = 16 // min(itemsize, written or itemsize)
-    return Rows(x.numel() // max(cols, 1), cols, cols, itemsize, written or itemsize, vector, work)
+    return Rows(x.numel() // max(cols, 1), cols, cols, itemsize, written or itemsize, vector, work, weights=weights)
 
 
 def arguments(rows: Rows, tactic: int) -> Dict[str, Any]:
@@ -161,7 +164,7 @@ def arguments(rows: Rows, tactic: int) -> Dict[str, Any]:
     # Registers of weights are worth their latency where there is little else to wait for it with.
     spare = 16 if rows.count * blocks < 4 * MULTIPROCESSORS[90] else 8
     if blocks > 1 and rows.count * blocks <= MULTIPROCESSORS[90]:
-        spare = 128 // rows.read  # a block has a multiprocessor to itself
+        spare = (128 if rows.weights else 256) // rows.read  # a block has a multiprocessor to itself
     return {
         "ROWS": lines,
         "BLOCK": block,
@@ -218,14 +221,14 @@ def estimate(rows: Rows, tactic: int, multiprocessors: int = MULTIPROCESSORS[90]
     return LAUNCH + max(memory, busy) + OVERLAP * min(memory, busy)
 
 
-def tactics(x: trtp.TensorDesc, work: int, written: int = 0, tensors: int = 1) -> List[int]:
+def tactics(x: trtp.TensorDesc, work: int, written: int = 0, tensors: int = 1, weights: bool = True) -> List[int]:
     """The MOST tactics of the least estimated times; those that come out the same for the rows count once.
 
     Args:
         written: Bytes of an element, by default as many as are read.
         tensors: Like x, that are read; the last of several is overwritten: no program may read what is another's part.
     """
-    rows, reason = rows_of(x, work, written, tensors), no_clusters()
+    rows, reason = rows_of(x, work, written, tensors, weights), no_clusters()
     best = offered(rows, MULTIPROCESSORS.get(capability(), MULTIPROCESSORS[90]))
     clusters = [n for n in best if isinstance(TACTICS[n], Cluster)]
     if reason and capability() >= 90:

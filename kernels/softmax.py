@@ -230,21 +230,23 @@ def masked_softmax_desc(x: trtp.TensorDesc, mask: trtp.TensorDesc) -> trtp.Tenso
 
 @trtp.autotune("aotfactory::softmax")
 def softmax_autotune(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}", "LINEAR", _row_tactics.tactics(x, WORK))]
+    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}", "LINEAR", _row_tactics.tactics(x, WORK, weights=False))]
 
 
 @trtp.autotune("aotfactory::masked_softmax")
 def masked_softmax_autotune(
     x: trtp.TensorDesc, mask: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}, {TYPES}", "LINEAR", _row_tactics.tactics(x, WORK))]
+    return [
+        trtp.AutoTuneCombination(f"{TYPES}, {TYPES}, {TYPES}", "LINEAR", _row_tactics.tactics(x, WORK, weights=False))
+    ]
 
 
 @trtp.aot_impl("aotfactory::softmax")
 def softmax_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK), tactic)
+    arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK, weights=False), tactic)
     grid = trtp.max(_row_tactics.programs(rows, arguments, trtp.cdiv), 1)
     return aot_kernel(softmax_kernel, x_ptr=x, y_ptr=outputs[0], rows=rows, cols=cols, grid=grid, **arguments)
 
@@ -256,7 +258,7 @@ def masked_softmax_aot(
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
     mask_rows = trtp.ShapeExprs.from_tuple(list(mask.shape_expr)[:-1]).numel()
-    arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK), tactic)
+    arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK, weights=False), tactic)
     grid = trtp.max(_row_tactics.programs(rows, arguments, trtp.cdiv), 1)
     tensors = {"x_ptr": x, "mask_ptr": mask, "y_ptr": outputs[0]}
     return aot_kernel(
@@ -272,7 +274,10 @@ def softmax_jit(x: trtp.Tensor, outputs: Tuple[trtp.Tensor], stream: int, tactic
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, y = torch.as_tensor(x, device="cuda"), torch.as_tensor(outputs[0], device="cuda")
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tactics.arguments(_row_tactics.rows_like(x, WORK), tactic)
+        rows, arguments = (
+            x.numel() // cols,
+            _row_tactics.arguments(_row_tactics.rows_like(x, WORK, weights=False), tactic),
+        )
         softmax_kernel[(max(_row_tactics.programs(rows, arguments, triton.cdiv), 1),)](x, rows, cols, y, **arguments)
 
 
@@ -286,7 +291,10 @@ def masked_softmax_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, mask, y = (torch.as_tensor(t, device="cuda") for t in (x, mask, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tactics.arguments(_row_tactics.rows_like(x, WORK), tactic)
+        rows, arguments = (
+            x.numel() // cols,
+            _row_tactics.arguments(_row_tactics.rows_like(x, WORK, weights=False), tactic),
+        )
         grid = (max(_row_tactics.programs(rows, arguments, triton.cdiv), 1),)
         masked_softmax_kernel[grid](x, mask, rows, mask.numel() // cols, cols, y, **arguments)
 

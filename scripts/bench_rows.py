@@ -208,7 +208,8 @@ def offer(result: Mapping[str, Any]) -> None:
     for row in result["rows"]:
         size = int(row["dtype"][-2:]) // 8
         work = importlib.import_module(f"aotfactory.kernels.{row['kernel']}").WORK
-        rows = row_tactics.Rows(row["rows"], row["cols"], row["cols"], size, size, 16 // size, work)
+        count, cols, weights = row["rows"], row["cols"], row["kernel"] != "softmax"
+        rows = row_tactics.Rows(count, cols, cols, size, size, 16 // size, work, weights=weights)
         row["offered"] = row_tactics.offered(rows)
 
 
