@@ -102,7 +102,7 @@ def completed(
         while busy or (begun < len(tasks) and not stop()):
             while len(busy) < max(jobs, 1) and begun < len(tasks) and not stop() and (keep_going or not failed):
                 starting(begun)
-                connection, process = _give(begun, tasks, idle, [*busy])
+                connection, process = _give(begun, tasks, idle, [*busy], isolated)
                 busy[connection] = begun, process
                 begun += 1
             for ready in wait(list(busy)):
@@ -113,8 +113,8 @@ def completed(
                 if lives and not isolated:
                     idle[connection] = process
                 else:
-                    connection.close()  # tells it to end
-                    if lives:
+                    connection.close()
+                    if lives:  # for no longer than it takes to end
                         os.waitpid(process, 0)
                 if outcome.error is None or keep_going:
                     yield index, outcome
@@ -154,7 +154,11 @@ def _attempt(task: Callable[[], Result]) -> Outcome[Result]:
 
 
 def _give(
-    number: int, tasks: Sequence[Callable[[], Any]], idle: dict[Connection, int], busy: Sequence[Connection]
+    number: int,
+    tasks: Sequence[Callable[[], Any]],
+    idle: dict[Connection, int],
+    busy: Sequence[Connection],
+    isolated: bool,
 ) -> tuple[Connection, int]:
     """Give a task to a process that has none, or to a new one; returns which."""
     while idle:
@@ -166,13 +170,13 @@ def _give(
             os.waitpid(process, 0)
         else:
             return connection, process
-    connection, process = _start(tasks, busy)
+    connection, process = _start(tasks, busy, isolated)
     with contextlib.suppress(BrokenPipeError):  # `_collect` finds that out as well
         connection.send(number)
     return connection, process
 
 
-def _start(tasks: Sequence[Callable[[], Any]], others: Sequence[Connection]) -> tuple[Connection, int]:
+def _start(tasks: Sequence[Callable[[], Any]], others: Sequence[Connection], isolated: bool) -> tuple[Connection, int]:
     """Fork a process that does tasks, told by their numbers; its group is its own, to be ended with what it starts."""
     from multiprocessing.connection import Pipe
 
@@ -181,7 +185,7 @@ def _start(tasks: Sequence[Callable[[], Any]], others: Sequence[Connection]) -> 
     parent = os.getpid()
     process = os.fork()
     if process == 0:
-        _work(tasks, there, [here, *others], parent)
+        _work(tasks, there, [here, *others], parent, isolated)
     with contextlib.suppress(OSError):  # it may have done so itself, and be gone
         os.setpgid(process, process)
     there.close()
@@ -189,9 +193,13 @@ def _start(tasks: Sequence[Callable[[], Any]], others: Sequence[Connection]) -> 
 
 
 def _work(
-    tasks: Sequence[Callable[[], Any]], connection: Connection, others: Sequence[Connection], parent: int
+    tasks: Sequence[Callable[[], Any]],
+    connection: Connection,
+    others: Sequence[Connection],
+    parent: int,
+    isolated: bool,
 ) -> NoReturn:
-    """Do tasks until there are no more, and end: nothing of the caller's `finally` or `atexit` runs here."""
+    """Do one task, or all that come, and end: nothing of the caller's `finally` or `atexit` runs here."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
@@ -211,6 +219,8 @@ def _work(
                     done = pickle.dumps(_attempt(tasks[number]))
                     _flush()
                     connection.send_bytes(done)
+                    if isolated:
+                        break
             code = 0
     except Ended as error:
         code = error.exit_code
