@@ -57,6 +57,15 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
+def test_a_cluster_that_the_ptx_states_is_kept(tmp_path: Path) -> None:
+    bundle = whole(cluster=(2, 1, 1), cluster_at_launch=None)
+    bundles.write(bundle, tmp_path)
+    assert bundles.read(tmp_path) == bundle
+    (entry,) = json.loads((tmp_path / "manifest.json").read_text())["variants"]
+    assert entry["cluster"] == [2, 1, 1]
+    assert "cluster" not in entry["then"][0]
+
+
 def test_clusters_whoever_states_them() -> None:
     (variant,) = whole().variants
     assert [kernel.clusters for kernel in variant.kernels] == [(2, 1, 1), (1, 1, 1)]

@@ -472,6 +472,11 @@ def test_what_is_taken_away_is_written_with_a_minus(value: int) -> None:
     assert parse(str(expr)) == expr
 
 
+@pytest.mark.parametrize("text", ["N < H", "N == H", "(N < H) == W", "(N < H)*W", "N-H*W", "(N-H)*W", "N//H*W"])
+def test_parentheses_are_where_they_are_needed(text: str) -> None:
+    assert str(parse(text)) == text
+
+
 def test_the_smallest_integer_has_no_opposite() -> None:
     expr = operation(Op.SUM, Symbol("N"), -(2**63))
     assert parse(str(expr)) == expr
