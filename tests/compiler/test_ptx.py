@@ -544,7 +544,8 @@ def test_refuses_clusters_that_the_launch_cannot_have(directives, given, name, m
 
 @pytest.mark.parametrize(
     ("declared", "kind", "passed"),
-    [(".u64", "i64", None), (".s64", "i64", None), (".f32", "fp32", None), (".u32", "i32", None),
+    [(".u64", "i64", None), (".s64", "i64", None), (".b32", "fp32", None), (".f32", "fp32", None),
+     (".u32", "i32", None),
      (".u32", "i64", "an int64"), (".u64", "fp32", "an fp32"), (".f32", "i32", "an int32")],
 )  # fmt: skip
 def test_kinds_of_extra_arguments(declared, kind, passed):
