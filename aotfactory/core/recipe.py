@@ -48,6 +48,8 @@ class Input:
         problem = ""
         if self.dims and len(self.dims) != len(self.shape):
             problem = f"has {len(self.dims)} dims for a shape of {len(self.shape)}"
+        elif odd := [d for d in self.dims if not isinstance(d, str)]:
+            problem = f"has dims with {odd[0]!r}, which is no name: each dimension has one"
         elif unknown := [d for d in self.dtypes if d not in DTYPES]:
             problem = f"has unknown data type {unknown[0]!r}"
         elif sum((self.limits is not None, bool(self.choices), self.data is not None)) > 1:

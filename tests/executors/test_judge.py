@@ -86,6 +86,11 @@ def test_kernels_that_are_right_and_unusual_pass() -> None:
     assert not refused
 
 
+def test_what_triton_exchanges_between_warps_itself_is_no_race(tmp_path: Path) -> None:
+    (check,) = judged(build(tmp_path, "transposed", "transposed"))
+    assert (check.status, check.compared) == ("passed", "reference"), check.detail
+
+
 @pytest.mark.parametrize("target", ["of_two_builtins", "loop_variable_is_a_tensor", "talks_and_asserts"])
 def test_what_the_interpreter_reads_otherwise_compiles(target: str, tmp_path: Path) -> None:
     (check,) = judged(build(tmp_path, "right", target))
@@ -199,6 +204,7 @@ X = Input(name="x", shape=(2, 3), dims=("N", "D"))
         (lambda: Input(name="x", shape=(2,), dtypes=("float",)), "unknown data type 'float'"),
         (lambda: Input(name="x", shape=(2,), limits=(3, 1)), "not a smallest and a largest value"),
         (lambda: Input(name="x", shape=(2,), limits=(0, 1), choices=(1,)), "several of limits, choices and data"),
+        (lambda: Input(name="x", shape=(2, 2), dims=("N", None)), "dims with None, which is no name"),
         (
             lambda: Recipe(**COMMON, inputs=(X,), dtypes=("fp32",), tolerance={"float32": None}),
             "names data type 'float32'",

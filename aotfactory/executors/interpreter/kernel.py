@@ -94,7 +94,7 @@ def capturing(compilations: Sequence[dict[str, Any]]) -> Iterator[list[Any]]:
     def record(src: Any, target: Any = None, options: Any = None) -> Any:
         recorded = compilations[min(len(sources), len(compilations) - 1)]
         src.num_ctas = int((options or {}).get("num_ctas", 1))
-        src.num_warps = int(recorded["metadata"].get("num_warps", 1))
+        src.races = Races(int(recorded["metadata"].get("num_warps", 1)), recorded["ptx"])
         sources.append(src)
         return SimpleNamespace(metadata=SimpleNamespace(**recorded["metadata"]), asm={"ptx": recorded["ptx"]})
 
@@ -131,7 +131,7 @@ def run(
     builder = interpreter.interpreter_builder
     fn = source.fn.rewrite()
     done = 0
-    races = Races(getattr(source, "num_warps", 1))
+    races = getattr(source, "races", None) or Races(1)
     with (
         exact_arithmetic(),
         whole_reductions(),
@@ -144,7 +144,7 @@ def run(
         values = inspect.getcallargs(fn, **values)
         for place in every(grid) if programs is None else programs:
             builder.set_grid_idx(*place)
-            races.barrier()
+            races.begin()
             try:
                 with np.errstate(all="ignore"):
                     fn(**values)

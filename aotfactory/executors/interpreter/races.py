@@ -4,7 +4,9 @@
 A program that reads what it stored, or stores where it has read, is right only if the same threads do both or a barrier
 is between the two. Which thread holds an element of a tile is the compiler's choice: an access is called a race where
 the two are in different warps for every layout that Triton gives loads and stores of that tile. Reductions, scans,
-sorts, `tl.dot`, atomic operations and the like exchange data between warps, and are taken for barriers.
+sorts, `tl.dot`, atomic operations and the like exchange data between warps, and are taken for barriers. So does a value
+that is loaded in one layout and stored in another, as of a tile that is transposed in place: where the PTX has barriers
+and nothing of the above explains them, nothing is called a race.
 """
 
 from __future__ import annotations
@@ -56,13 +58,21 @@ class _Access:
 class Races:
     """What a program has accessed since its last barrier, in buffers that it may write to."""
 
-    def __init__(self, warps: int) -> None:
+    def __init__(self, warps: int, ptx: str = "") -> None:
         self.warps = warps
+        self._synchronizes = "bar.sync" in ptx or "barrier." in ptx
+        self._waited = False
         self._reads: dict[str, list[_Access]] = {}
         self._writes: dict[str, list[_Access]] = {}
 
+    def begin(self) -> None:
+        """The beginning of a program."""
+        self.barrier()
+        self._waited = False
+
     def barrier(self) -> None:
-        """A barrier, or the beginning of a program."""
+        """An operation that waits for all warps."""
+        self._waited = True
         self._reads.clear()
         self._writes.clear()
 
@@ -84,7 +94,7 @@ class Races:
         for other in others.get(buffer, ()):
             address = self._raced(this, other) if what == "read" else self._raced(other, this)
             if address is not None and not (what == "write" and (this.scalar or other.scalar)):
-                return address
+                return address if self._waited or not self._synchronizes else None
         kept = mine.setdefault(buffer, [])
         kept.append(this)
         del kept[:-KEPT]
