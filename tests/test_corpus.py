@@ -23,6 +23,7 @@ from aotfactory.targets.request import TargetOptions
 CORPUS = Path(__file__).parent / "corpus"
 sys.path.append(str(CORPUS))
 
+from corpus_sizes import SIZES  # noqa: E402
 from corpus_table import TABLE, WRAPPERS, distribution, table  # noqa: E402
 from outcomes import ATTRIBUTES, LARGE, REFUSED, STATIC, WRONG, Wrong  # noqa: E402
 
@@ -96,6 +97,10 @@ def assert_compared(report: BuildResult) -> None:
     for check in compared:
         assert check.status == "passed", check
         assert "against the reference" in check.detail, check
+
+
+def test_all_have_sizes_for_a_gpu() -> None:
+    assert SIZES.keys() == set(RIGHT)
 
 
 @pytest.mark.parametrize("wrapper", RIGHT)

@@ -98,4 +98,5 @@ SIZES: dict[str, dict[str, int]] = {
     "xformers_index_select": {"V": 32000, "D": 1024, "T": 8192},
     "xformers_rms_norm": ROWS,
     "xformers_scaled_index_add": {"B": 64, "S": 32, "M": 256, "D": 1024},
+    "xgrammar_bitmask": {"N": 256, "V": 32000, "W": 1000},
 }
