@@ -39,6 +39,9 @@ _LAST_BARRIER = re.compile(
 )
 """What keeps a block's shared memory there until its cluster has read it, at the end of what Triton compiles."""
 
+_WRITE = re.compile(r"\b(?:st|red|atom|mbarrier|multimem|cp\.async\.bulk|call)\b[\w.:]*")
+_OWN_SPACE = re.compile(r"\.(?:global|local|shared(?!::cluster))\b(?!.*shared::cluster)")
+
 _FORBIDDEN = (
     (
         r"%envreg[12]\b",
@@ -302,13 +305,15 @@ def _rewrite(module: Module, kernel: Entry, kept: tuple[Parameter, ...], version
     ]
     if kept != kernel.parameters:
         edits.append((kernel.parameters_span, ",".join(f"\n\t{parameter.source}" for parameter in kept) + "\n"))
-    if version >= RELAXED_BARRIERS:
+    body = module.body(kernel)
+    if version >= RELAXED_BARRIERS and all(_OWN_SPACE.search(opcode) for opcode in _WRITE.findall(body)):
         # Nothing follows that barrier for which earlier accesses would have to be in order, and a kernel's end makes
         # its stores visible. As written, each block waits until they are, and the next one cannot start meanwhile.
+        # A store to another block's shared memory, though, must have arrived before that block ends.
         offset = kernel.body_span[0]
         edits += [
             ((offset + found.start(), offset + found.end()), f"{found[1]}.relaxed{found[2]}")
-            for found in _LAST_BARRIER.finditer(module.body(kernel))
+            for found in _LAST_BARRIER.finditer(body)
         ]
     text = module.text
     for (start, end), new in sorted(edits, reverse=True):
