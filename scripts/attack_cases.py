@@ -114,7 +114,7 @@ def factory() -> Iterator[Attack]:
 
     def outside(name: str, folder: Path) -> str:
         try:
-            triton_cache._contents({name: "x"})
+            triton_cache._contents({"text": {name: "x"}, "base64": {}})
         except ValueError:
             return "counts as missing"
         raise RuntimeError("it would be written")
