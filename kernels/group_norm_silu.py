@@ -27,34 +27,15 @@ from typing import Any, List, Tuple
 import numpy as np
 import triton
 import triton.language as tl
+from aotfactory.kernels import _group_norm_tiles
 
-from aotfactory import (
-    AotKernel,
-    Input,
-    Recipe,
-    Tolerance,
-    UnsupportedError,
-    aot_kernel,
-    aot_kernels,
-    launch,
-    road,
-    trt,
-    trtp,
-    workspace,
-)
+from aotfactory import AotKernel, Input, Recipe, Tolerance, UnsupportedError, aot_kernel, road, trtp
 from aotfactory.core import dtypes
 
 TYPES = "FP32|FP16|BF16"
 MOST_CHANNELS = 2**20  # of a group: up to there _quotient is exact
 REACH = 16384  # elements of a group that a program holds in registers
 MAX_WARPS = 16  # of such a program: a thread has the 128 registers that 32 elements and narrow accesses can take
-
-
-@triton.jit
-def _silu(x):
-    # x / (1 + exp(-x)), in fewer instructions: a division takes three more than the root.
-    root = tl.rsqrt(1 + tl.exp2(x * -1.4426950408889634))
-    return x * root * root
 
 
 @triton.jit
@@ -81,7 +62,7 @@ def _of_vectors(
         is_here = (at - row * pixels)[:, None] + tl.arange(0, x.shape[1])[None, :] < pixels
         weight = tl.where(is_here, weight, tl.load(weight_ptr + after).to(tl.float32)[:, None])
         bias = tl.where(is_here, bias, tl.load(bias_ptr + after).to(tl.float32)[:, None])
-    return _silu(x * scale * weight + bias)
+    return _group_norm_tiles.silu(x * scale * weight + bias)
 
 
 @triton.jit
@@ -163,7 +144,7 @@ def _tiles_of_group(
         x = tl.load(x_ptr + at, mask=inside, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(weight_ptr + (channel + row), mask=row < CHANNELS).to(tl.float32)
         bias = tl.load(bias_ptr + (channel + row), mask=row < CHANNELS).to(tl.float32)
-        y = _silu((x - mean) * scale * weight[:, None] + bias[:, None])
+        y = _group_norm_tiles.silu((x - mean) * scale * weight[:, None] + bias[:, None])
         tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=inside, eviction_policy="evict_first")
 
 
@@ -239,92 +220,6 @@ def group_norm_silu_kernel(
         )  # fmt: skip
 
 
-@triton.jit
-def _tile(tile, pixels, CHANNELS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):
-    # Where a tile of a group begins, and how many channels and pixels of it there are.
-    across = tl.cdiv(pixels, COLS)
-    row, col = tile // across * ROWS, tile % across * COLS
-    return row, col, tl.minimum(CHANNELS - row, ROWS), tl.minimum(pixels - col, COLS)
-
-
-@triton.jit
-def _statistics_of_tile(
-    x_ptr, partial_ptr, pixels, tiles, CHANNELS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr
-):  # fmt: skip
-    group, tile = tl.program_id(0) // tiles, tl.program_id(0) % tiles
-    first, left, rows, cols = _tile(tile, pixels, CHANNELS, ROWS, COLS)
-    row, col = tl.arange(0, ROWS), tl.arange(0, COLS)
-    inside = (row < rows)[:, None] & (col < cols)[None, :]
-    x_ptr += group.to(tl.int64) * (CHANNELS * pixels)
-    at = (first + row)[:, None] * pixels + (left + col)[None, :]
-    x = tl.load(x_ptr + at, mask=inside, other=0, eviction_policy="evict_last").to(tl.float32)
-    mean = tl.sum(tl.sum(x * (1.0 / (rows * cols)), 1), 0)
-    apart = tl.where(inside, x - mean, 0)
-    tl.store(partial_ptr + tl.program_id(0) * 2, mean)
-    tl.store(partial_ptr + tl.program_id(0) * 2 + 1, tl.sum(tl.sum(apart * apart, 1), 0))
-
-
-@triton.jit
-def _outputs_of_tile(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, partial_ptr, pixels, tiles, groups, eps,
-    CHANNELS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, TILES: tl.constexpr,
-):  # fmt: skip
-    # The last ones first: they were read last, so that L2 has them.
-    program = tl.num_programs(0) - 1 - tl.program_id(0)
-    group, tile = program // tiles, program % tiles
-    size = CHANNELS * pixels
-    other = tl.arange(0, TILES)
-    _, _, rows, cols = _tile(other, pixels, CHANNELS, ROWS, COLS)
-    there = other < tiles
-    count = tl.where(there, rows * cols, 0).to(tl.float32)
-    means = tl.load(partial_ptr + (group * tiles + other) * 2, mask=there, other=0)
-    squares = tl.load(partial_ptr + (group * tiles + other) * 2 + 1, mask=there, other=0)
-    mean = tl.sum(means * (count / size), 0)
-    apart = tl.where(there, means - mean, 0)
-    scale = tl.rsqrt(tl.sum(squares + apart * apart * count, 0) / size + eps)
-
-    first, left, rows, cols = _tile(tile, pixels, CHANNELS, ROWS, COLS)
-    row, col = tl.arange(0, ROWS), tl.arange(0, COLS)
-    inside = (row < rows)[:, None] & (col < cols)[None, :]
-    at = (first + row)[:, None] * pixels + (left + col)[None, :]
-    x_ptr += group.to(tl.int64) * size
-    y_ptr += group.to(tl.int64) * size
-    x = tl.load(x_ptr + at, mask=inside, eviction_policy="evict_first").to(tl.float32)
-    channel = group % groups * CHANNELS + first + row
-    weight = tl.load(weight_ptr + channel, mask=row < rows).to(tl.float32)
-    bias = tl.load(bias_ptr + channel, mask=row < rows).to(tl.float32)
-    y = _silu((x - mean) * scale * weight[:, None] + bias[:, None])
-    tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=inside, eviction_policy="evict_first")
-
-
-@triton.jit
-def statistics_kernel(
-    x_ptr, partial_ptr, pixels, tiles,
-    CHANNELS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, VECTOR: tl.constexpr,
-):  # fmt: skip
-    if pixels % VECTOR == 0:
-        # Written so, the compiler sees that channels begin at 16-byte boundaries.
-        _statistics_of_tile(x_ptr, partial_ptr, pixels // VECTOR * VECTOR, tiles, CHANNELS, ROWS, COLS)
-    else:
-        _statistics_of_tile(x_ptr, partial_ptr, pixels, tiles, CHANNELS, ROWS, COLS)
-
-
-@triton.jit
-def outputs_kernel(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, partial_ptr, pixels, tiles, groups, eps,
-    CHANNELS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, TILES: tl.constexpr, VECTOR: tl.constexpr,
-):  # fmt: skip
-    if pixels % VECTOR == 0:
-        _outputs_of_tile(
-            x_ptr, weight_ptr, bias_ptr, y_ptr, partial_ptr, pixels // VECTOR * VECTOR, tiles, groups, eps, CHANNELS,
-            ROWS, COLS, TILES,
-        )  # fmt: skip
-    else:
-        _outputs_of_tile(
-            x_ptr, weight_ptr, bias_ptr, y_ptr, partial_ptr, pixels, tiles, groups, eps, CHANNELS, ROWS, COLS, TILES
-        )  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Tactic:
     """Elements for a thread; programs that share a group, 0 where one holds it in registers; their warps."""
@@ -346,13 +241,6 @@ TACTICS = {
 }
 
 
-ROW_TACTICS = {9: Tactic(32, 0, 8), 10: Tactic(16, 0, 8)}
-"""Of two kernels in a row, for a plugin library: a thread's elements of a tile, and the warps of both."""
-
-MOST_TILES = 1024
-"""Of a group: what a program of the second kernel joins."""
-
-
 def _whole(channels: int, pixels: int) -> bool:
     return channels * pixels <= REACH
 
@@ -360,7 +248,7 @@ def _whole(channels: int, pixels: int) -> bool:
 def _tactics(channels: int, pixels: int) -> List[int]:
     """Tactics that differ for groups of so many channels and pixels."""
     if not _whole(channels, pixels):
-        in_a_row = [n for n in ROW_TACTICS if road() == "library" and _tile_of(channels, pixels, n)[2] <= MOST_TILES]
+        in_a_row = _group_norm_tiles.tactics(channels, pixels) if road() == "library" else []
         return [*(n for n, tactic in TACTICS.items() if tactic.split), *in_a_row]
     sizes = {_arguments(channels, pixels, True, 4, n)["num_warps"]: n for n in (2, 1)}
     return sorted(sizes.values())
@@ -389,15 +277,6 @@ def _arguments(channels: int, pixels: int, static: bool, itemsize: int, tactic: 
         "GROUP_NARROW": min(narrow, vector // group_vector),
         "num_warps": chosen.warps if split else min(max(tile // (32 * chosen.per_thread), 1), chosen.warps),
     }
-
-
-def _tile_of(channels: int, pixels: int, tactic: int) -> Tuple[int, int, int]:
-    """Channels and pixels of a tile, and how many tiles a group of at most so many pixels has."""
-    chosen = ROW_TACTICS[tactic]
-    tile = 32 * chosen.warps * chosen.per_thread
-    cols = min(triton.next_power_of_2(max(pixels, 16)), tile)
-    rows = min(triton.next_power_of_2(channels), tile // cols)
-    return rows, cols, -(-channels // rows) * max(-(-pixels // cols), 1)
 
 
 def _most_pixels(x: trtp.TensorDesc) -> int:
@@ -464,8 +343,10 @@ def group_norm_silu_aot(
     batch, channels, *spatial = x.shape_expr
     pixels, most = trtp.ShapeExprs.from_tuple(spatial).numel(), _most_pixels(x)
     in_group = _channels(channels, groups)
-    if tactic in ROW_TACTICS:
-        return _in_a_row(x, weight, bias, batch * groups, pixels, in_group, most, groups, eps, outputs, tactic)
+    if tactic in _group_norm_tiles.TACTICS:
+        return _group_norm_tiles.in_a_row(
+            x, weight, bias, batch * groups, pixels, in_group, most, groups, eps, outputs, tactic
+        )
     arguments = _arguments(in_group, most, pixels.is_constant, dtypes.of_trt(x.dtype).itemsize, tactic)
     if in_group * most + arguments["TILE"] > 2**31 - 1:
         raise UnsupportedError(f"a group of up to {in_group * most} elements", hint="at most 2^31: use more groups")
@@ -480,42 +361,6 @@ def group_norm_silu_aot(
         eps=eps,
         grid=trtp.max(batch * (groups * max(arguments["SPLIT"], 1)), 1),
         **arguments,
-    )
-
-
-def _in_a_row(
-    x, weight, bias, count, pixels, in_group: int, most: int, groups: int, eps: float, outputs, tactic: int
-) -> AotKernel:
-    """Two kernels for `count` groups."""
-    rows, cols, most_tiles = _tile_of(in_group, most, tactic)
-    if in_group * most + rows * cols > 2**31 - 1:
-        raise UnsupportedError(f"a group of up to {in_group * most} elements", hint="at most 2^31: use more groups")
-    tiles = trtp.cdiv(pixels, cols) * -(-in_group // rows)
-    partial = workspace(count * tiles * 2, trt.float32)
-    shared = {
-        "x_ptr": x,
-        "partial_ptr": partial,
-        "pixels": pixels,
-        "tiles": tiles,
-        "CHANNELS": in_group,
-        "ROWS": rows,
-        "COLS": cols,
-        "VECTOR": 16 // dtypes.of_trt(x.dtype).itemsize,
-        "num_warps": ROW_TACTICS[tactic].warps,
-        "grid": trtp.max(count * tiles, 1),
-    }
-    return aot_kernels(
-        launch(statistics_kernel, **shared),
-        launch(
-            outputs_kernel,
-            weight_ptr=weight,
-            bias_ptr=bias,
-            y_ptr=outputs[0],
-            groups=groups,
-            eps=eps,
-            TILES=triton.next_power_of_2(most_tiles),
-            **shared,
-        ),
     )
 
 

@@ -59,6 +59,7 @@ class Races:
     """What a program has accessed since its last barrier, in buffers that it may write to."""
 
     def __init__(self, warps: int, ptx: str = "") -> None:
+        """The warps of a program, and what the kernel was compiled to."""
         self.warps = warps
         self._synchronizes = "bar.sync" in ptx or "barrier." in ptx
         self._waited = False
@@ -91,10 +92,11 @@ class Races:
         order = np.argsort(at, kind="stable")
         this = _Access(at[order], elements[order], mask.shape)
         mine, others = (self._reads, self._writes) if what == "read" else (self._writes, self._reads)
-        for other in others.get(buffer, ()):
+        explained = self._synchronizes and not self._waited
+        for other in () if explained else others.get(buffer, ()):
             address = self._raced(this, other) if what == "read" else self._raced(other, this)
             if address is not None and not (what == "write" and (this.scalar or other.scalar)):
-                return address if self._waited or not self._synchronizes else None
+                return address
         kept = mine.setdefault(buffer, [])
         kept.append(this)
         del kept[:-KEPT]
