@@ -376,7 +376,7 @@ def _require_consistent(variant: Variant, network: Network, road: Road) -> None:
 @contextmanager
 def _locked(directory: Path, kind: int) -> Iterator[None]:
     """Who writes a bundle has it alone: no one removes files that another is about to name, or to read."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         # Some network file systems have no locks for directories: what is in place there is whole all the same.
         with suppress(OSError):

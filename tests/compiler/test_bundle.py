@@ -24,7 +24,7 @@ from small_definitions import PTX
 from aotfactory.compiler import bundle as bundles
 from aotfactory.compiler.bundle import Bundle, Variant
 from aotfactory.core import files
-from aotfactory.core.errors import DefinitionError, UsageError
+from aotfactory.core.errors import DamagedBundleError, DefinitionError, UsageError
 from aotfactory.core.expressions import Constant, SizeTensor, Symbol, parse
 from aotfactory.core.network import Call, Network, Range, Tensor
 
@@ -391,6 +391,40 @@ def test_the_very_same_bundle_is_not_written_again(tmp_path: Path) -> None:
     other = bundles.write_once(made("new"), tmp_path / "a.aot")
     assert other != digest
     assert bundles.read(tmp_path / "a.aot") == made("new")
+
+
+def stranger(there: Path) -> None:
+    (there / ".manifest.json.1a2b3c4d.tmp").write_text("left by a process that was killed")
+
+
+def other_versions(there: Path) -> None:
+    manifest_with(lambda data: data.update(versions={"triton": "3.5.0"}))(there)
+
+
+@pytest.mark.parametrize("change", [stranger, other_versions, ptx(lambda p: p.write_text("")), ptx(Path.unlink), None])
+def test_what_is_not_the_very_same_bundle_is_written(change: Callable[[Path], object] | None, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.aot"
+    digest = bundles.write(made(), whole)
+    there = tmp_path / "out" / "of" / "nothing.aot"
+    if change is not None:
+        bundles.write(made(), there)
+        change(there)
+        assert contents(there) != contents(whole)
+    assert bundles.write_once(made(), there) == digest
+    assert contents(there) == contents(whole)
+
+
+def test_no_bundle_has_no_digest(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert bundles.digest(tmp_path / "nothing.aot") is bundles.digest(tmp_path / "file") is None
+
+
+def test_the_file_that_is_missing_is_named(there: Path) -> None:
+    gone = min(there.glob("*.ptx"))
+    gone.unlink()
+    with pytest.raises(DamagedBundleError, match="No such file") as caught:
+        bundles.read(there)
+    assert caught.value.where == str(gone)
 
 
 def test_checks_that_did_not_count_are_kept(tmp_path: Path) -> None:

@@ -261,6 +261,12 @@ def test_a_bundles_place_that_is_a_pipe_is_not_opened(tmp_path: Path) -> None:
         bundles.write(made(), tmp_path / "copy.aot")
 
 
+def test_a_pipe_in_a_bundles_place_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "copy.aot")
+    with pytest.raises(AotError, match="cannot write"):
+        bundles.write_once(made(), tmp_path / "copy.aot")
+
+
 def renamed(**names: str) -> Network:
     network = made().network
     tensors = tuple(dataclasses.replace(t, name=names.get(t.name, t.name)) for t in network.tensors)
