@@ -22,7 +22,7 @@ from aotfactory.cli import build as cli_build
 from aotfactory.cli import cache, doctor, explain, farm, graft, library, new, recipes, report, terminal, tune, validate
 from aotfactory.cli import run as cli_run
 from aotfactory.cli.options import FormatOption
-from aotfactory.cli.shell import use_own_bash_script
+from aotfactory.cli.shell import use_own_scripts
 from aotfactory.cli.talk import Application, Debug, LogFile, Quiet, Verbose
 from aotfactory.cli.terminal import ERROR, LOG_ONLY, Format, print_json, say, show
 from aotfactory.core.errors import AotError, MissingError
@@ -89,7 +89,7 @@ app = Application(
 )
 
 
-use_own_bash_script()
+use_own_scripts()
 
 
 app.command(short_help="Compile and check a target, and build its engine.")(cli_build.build)

@@ -24,11 +24,10 @@ from commands import Run
 from small_definitions import SOURCE, Definitions, changed
 
 from aotfactory.api import bake
-from aotfactory.cli import complete, terminal
 from aotfactory.cli import main as cli
+from aotfactory.cli import terminal
 from aotfactory.core import cuda
 from aotfactory.plugins import tensorrt_api
-from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.request import TargetOptions
 
 # A job that a shell runs in the background has SIGINT ignored, and so have its children.
@@ -451,91 +450,6 @@ def test_interrupted_by_a_signal(tmp_path: Path) -> None:
         "exit_code": 130,
         "error": {"code": None, "message": "interrupted", "where": None, "hint": None},
     }
-
-
-class TestCompletion:
-    def complete(self, words: str) -> list[str]:
-        env = {
-            **os.environ,
-            "COMP_WORDS": words,
-            "COMP_CWORD": str(words.count(" ")),
-            "_AOTFACTORY_COMPLETE": "complete_bash",
-        }
-        command = [
-            sys.executable,
-            "-c",
-            "import sys; sys.argv[0] = 'aotfactory'; from aotfactory.cli.main import main; main()",
-        ]
-        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.split()
-
-    def test_of_commands_recipes_and_options(self) -> None:
-        assert self.complete("aotfactory comp") == ["compile"]
-        assert self.complete("aotfactory build circ") == ["circ_pad"]
-        assert self.complete("aotfactory build circ_pad --all") == ["--all-dtypes"]
-        assert self.complete("aotfactory build circ_pad --engine t") == ["tensorrt"]
-
-    def test_of_values(self) -> None:
-        assert self.complete("aotfactory list rop") == ["rope"]
-        assert self.complete("aotfactory build rope --arch sm_80,sm_9") == ["sm_80,sm_90"]
-        assert self.complete("aotfactory build rope --arch na") == ["native"]
-        assert self.complete("aotfactory build rope --dtype x=bf") == ["x=bf16"]
-        assert self.complete("aotfactory build circ_pad --attr p") == ["pads="]
-        assert self.complete("aotfactory build no::such --attr p") == []
-        assert self.complete("aotfactory explain AOT50") == ["AOT501", "AOT502", "AOT503"]
-
-    def test_of_every_recipe_and_attribute(self) -> None:
-        catalog = Catalog()
-        catalog.load_all()
-        assert complete.recipe_names("") == sorted(catalog.recipes)
-        for recipe in catalog.recipes.values():
-            context = SimpleNamespace(params={"target": recipe.name}, args=[])
-            assert {f"{name}=" for name in recipe.attributes} <= set(complete.attributes(context, ""))
-
-    def test_in_bash(self, tmp_path: Path) -> None:
-        """As bash calls it, which takes x, = and b for three words."""
-        lines = {
-            "aotfactory build circ_pad --dtype x=b": ["bf16", "bool"],
-            "aotfactory build circ_pad --dtype=bf": ["bf16"],
-            "aotfactory build circ_pad --arch=sm_80,nat": ["sm_80,native"],
-            "aotfactory build rms_norm_": ["rms_norm_add"],
-            "aotfactory build circ_pad --attr p": ["pads=", "nospace"],
-            "aotfactory build circ_pad --engine ": ["auto", "tensorrt", "bundle"],
-        }
-        program = tmp_path / "aotfactory"
-        program.write_text(
-            f"#!{sys.executable}\nimport sys\nsys.argv[0] = 'aotfactory'\n"
-            "from aotfactory.cli.main import main\nmain()\n"
-        )
-        program.chmod(0o755)
-        script = f"""
-            PATH={tmp_path}:$PATH
-            COMP_WORDBREAKS=$' \\t\\n=:'
-            compopt() {{ option=$2; }}
-            eval "$(aotfactory --show-completion bash)"
-            while IFS= read -r COMP_LINE; do
-                COMP_POINT=${{#COMP_LINE}} option=
-                _aotfactory_completion aotfactory
-                echo "${{COMPREPLY[@]}}" $option
-            done
-        """
-        env = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-        typed = "".join(f"{line}\n" for line in lines)
-        done = subprocess.run(["bash", "-c", script], env=env, input=typed, capture_output=True, text=True, check=True)
-        assert [line.split() for line in done.stdout.splitlines()] == list(lines.values())
-
-    def test_can_be_shown_and_installed(self, tmp_path: Path) -> None:
-        command = [
-            sys.executable,
-            "-c",
-            "import sys; sys.argv[0] = 'aotfactory'; from aotfactory.cli.main import main; main()",
-        ]
-        env = {**os.environ, "HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-        done = subprocess.run(
-            [*command, "--show-completion", "bash"], env=env, capture_output=True, text=True, check=True
-        )
-        assert "_AOTFACTORY_COMPLETE=complete_bash" in done.stdout
-        subprocess.run([*command, "--install-completion", "bash"], env=env, capture_output=True, check=True)
-        assert "aotfactory" in (tmp_path / ".bashrc").read_text()
 
 
 HEAVY = {"triton", "tensorrt", "tensorrt_bindings", "numpy", "onnx", "rich", "torch", "polygraphy", "ml_dtypes", "cuda"}
