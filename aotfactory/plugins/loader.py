@@ -8,12 +8,13 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import inspect
 import itertools
 import os
 import re
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,25 @@ def load(spec: str) -> types.ModuleType:
         if not callable(getattr(module, function, None)):
             raise PluginModuleError(f"{name} has no function {function!r}", hint="write --plugins PATH:FUNC")
         if (module.__name__, function) not in _called:
+            _callable_alone(name, function, getattr(module, function))
             path = _file(module)
             with _importing(path), explained(path, what=f"{function}()"):
                 getattr(module, function)()
             _called.add((module.__name__, function))
     return module
+
+
+def _callable_alone(name: str, function: str, called: Callable[..., Any]) -> None:
+    try:
+        parameters = inspect.signature(called).parameters.values()
+    except (TypeError, ValueError):  # it has no signature that Python could tell
+        return
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    if needed := [p.name for p in parameters if p.default is p.empty and p.kind not in kinds]:
+        raise PluginModuleError(
+            f"{name}: {function}() takes {', '.join(needed)}, and --plugins PATH:FUNC gives it nothing",
+            hint=f"write a file of your own with a function that calls {function}(...), and give that one",
+        )
 
 
 def split(spec: str) -> tuple[str, str | None]:

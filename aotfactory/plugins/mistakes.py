@@ -10,6 +10,7 @@ import ast
 import importlib.util
 import os
 import re
+import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
@@ -180,10 +181,17 @@ def _text(error: BaseException) -> str:
         return f"{type(error).__name__}: {error.msg}"
     if "already has a defintion" in str(error):
         return _registered(error)
-    text = str(error) if isinstance(error, ValueError) and str(error) else f"{type(error).__name__}: {error}"
+    said = str(error) or _statement(error)
+    text = said if isinstance(error, ValueError) and str(error) else f"{type(error).__name__}: {said}"
     # TensorRT prints annotations by where its classes are defined, not by the names that authors use.
     text = re.sub(r"tensorrt(_bindings)?\.plugin\._\w+\.", "trtp.", text).replace("tensorrt_bindings.tensorrt.", "trt.")
     return re.sub(r"<class '(?:numpy\.(?=\w+'>))?([\w.]+)'>", r"\1", text)
+
+
+def _statement(error: BaseException) -> str:
+    """The line of code that an exception without words comes from: an `assert` says what it wanted."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return (frames[-1].line or "") if frames else ""
 
 
 def _registered(error: BaseException) -> str:
@@ -216,7 +224,16 @@ def _library(filename: str) -> bool:
 def _hint(error: BaseException, text: str) -> str | None:
     if _in_tensorrt(error) and (line := _line(error, None)) and _future_annotations(Path(line.rpartition(":")[0])):
         return "remove `from __future__ import annotations`: TensorRT reads the annotations as types, not as text"
+    if isinstance(error, ModuleNotFoundError) and (file := _absent_sibling(error)):
+        return f"there is no {file}: it belongs to the same package as the file that imports it"
     return next((hint for pattern, hint in HINTS if re.search(pattern, text)), None)
+
+
+def _absent_sibling(error: ModuleNotFoundError) -> Path | None:
+    """The file of a module that is missing from a package that is there."""
+    package, _, module = (error.name or "").rpartition(".")
+    folders = getattr(sys.modules.get(package), "__path__", None)
+    return Path(next(iter(folders)), f"{module}.py") if folders else None
 
 
 def _in_tensorrt(error: BaseException) -> bool:

@@ -301,6 +301,11 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "module that is not there": (f"import nonexistent{HERE}\n{SOURCE}", "No module named 'nonexistent'", ""),
     "exception in the module": (f"{SOURCE}\nraise RuntimeError('boom'){HERE}\n", "^RuntimeError: boom$", ""),
     "script that exits": (f"import sys\n{SOURCE}\nsys.exit(3){HERE}\n", r"calls sys\.exit\(3\)", "__main__"),
+    "assertion without words": (
+        changed(COUNT, f"{COUNT}    assert inp0.ndim == 7{HERE}\n"),
+        "AssertionError: assert inp0.ndim == 7",
+        "",
+    ),
     "torch used in the import": (
         f"import torch\nx = torch.zeros(3){HERE}\n{SOURCE}",
         "torch.zeros is used, but torch is not installed",
@@ -433,6 +438,22 @@ class TestLoading:
         with pytest.raises(DefinitionError, match=r"setup\(\): KeyError: 'x'") as caught:
             loader.load(f"{definitions.path}:setup")
         assert caught.value.where == definitions.here
+
+    def test_a_function_that_wants_arguments_is_told_how_to_be_called(self, tmp_path: Path) -> None:
+        definitions = Definitions(tmp_path, "def setup(key, *, size, name=None):\n    pass\n")
+        with pytest.raises(UsageError, match=r"setup\(\) takes key, size, and --plugins") as caught:
+            loader.load(f"{definitions.path}:setup")
+        assert "calls setup(...)" in (caught.value.hint or "")
+
+    def test_a_missing_file_of_the_same_package_is_named(self, tmp_path: Path) -> None:
+        package = tmp_path / "mypackage_incomplete"
+        package.mkdir()
+        (package / "__init__.py").touch()
+        definitions = Definitions(package, f"from .kernels import copy  # HERE\n{SOURCE}")
+        with pytest.raises(DefinitionError, match=r"No module named 'mypackage_incomplete.kernels'") as caught:
+            loader.load(str(definitions.path))
+        assert caught.value.where == definitions.here
+        assert f"there is no {package / 'kernels.py'}" in (caught.value.hint or "")
 
     def test_a_directory(self, tmp_path: Path) -> None:
         made = [Definitions(tmp_path), Definitions(tmp_path)]

@@ -107,9 +107,12 @@ def _late(late: Sequence[Answer], done: Sequence[Answer]) -> Iterator[str]:
 
 
 def _programs(done: Sequence[Answer]) -> str:
+    whole = {(a.task.situation.label, str(a.task.situation.shapes)) for a in done if a.run == a.of}
     partly = [a for a in done if a.run < a.of]
     if not partly:
         return "all programs"
-    if len(partly) < len(done):
-        return "all programs where no number is told"
-    return "elements that no program writes were not looked for, for no grid was run as a whole"
+    if not whole:
+        return "elements that no program writes were not looked for, for no grid was run as a whole"
+    if all((a.task.situation.label, str(a.task.situation.shapes)) in whole for a in partly):
+        return "all programs, with some of the data a part of them"
+    return "all programs at places without a number"
