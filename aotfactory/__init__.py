@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from aotfactory.core.recipe import Recipe as Recipe
     from aotfactory.core.recipe import Tolerance as Tolerance
     from aotfactory.plugins.aot_cuda import aot_cuda as aot_cuda
+    from aotfactory.plugins.aot_cuda import launch_cuda as launch_cuda
     from aotfactory.plugins.aot_kernel import AotKernel as AotKernel
     from aotfactory.plugins.aot_kernel import aot_kernel as aot_kernel
     from aotfactory.plugins.aot_kernel import aot_kernels as aot_kernels
@@ -71,7 +72,7 @@ _HOMES = {
     **dict.fromkeys(("AotKernel", "aot_kernel", "aot_kernels", "launch"), "plugins.aot_kernel"),
     **dict.fromkeys(("bake", "build", "compile", "run", "tune", "validate"), "api.verbs"),
     **dict.fromkeys(("constant", "upper_bound"), "plugins.symbolic_ints"),
-    "aot_cuda": "plugins.aot_cuda",
+    **dict.fromkeys(("aot_cuda", "launch_cuda"), "plugins.aot_cuda"),
     "library": "api.library",
     "plugin": "plugins.one_call",
     "quotient": "plugins.for_library",

@@ -367,7 +367,7 @@ def _require_consistent(variant: Variant, network: Network, road: Road) -> None:
         for kind, argument in zip(kinds, kernel.extra_args, strict=True):
             if (kind == "fp32") != isinstance(argument, Quotient) or kind not in KINDS:
                 raise DocumentError(f"{variant.id}: an {kind} argument that is {argument}")
-        if kernel.cluster_at_launch and math.prod(kernel.cluster_at_launch) > LIMITS["cluster"]:
+        if math.prod(kernel.clusters) > LIMITS["cluster"]:
             raise DocumentError(f"{variant.id}: a cluster of more than {LIMITS['cluster']} blocks")
     for expr in variant.expressions:
         require_known_symbols(expr, network, variant.id)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from aotfactory.compiler.ptx import NAME, VERSION, Entry, Module, Parameter, parse_module, shared_memory, uses
 from aotfactory.core.arch import SHARED_LIMIT, TARGET_ISA, Arch, PtxIsa, shared_limiter
 from aotfactory.core.errors import CallingConventionError, DefinitionError
+from aotfactory.core.limits import LIMITS
 
 TENSOR_ALIGNMENT = 256
 """Bytes that TensorRT aligns engine inputs and outputs to (NvInferRuntime.h)."""
@@ -25,8 +26,10 @@ _SCALARS = {"i32": {"i32"}, "i64": {"i64", "u64"}, "fp32": {"f32", "i32"}}
 """How PTX may declare an extra argument: of its size, with or without its type."""
 
 _PLAIN_LAUNCH = "TensorRT's AOT plugins launch a plain grid of blocks"
-LARGEST_CLUSTER = 8
-"""Blocks; more take an attribute that only the launch can set (CUDA C++ Programming Guide, "Thread Block Clusters")."""
+PORTABLE_CLUSTER = LIMITS["portable_cluster"]
+"""Blocks; more take an attribute that only a plugin library sets, and not every GPU that has clusters may run them
+(CUDA C++ Programming Guide, "Thread Block Clusters").
+"""
 _CLUSTERS = (
     r"%n?clusterid\b|%cluster_\w+|\bbarrier\.cluster\b|\bmapa\b",
     "it works in thread block clusters",
@@ -104,6 +107,7 @@ def fit(
     arch: Arch | None = None,
     new_name: str | None = None,
     cluster: tuple[int, int, int] | None = None,
+    largest_cluster: int = PORTABLE_CLUSTER,
 ) -> FittedKernel:
     """Fits a kernel to TensorRT's calling convention; the same text in gives the same bytes out.
 
@@ -117,6 +121,7 @@ def fit(
         arch: What must be able to run it; None: not checked.
         new_name: The name that the kernel gets.
         cluster: Blocks of a cluster in x, y, z that a plugin library's launch states.
+        largest_cluster: Blocks of the largest that the road takes.
 
     Raises:
         DefinitionError: The kernel cannot be an AOT plugin's: why, and what to do.
@@ -142,7 +147,7 @@ def fit(
                 f"it never uses the pointer of output {output} (parameter {kept[position].name})",
                 f"write that output, or add the missing parameter: {_CONVENTION}",
             )
-    stated = _cluster(module, kernel, arch, cluster)
+    stated = _cluster(module, kernel, arch, cluster, largest_cluster)
     _check_launch(module, kernel, block)
     static, dynamic = shared_memory(module.reach(kernel))
     if dynamic and shared_mem == 0:
@@ -209,12 +214,13 @@ def _check_kinds(kernel: Entry, kept: tuple[Parameter, ...], expected: tuple[tup
 
 
 def _cluster(
-    module: Module, kernel: Entry, arch: Arch | None, given: tuple[int, int, int] | None
+    module: Module, kernel: Entry, arch: Arch | None, given: tuple[int, int, int] | None, largest: int
 ) -> tuple[int, int, int]:
     """The cluster's extents that the PTX states, (1, 1, 1) where there is none.
 
     Args:
         given: What the launch states, which is the same then.
+        largest: Blocks that are taken.
 
     Raises:
         DefinitionError: The launch would have to state it, or not every GPU that the PTX is for can launch it.
@@ -238,11 +244,12 @@ def _cluster(
             f"it demands a launch in clusters (.{min(stated)}), and does not state their size",
             f"{_PLAIN_LAUNCH}; state it in the PTX (.reqnctapercluster): compile with __cluster_dims__(x, y, z)",
         )
-    if size > LARGEST_CLUSTER:
+    if size > largest:
+        more = f", a plugin library's (--road library) of at most {LIMITS['cluster']}"
         raise _refusal(
             kernel,
             f"it demands clusters of {size} blocks",
-            f"a plain launch has clusters of at most {LARGEST_CLUSTER}: for Triton num_ctas",
+            f"a plain launch has clusters of at most {PORTABLE_CLUSTER}{more}: for Triton num_ctas",
         )
     if size > 1 and arch is not None and (arch.name == "portable" or arch.capability < 90):
         raise _refusal(

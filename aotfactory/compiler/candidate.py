@@ -202,6 +202,7 @@ def _fit_one(candidate: Candidate, kernel: ReturnedKernel, place: int) -> Fitted
         arch=candidate.arch,
         new_name=entry_name(kernel.name, candidate.id, place),
         cluster=kernel.cluster,
+        largest_cluster=LIMITS["cluster" if candidate.road == "library" else "portable_cluster"],
     )
     calling_convention.check_shared(fitted, shared.high, candidate.shared)
     return fitted

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -11,6 +12,7 @@ from typing import TypeVar
 from aotfactory.core import arguments
 from aotfactory.core.arguments import Argument
 from aotfactory.core.expressions import Expr
+from aotfactory.core.limits import LIMITS
 
 Kernel = TypeVar("Kernel", bound="LaunchedKernel")
 
@@ -108,7 +110,8 @@ class Variant(LaunchedKernel):
     def needs_library(self) -> bool:
         """Whether AOT plugins can't have it, whatever its shared memory."""
         scalars = {kind for kernel in self.kernels for kind in kernel.parameters} - {"ptr", "i32"}
-        return bool(scalars or self.workspaces or self.then or any(k.cluster_at_launch for k in self.kernels))
+        clusters = any(k.cluster_at_launch or math.prod(k.cluster) > LIMITS["portable_cluster"] for k in self.kernels)
+        return bool(scalars or self.workspaces or self.then or clusters)
 
     def with_expressions(self, change: Callable[[Expr], Expr]) -> Variant:
         """The variant with all of its expressions changed."""

@@ -17,7 +17,15 @@ from aotfactory.plugins.call_tensors import CallTensors, tensors_of_call
 from aotfactory.plugins.clusters import capability as capability
 from aotfactory.plugins.clusters import leave_out as leave_out
 from aotfactory.plugins.clusters import no_clusters as no_clusters
-from aotfactory.plugins.for_library import LibraryLaunch, LibraryName, SymbolicQuotient, Workspace, require_library
+from aotfactory.plugins.cuda_launch import CudaLaunch
+from aotfactory.plugins.for_library import (
+    LibraryLaunch,
+    LibraryName,
+    SymbolicQuotient,
+    Workspace,
+    require_library,
+    workspaces_among,
+)
 from aotfactory.plugins.kernel_arguments import Argument, Tree, bind, leaves
 
 tensorrt_api.load()
@@ -80,7 +88,7 @@ def aot_kernel(
     """
     tensors = tensors_of_call("aot_kernel")
     called = launch(fn, named, grid=grid, config=config, unused=unused, **arguments)
-    return _kernel(called, tensors, called.workspaces)
+    return called.compile(tensors, called.workspaces)
 
 
 @dataclass(frozen=True)
@@ -96,8 +104,28 @@ class Launch:
     @property
     def workspaces(self) -> tuple[Workspace, ...]:
         """Those among the arguments, each once."""
-        found = (value for value in self.arguments.values() if isinstance(value, Workspace))
-        return tuple({id(value): value for value in found}.values())
+        return workspaces_among(self.arguments.values())
+
+    def compile(self, tensors: CallTensors, workspaces: Sequence[Workspace]) -> AotKernel:
+        """What an `aot_impl` returns of it; all of these workspaces are passed, whether it takes them or not."""
+        layers, kernel = autotuned.unwrap(self.fn)
+        given, grid = self.arguments, self.grid
+        refused: list[str] = []
+        choices = autotuned.configs(layers, given, self.config)
+        for choice in choices:
+            try:
+                settled = autotuned.settle(layers, given, choice)
+                made = _compile(kernel, settled, grid, tensors, self.unused, workspaces, choice)
+            except ConfigRefused as refusal:
+                if len(choices) == 1:
+                    raise
+                refused.append(refusal.message)
+            else:
+                return made
+        raise ConfigError(
+            f"{kernel.__name__}: a plan can launch none of its {len(choices)} configs: {'; '.join(refused)}",
+            hint="give the tuned values as arguments of aot_kernel",
+        )
 
 
 def launch(
@@ -117,8 +145,8 @@ def launch(
     return Launch(fn, given, grid, config, unused)
 
 
-def aot_kernels(*launches: Launch) -> AotKernel:
-    """Compile several Triton kernels for the call that is being built, which are launched one after the other.
+def aot_kernels(*launches: Launch | CudaLaunch) -> AotKernel:
+    """Compile several kernels for the call that is being built, which are launched one after the other.
 
     Called inside an `aot_impl`. Each takes of the call's tensors and workspaces what it needs, and sees what those
     before it wrote:
@@ -132,7 +160,7 @@ def aot_kernels(*launches: Launch) -> AotKernel:
     More than one takes a plugin library (``--road library``).
 
     Args:
-        launches: At least one, and at most 16, each made by `launch`.
+        launches: At least one, and at most 16, each made by `launch`, or by `launch_cuda` of CUDA C++.
 
     Returns:
         What an `aot_impl` has to return.
@@ -149,33 +177,12 @@ def aot_kernels(*launches: Launch) -> AotKernel:
     given = [value for one in launches for value in (*one.arguments.values(), *one.unused)]
     # What another takes, each may leave; what none takes is found to be missing.
     taken = [tensor for _, tensor in (*tensors.inputs, *tensors.outputs) if any(value is tensor for value in given)]
-    row = [_kernel(replace(one, unused=taken), tensors, workspaces) for one in launches]
+    row = [replace(one, unused=taken).compile(tensors, workspaces) for one in launches]
     (name, ptx, first, extra), *then = row
     if not then:
         return row[0]
     more = getattr(name, "library", LibraryLaunch(extra_args=list(extra), workspaces=workspaces))
     return LibraryName.of(name, replace(more, then=then)), ptx, first, extra
-
-
-def _kernel(called: Launch, tensors: CallTensors, workspaces: Sequence[Workspace]) -> AotKernel:
-    layers, kernel = autotuned.unwrap(called.fn)
-    given, grid = called.arguments, called.grid
-    refused: list[str] = []
-    choices = autotuned.configs(layers, given, called.config)
-    for choice in choices:
-        try:
-            settled = autotuned.settle(layers, given, choice)
-            made = _compile(kernel, settled, grid, tensors, called.unused, workspaces, choice)
-        except ConfigRefused as refusal:
-            if len(choices) == 1:
-                raise
-            refused.append(refusal.message)
-        else:
-            return made
-    raise ConfigError(
-        f"{kernel.__name__}: a plan can launch none of its {len(choices)} configs: {'; '.join(refused)}",
-        hint="give the tuned values as arguments of aot_kernel",
-    )
 
 
 def _compile(

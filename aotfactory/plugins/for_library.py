@@ -7,7 +7,7 @@ needs travels with the name, which is text for everybody else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,11 @@ def workspace(size: Any, dtype: Any) -> Workspace:
     """
     require_library("a workspace")
     return Workspace(size, dtype)
+
+
+def workspaces_among(values: Iterable[Any]) -> tuple[Workspace, ...]:
+    """Each that is there, once."""
+    return tuple({id(value): value for value in values if isinstance(value, Workspace)}.values())
 
 
 def quotient(numerator: Any, denominator: Any) -> Any:

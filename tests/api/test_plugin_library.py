@@ -242,12 +242,12 @@ class TestRuntime:
         assert found.cases[0]["runs"][0]["runs"][0]["shape_change"] != 0
         assert "workspace 0 takes 44 bytes, more than its at_most" in found.said
 
-    def test_a_cluster_that_the_launch_states(self, fake: Fake) -> None:
-        variant = hand.variant(
-            kernel="cluster_of", cluster_at_launch=[2, 1, 1], launch=hand.launch(grid_x=["prod", "N", 2])
-        )
+    @pytest.mark.parametrize("blocks", [2, 16])
+    def test_a_cluster_that_the_launch_states(self, fake: Fake, blocks: int) -> None:
+        launched = hand.launch(grid_x=["prod", "N", blocks])
+        variant = hand.variant(kernel="cluster_of", cluster_at_launch=[blocks, 1, 1], launch=launched)
         _, outputs = fake.run(fake.part(hand.manifest(variant, road="library")), random(4, 8))
-        assert (outputs["y"] == 2).all()
+        assert (outputs["y"] == blocks).all()
 
     def test_two_gpus(self, fake: Fake) -> None:
         """Plugins of one library on both, in threads and by turns in one: each has kernels of its own context."""

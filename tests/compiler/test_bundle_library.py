@@ -85,6 +85,8 @@ PLAIN = {"workspaces": (), "then": (), "cluster_at_launch": None}
         ({"then": whole().variants[0].then}, True),
         ({"cluster_at_launch": (2, 1, 1)}, True),
         ({"cluster": (2, 1, 1)}, False),
+        ({"cluster": (8, 1, 1)}, False),
+        ({"cluster": (4, 4, 1)}, True),
     ],
 )
 def test_what_takes_a_library(changes: dict[str, Any], needed: bool) -> None:
@@ -128,8 +130,8 @@ DAMAGE = {
     ),
     "a second kernel of another text": (put("0" * 64, "variants", 0, "then", 0, "sha256"), "SHA-256 differs"),
     "a cluster that is too large": (
-        put([3, 3, 1], "variants", 0, "cluster_at_launch"),
-        "a cluster of more than 8 blocks",
+        put([3, 6, 1], "variants", 0, "cluster_at_launch"),
+        "a cluster of more than 16 blocks",
     ),
 }
 
@@ -164,5 +166,5 @@ def test_the_largest_cluster(tmp_path: Path) -> None:
     bundles.write(bundle, tmp_path / "largest")
     assert bundles.read(tmp_path / "largest") == bundle
     with pytest.raises(DefinitionError, match=f"a cluster of more than {LIMITS['cluster']} blocks"):
-        bundles.write(whole(cluster_at_launch=(3, 3, 1)), tmp_path / "larger")
+        bundles.write(whole(cluster_at_launch=(3, 6, 1)), tmp_path / "larger")
     assert not (tmp_path / "larger").exists()

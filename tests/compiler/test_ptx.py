@@ -503,6 +503,14 @@ def test_refuses_clusters_by_all_their_extents(stated, blocks):
         fit_k(text, arch=arch("sm_90"))
 
 
+def test_takes_larger_clusters_for_a_library():
+    text = copying(2, directives=".explicitcluster\n.reqnctapercluster 16", target="sm_90")
+    assert fit_k(text, arch=arch("sm_90"), largest_cluster=16).cluster == (16, 1, 1)
+    with pytest.raises(DefinitionError, match="it demands clusters of 16 blocks") as refused:
+        fit_k(text, arch=arch("sm_90"))
+    assert "--road library" in refused.value.hint
+
+
 IN_CLUSTERS = {"target": "sm_90", "body": "mov.u32 %r1, %clusterid.x;\n"}
 
 

@@ -64,6 +64,8 @@ static_assert(static_cast<int>(aot::cuda::static_shared) == CU_FUNC_ATTRIBUTE_SH
 static_assert(static_cast<int>(aot::cuda::local_bytes) == CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES);
 static_assert(static_cast<int>(aot::cuda::registers) == CU_FUNC_ATTRIBUTE_NUM_REGS);
 static_assert(static_cast<int>(aot::cuda::max_dynamic_shared) == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES);
+static_assert(static_cast<int>(aot::cuda::large_clusters_allowed) ==
+              CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED);
 static_assert(static_cast<int>(aot::cuda::error_log_buffer) == CU_JIT_ERROR_LOG_BUFFER);
 static_assert(static_cast<int>(aot::cuda::error_log_bytes) == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);
 static_assert(static_cast<unsigned>(aot::cuda::stream_non_blocking) == CU_STREAM_NON_BLOCKING);

@@ -31,13 +31,14 @@ using KernelCode = std::function<Result(const Threads&, void** arguments)>;
 float* tensor(void* argument) { return reinterpret_cast<float*>(*static_cast<DevicePointer*>(argument)); }
 int number(void* argument) { return *static_cast<int*>(argument); }
 
-constexpr Result illegal_address = 700, invalid_handle = 400;
+constexpr Result illegal_address = 700, invalid_handle = 400, invalid_cluster_size = 912;
 thread_local Context current = nullptr;  // of device 0 or 1: where the device's number lies
 Device devices[] = {0, 1};
 
 struct Loaded {  // a function in a module of a context
     const KernelCode* code;
     Context context;
+    bool large_clusters = false;
 };
 std::mutex loading;
 std::map<std::pair<Context, std::string>, Loaded> functions;
@@ -253,7 +254,12 @@ Result cuModuleGetFunction(Function* function, Module module, const char* name) 
 Result cuModuleUnload(Module) { return --modules, success; }
 int fake_cuda_modules() { return modules; }
 Result cuFuncGetAttribute(int* value, FunctionAttribute, Function) { return *value = 0, success; }
-Result cuFuncSetAttribute(Function, FunctionAttribute, int) { return success; }
+Result cuFuncSetAttribute(Function function, FunctionAttribute which, int value) {
+    if (which == large_clusters_allowed) {
+        reinterpret_cast<Loaded*>(function)->large_clusters = value != 0;
+    }
+    return success;
+}
 Result cuLaunchKernelEx(const LaunchConfig* config, Function function, void** arguments, void**) {
     const auto* loaded = reinterpret_cast<const Loaded*>(function);
     const bool clusters = config->attribute_count == 1 && config->attributes->id == cluster_dimension;
@@ -261,6 +267,9 @@ Result cuLaunchKernelEx(const LaunchConfig* config, Function function, void** ar
         return invalid_handle;
     }
     const auto& extents = config->attributes->value.cluster;
+    if (extents.x * extents.y * extents.z > 8 && !loaded->large_clusters) {
+        return invalid_cluster_size;
+    }
     const Threads threads{config->grid_x, config->block_x, config->shared_mem, extents.x * extents.y * extents.z};
     const KernelCode* code = loaded->code;
     enqueue([=] { (*code)(threads, arguments); });

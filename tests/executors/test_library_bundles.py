@@ -81,12 +81,30 @@ def test_a_store_behind_the_workspace(launcher: Path, fake_driver: Path, tmp_pat
     assert failed == [("guard", "workspace 0")]
 
 
-def test_a_cluster_that_the_launch_states(launcher: Path, fake_driver: Path, tmp_path: Path) -> None:
-    variant = hand.variant(kernel="cluster_of", cluster_at_launch=[2, 2, 1], launch=hand.launch(grid_x=4, grid_y=2))
+@pytest.mark.parametrize("rows", [2, 8])
+def test_a_cluster_that_the_launch_states(rows: int, launcher: Path, fake_driver: Path, tmp_path: Path) -> None:
+    """Of more than 8 blocks, after the driver was asked to allow it."""
+    launched = hand.launch(grid_x=4, grid_y=8)
+    variant = hand.variant(kernel="cluster_of", cluster_at_launch=[2, rows, 1], launch=launched)
     path = hand.write(tmp_path / "sample.aot", hand.own_names(hand.manifest(variant, road="library")))
     code, _, said = launch(launcher, path, "--output-dir", str(tmp_path / "out"), driver=fake_driver)
     assert code == 0, said
-    assert (np.load(tmp_path / "out" / "y.npy") == 4).all()
+    assert (np.load(tmp_path / "out" / "y.npy") == 2 * rows).all()
+
+
+@pytest.mark.parametrize("stated", ["cluster", "cluster_at_launch"])
+@pytest.mark.parametrize("road", ["library", None])
+def test_a_cluster_of_sixteen_takes_a_library(stated: str, road: str | None, launcher: Path, tmp_path: Path) -> None:
+    variant = hand.variant(launch=hand.launch(grid_x=16), **{stated: [16, 1, 1]})
+    content = hand.manifest(variant, road=road) if road else hand.manifest(variant)
+    path = hand.write(tmp_path / "sample.aot", hand.own_names(content))
+    code, _, said = launch(launcher, path, "--dry-run")
+    assert code == (0 if road else 5), said
+    if road:
+        assert bundles.read(path).variants[0].needs_library
+    else:
+        with pytest.raises(DefinitionError, match="needs a plugin library"):
+            bundles.read(path)
 
 
 @pytest.mark.parametrize("n", [1, 3, 7, 4093, 4096])
@@ -134,7 +152,8 @@ DAMAGED: dict[str, Change] = {
     "a later kernel that is not in the PTX": lambda c: then(c).update(kernel="other"),
     "sixteen later kernels": lambda c: variant_of(c).update(then=[then(c)] * 16),
     "later kernels that are none": lambda c: variant_of(c).update(then={"kernel": "sums"}),
-    "a cluster of sixteen": lambda c: then(c).update(cluster_at_launch=[4, 4, 1]),
+    "a cluster of thirty-two": lambda c: then(c).update(cluster_at_launch=[4, 8, 1]),
+    "a cluster of seventeen in the PTX": lambda c: then(c).update(cluster=[17, 1, 1]),
     "a cluster of none": lambda c: then(c).update(cluster_at_launch=[0, 1, 1]),
     "a flat cluster": lambda c: then(c).update(cluster_at_launch=[2, 1]),
 }

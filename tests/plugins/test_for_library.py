@@ -14,7 +14,7 @@ from aotfactory.core.arguments import Quotient
 from aotfactory.core.errors import DefinitionError, MissingError
 from aotfactory.plugins import nvrtc
 
-CENTER, PAIRS = MODULES / "center.py", MODULES / "pairs.py"
+CENTER, PAIRS, MIXED = (MODULES / f"{name}.py" for name in ("center", "pairs", "mixed"))
 
 
 def made(tmp_path: Path, edits: dict[str, str] | None = None, *, road: Any = "library", **options: Any) -> Built:
@@ -92,15 +92,68 @@ def test_a_number_beyond_int32_is_an_int64(tmp_path: Path) -> None:
     assert re.search(r"\.param \.u64 \w+_param_1\b", built.variant.text)
 
 
-def cuda(tmp_path: Path, cluster: str, arch: str = "sm_90") -> Built:
+@pytest.fixture
+def compiler() -> None:
     try:
         nvrtc._library()
     except MissingError as error:
         pytest.skip(error.message)
+
+
+def mixed(tmp_path: Path, edits: dict[str, str] | None = None, **options: Any) -> Built:
+    plugin, sources = edited(tmp_path, MIXED, edits)
+    return build(network(plugin, tensor("x", "N=1/8/20 48")), sources, road="library", archs="sm_90", **options)
+
+
+@pytest.mark.usefixtures("compiler")
+def test_cuda_in_a_row_with_triton(tmp_path: Path) -> None:
+    built = mixed(tmp_path)
+    assert not built.failed, built.found
+    first, second = built.variant.kernels
+    assert first.parameters == ("ptr", "i32", "ptr", "ptr")
+    assert second.parameters == ("ptr", "i32", "fp32", "i32", "ptr", "ptr")
+    assert second.extra_args[1].evaluate({"N": 3}) == pytest.approx(1 / 144)
+    assert (first.cluster_at_launch, second.cluster_at_launch) == (None, (16, 1, 1))
+    assert [(str(w.bytes), w.at_most) for w in built.variant.workspaces] == [("cdiv(N*48, 64)*4", 60)]
+    check = built.checks["interpreter"]
+    assert (check.status, "minus_mean_aot, in a row with others, is not a Triton kernel" in check.detail) == (
+        "skipped",
+        True,
+    )
+
+
+@pytest.mark.usefixtures("compiler")
+def test_cuda_alone_in_a_row_passes_every_workspace(tmp_path: Path) -> None:
+    """Also one that its kernel does not take."""
+    edits = {
+        "launch(sum_kernel, x_ptr=x, n=n, sums_ptr=sums, BLOCK=64, grid=blocks)": (
+            'launch_cuda("extern \\"C\\" __global__ void nothing(int *all) { *all = 0; }\\n", "nothing", '
+            "all=workspace(1, trt.int32), grid=1, block=1)"
+        )
+    }
+    built = mixed(tmp_path, edits)
+    assert not built.failed, built.found
+    assert [k.parameters for k in built.variant.kernels] == [
+        ("ptr", "ptr", "ptr", "ptr"),
+        ("ptr", "i32", "fp32", "i32", "ptr", "ptr", "ptr"),
+    ]
+    assert built.checks["interpreter"].detail == "not a Triton kernel"
+
+
+@pytest.mark.usefixtures("compiler")
+def test_cuda_in_a_row_takes_its_arguments(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match="minus_mean is not given blocks"):
+        mixed(tmp_path, {"            blocks=blocks,\n": ""})
+    with pytest.raises(DefinitionError, match=r"sum_kernel is not given outputs\[0\]"):
+        mixed(tmp_path, {"y=outputs[0]": "y=sums"})
+
+
+def cuda(tmp_path: Path, cluster: str, arch: str = "sm_90") -> Built:
     plugin, sources = edited(tmp_path, PAIRS, {"CLUSTER = 2": f"CLUSTER = {cluster}"})
     return build(network(plugin, tensor("x", "N=1/8/100 48")), sources, road="library", archs=arch)
 
 
+@pytest.mark.usefixtures("compiler")
 def test_cuda_with_a_cluster_that_the_launch_states(tmp_path: Path) -> None:
     built = cuda(tmp_path, "2")
     assert not built.failed, built.found
@@ -111,13 +164,15 @@ def test_cuda_with_a_cluster_that_the_launch_states(tmp_path: Path) -> None:
     assert "clusters of 2 blocks" in built.checks["abi"].detail
 
 
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize(
     ("cluster", "arch", "check", "said"),
     [
         ("None", "sm_90", "abi", "it works in thread block clusters (%cluster_ctarank), and does not state their size"),
         ("(2, 2)", "sm_90", "bounds", "grid_y = 1 is not a multiple of the cluster's 2 blocks"),
         ("4", "sm_90", "bounds", "grid_x = N*2 is not a multiple of the cluster's 4 blocks"),
-        ("16", "sm_90", "abi", "it demands clusters of 16 blocks"),
+        ("16", "sm_90", "bounds", "grid_x = N*2 is not a multiple of the cluster's 16 blocks"),
+        ("32", "sm_90", "abi", "it demands clusters of 32 blocks"),
     ],
 )
 def test_wrong_clusters(cluster: str, arch: str, check: str, said: str, tmp_path: Path) -> None:

@@ -248,6 +248,9 @@ class Judge:
                 kernel = plugin.kernel(plugin.combination, job["tactic"])
             if not sources:
                 raise CannotRun("its aot_impl compiles nothing when it is called again")
+            others = {k.name for k in kernel.in_a_row} - {source.name for source in sources}
+            if kernel.then and others:
+                raise CannotRun(f"{', '.join(sorted(others))}, in a row with others, is not a Triton kernel")
             self._sources[key] = [_chosen(sources, k, job["compilations"]) for k in kernel.in_a_row], kernel
         return self._sources[key]
 

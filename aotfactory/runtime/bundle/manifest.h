@@ -61,7 +61,10 @@ struct LaunchedKernel {  // an entry of a PTX file, and how it is launched
     std::size_t ptx_bytes;
     std::vector<Expression> launch;
     std::vector<ExtraArg> extra_args;
-    std::array<unsigned, 3> cluster;  // blocks in x, y, z that the launch states; 0: the PTX's own, or none
+    std::array<unsigned, 3> cluster;      // blocks in x, y, z that the launch states; 0: the PTX's own, or none
+    std::array<unsigned, 3> ptx_cluster;  // the same that the PTX states
+
+    unsigned cluster_blocks() const;  // of a cluster, whoever states it; 0: no clusters
 };
 
 struct Workspace {  // memory that the kernels of a variant share, and nobody else; uninitialised at first

@@ -55,20 +55,20 @@ ExtraArg parse_extra_arg(const JsonNode& node, const std::string& type, const Sy
     return {type == "i64" ? ScalarType::i64 : ScalarType::i32, Expression::parse(node, symbols), std::nullopt};
 }
 
-std::array<unsigned, 3> parse_cluster(const JsonNode& item) {
+std::array<unsigned, 3> parse_cluster(const JsonNode& item, const char* key) {
     std::array<unsigned, 3> cluster{};
-    const auto at_launch = item.find("cluster_at_launch");
-    if (!at_launch || at_launch->is_null()) {
+    const auto stated = item.find(key);
+    if (!stated || stated->is_null()) {
         return cluster;
     }
-    const auto extents = at_launch->items(3);
+    const auto extents = stated->items(3);
     unsigned blocks = 1;
     for (std::size_t axis = 0; axis < extents.size(); ++axis) {
         cluster[axis] = static_cast<unsigned>(extents[axis].integer(1, limits::cluster));
         blocks *= cluster[axis];
     }
     if (extents.size() != cluster.size() || blocks > limits::cluster) {
-        at_launch->fail("a cluster is [x, y, z], of at most " + std::to_string(limits::cluster) + " blocks");
+        stated->fail("a cluster is [x, y, z], of at most " + std::to_string(limits::cluster) + " blocks");
     }
     return cluster;
 }
@@ -83,7 +83,8 @@ void parse_kernel(const JsonNode& item, const SymbolIndex& symbols, const Call& 
     kernel.sha256 = checked_text(item, "sha256", 64, hex_digest, "a SHA-256 of 64 lower-case hexadecimal digits");
     kernel.ptx_target = checked_text(item, "ptx_target", 16, target, "a PTX target, as sm_80 or sm_90a");
     kernel.ptx_bytes = static_cast<std::size_t>(item.at("ptx_bytes").integer(1, limits::ptx_bytes));
-    kernel.cluster = parse_cluster(item);
+    kernel.cluster = parse_cluster(item, "cluster_at_launch");
+    kernel.ptx_cluster = parse_cluster(item, "cluster");
     for (const char* field : launch_field_names) {
         kernel.launch.push_back(Expression::parse(item.at("launch").at(field), symbols));
     }
@@ -109,11 +110,17 @@ void parse_kernel(const JsonNode& item, const SymbolIndex& symbols, const Call& 
 }
 
 bool plain(const LaunchedKernel& kernel) {  // whether an AOT plugin may have it
-    return kernel.cluster[0] == 0 && std::all_of(kernel.extra_args.begin(), kernel.extra_args.end(),
-                                                 [](const ExtraArg& arg) { return arg.type == ScalarType::i32; });
+    return kernel.cluster[0] == 0 && kernel.cluster_blocks() <= limits::portable_cluster &&
+           std::all_of(kernel.extra_args.begin(), kernel.extra_args.end(),
+                       [](const ExtraArg& arg) { return arg.type == ScalarType::i32; });
 }
 
 }  // namespace
+
+unsigned LaunchedKernel::cluster_blocks() const {
+    const auto& extents = cluster[0] != 0 ? cluster : ptx_cluster;
+    return extents[0] * extents[1] * extents[2];
+}
 
 std::vector<const LaunchedKernel*> Variant::kernels() const {
     std::vector<const LaunchedKernel*> result = {this};

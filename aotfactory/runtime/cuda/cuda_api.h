@@ -21,7 +21,13 @@ using GraphExec = struct GraphExecHandle*;
 
 enum : Result { success = 0, unsupported_ptx_version = 222 };
 enum DeviceAttribute : int { l2_cache_size = 38, compute_major = 75, compute_minor = 76, max_shared_optin = 97 };
-enum FunctionAttribute : int { static_shared = 1, local_bytes = 3, registers = 4, max_dynamic_shared = 8 };
+enum FunctionAttribute : int {
+    static_shared = 1,
+    local_bytes = 3,
+    registers = 4,
+    max_dynamic_shared = 8,
+    large_clusters_allowed = 14
+};
 enum JitOption : int { error_log_buffer = 5, error_log_bytes = 6 };
 enum : unsigned { stream_non_blocking = 1, event_default = 0 };
 enum CaptureMode : int { capture_thread_local = 1 };

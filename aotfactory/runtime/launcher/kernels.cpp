@@ -46,7 +46,7 @@ PreparedLaunch::PreparedLaunch(const cuda::Session& session, const Kernel& kerne
         session.api.check(session.api.cuFuncSetAttribute(function_, cuda::max_dynamic_shared, dynamic),
                           "cuFuncSetAttribute");
     }
-    cuda::require_launchable(session.api, launch_);
+    cuda::make_launchable(session.api, function_, launch_);
     for (const auto* tensors : {&call.inputs, &call.outputs}) {
         for (const std::size_t tensor : *tensors) {
             pointers_.push_back(buffers.of(tensor).address());

@@ -84,7 +84,7 @@ void Plugin::prepare(const Part& part, const Variant& variant, const std::vector
     for (Launch& launch : evaluate_launches(variant, symbols)) {
         auto kernel = kernels_->get(*launch.kernel, part.bundle.ptx.at(launch.kernel->ptx));
         kernel->allow_shared(launch.shared_mem);
-        cuda::require_launchable(driver(), launch);
+        cuda::make_launchable(driver(), kernel->function(), launch);
         made.kernels.push_back({std::move(kernel), std::move(launch), {}});
     }
     prepared_ = std::move(made);
