@@ -16,6 +16,7 @@ from typing import Any
 from triton import knobs
 from triton.backends.nvidia.compiler import CUDABackend
 
+from aotfactory.compiler.older_triton import older_calls
 from aotfactory.core.arch import SHARED_LIMIT, Road
 from aotfactory.plugins import device
 
@@ -83,7 +84,13 @@ def compiling_for(
 
     CUDABackend.parse_options, CUDABackend.make_cubin, CUDABackend.hash = with_defaults, quietly, hashed
     try:
-        with device.answering(capability), device.limiting(shared), device.taking(road), knobs.compilation.scope():
+        with (
+            device.answering(capability),
+            device.limiting(shared),
+            device.taking(road),
+            older_calls(),
+            knobs.compilation.scope(),
+        ):
             knobs.compilation.listener = listen
             knobs.compilation.disable_line_info = True  # it names the source directory
             yield compiled

@@ -19,6 +19,7 @@ import triton
 import triton.language as tl
 from triton.runtime import interpreter
 
+from aotfactory.compiler.older_triton import older_calls
 from aotfactory.executors.interpreter import libdevice
 from aotfactory.executors.interpreter.gathers import loose_gathers
 from aotfactory.executors.interpreter.memory import AccessError, Buffer, Watch, watching
@@ -81,6 +82,22 @@ def _patch_names(variables: dict[str, Any]) -> None:
             variables[name] = next((getattr(home, value.__name__) for home in homes), value)
 
 
+_compile = triton.compile
+_captures: list[Callable[..., Any]] = []
+"""What stands for `triton.compile` now: the last one."""
+
+
+def _captured_compile(src: Any, target: Any = None, options: Any = None, *rest: Any, **more: Any) -> Any:
+    if _captures:
+        return _captures[-1](src, target, options)
+    return _compile(src, target, options, *rest, **more)
+
+
+def make_compile_capturable() -> None:
+    """From now on, also for modules that keep it under a name of their own: `from triton import compile`."""
+    triton.compile = triton.compiler.compile = triton.compiler.compiler.compile = _captured_compile
+
+
 @contextmanager
 def capturing(compilations: Sequence[dict[str, Any]]) -> Iterator[list[Any]]:
     """Let `triton.compile` take down its source, and answer with the metadata and PTX of the real compilations.
@@ -89,20 +106,24 @@ def capturing(compilations: Sequence[dict[str, Any]]) -> Iterator[list[Any]]:
         The sources (`ASTSource`), in the order of the calls.
     """
     sources: list[Any] = []
-    original = triton.compile
 
     def record(src: Any, target: Any = None, options: Any = None) -> Any:
         recorded = compilations[min(len(sources), len(compilations) - 1)]
         src.num_ctas = int((options or {}).get("num_ctas", 1))
         src.races = Races(int(recorded["metadata"].get("num_warps", 1)), recorded["ptx"])
         sources.append(src)
-        return SimpleNamespace(metadata=SimpleNamespace(**recorded["metadata"]), asm={"ptx": recorded["ptx"]})
+        metadata = SimpleNamespace(**recorded["metadata"])
+        return SimpleNamespace(metadata=metadata, name=metadata.name, src=src, asm={"ptx": recorded["ptx"]})
 
-    triton.compile = triton.compiler.compile = record
+    before = triton.compile, triton.compiler.compile, triton.compiler.compiler.compile
+    make_compile_capturable()
+    _captures.append(record)
     try:
-        yield sources
+        with older_calls():
+            yield sources
     finally:
-        triton.compile = triton.compiler.compile = original
+        _captures.pop()
+        triton.compile, triton.compiler.compile, triton.compiler.compiler.compile = before
 
 
 def run(

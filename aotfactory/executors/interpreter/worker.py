@@ -34,7 +34,7 @@ from aotfactory.executors import cases
 from aotfactory.executors.data import decisive
 from aotfactory.executors.interpreter import libdevice, operators
 from aotfactory.executors.interpreter.disguise import hide_mode, pass_for_compiled
-from aotfactory.executors.interpreter.kernel import OutOfTime, Unsupported
+from aotfactory.executors.interpreter.kernel import OutOfTime, Unsupported, make_compile_capturable
 from aotfactory.executors.interpreter.outcome import Answer, Task, outcome
 from aotfactory.executors.interpreter.trial import LARGEST, LARGEST_BYTES, CannotRun, Judge, Situation
 from aotfactory.plugins import device
@@ -101,6 +101,7 @@ def prepare(arch: str) -> None:
     libdevice.install_everywhere()
     operators.install()
     pass_for_compiled()
+    make_compile_capturable()
     hide_mode()
     device.assume(parse_archs(arch)[0].capability)
 
