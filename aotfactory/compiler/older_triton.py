@@ -27,11 +27,11 @@ def older_calls() -> Iterator[None]:
         given = _named(fn, constants if constexprs is None else constexprs)
         today(self, fn, _signature(fn, signature, given or {}), given, attrs)
 
-    ASTSource.__init__ = either  # type: ignore[method-assign]
+    ASTSource.__init__ = either
     try:
         yield
     finally:
-        ASTSource.__init__ = today  # type: ignore[method-assign]
+        ASTSource.__init__ = today
 
 
 def _named(fn: Any, constants: Mapping[Any, Any] | None) -> dict[Any, Any] | None:
