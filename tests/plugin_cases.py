@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from aotfactory.compiler.bundle import Bundle
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.compiler.select import usable_variants
 from aotfactory.core import dtypes, expressions
 from aotfactory.core.arch import Arch

@@ -10,7 +10,7 @@ from typing import Any
 
 from aotfactory.api.library import library as make_library
 from aotfactory.compiler import bundle as bundles
-from aotfactory.compiler.bundle import Bundle
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.core import cuda
 from aotfactory.core.arch import Road, native_arch
 from aotfactory.core.cache import Cache

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from aotfactory.api import engine_index, finished
 from aotfactory.compiler import bundle as bundles
-from aotfactory.compiler.bundle import Bundle, LaunchedKernel, Variant, Workspace
+from aotfactory.compiler import variant_json
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.compiler.options import Options
+from aotfactory.compiler.variant import LaunchedKernel, Variant, Workspace
 from aotfactory.core import check as checks
 from aotfactory.core.cache import Cache
 from aotfactory.core.check import Check
@@ -132,37 +134,23 @@ def _plan_to_json(baked: Baked) -> dict[str, Any]:
 
 
 def variant_to_json(variant: Variant, network: Network) -> dict[str, Any]:
-    """A variant, its expressions as text and evaluated at the profile's min, opt and max shapes."""
-    return {
-        "id": variant.id,
-        "call": variant.call,
-        "plugin": variant.plugin,
-        "arch": variant.arch,
-        "dtypes": list(variant.dtypes),
-        "formats": list(variant.formats),
-        "tactic": variant.tactic,
-        **_kernel_to_json(variant, variant.ptx, network),
-        **({"workspaces": [_workspace_to_json(w, network) for w in variant.workspaces]} if variant.workspaces else {}),
-        **({"then": [_kernel_to_json(k, variant.file_of(k), network) for k in variant.then]} if variant.then else {}),
-    }
+    """As a manifest has it, but its expressions as text, and evaluated at the profile's min, opt and max shapes."""
+    found = variant_json.variant_to_json(variant)
+    found |= _launch_to_json(variant, network)
+    if variant.workspaces:
+        found["workspaces"] = [_workspace_to_json(w, network) for w in variant.workspaces]
+    if variant.then:
+        pairs = zip(found["then"], variant.then, strict=True)
+        found["then"] = [{**described, **_launch_to_json(kernel, network)} for described, kernel in pairs]
+    return found
 
 
-def _kernel_to_json(kernel: LaunchedKernel, ptx: str, network: Network) -> dict[str, Any]:
-    at_launch = kernel.cluster_at_launch
+def _launch_to_json(kernel: LaunchedKernel, network: Network) -> dict[str, Any]:
     return {
-        "kernel": kernel.kernel,
-        "ptx": ptx,
-        "ptx_bytes": len(kernel.text.encode()),
-        "ptx_isa": kernel.ptx_isa,
-        "ptx_target": kernel.ptx_target,
-        "parameters": list(kernel.parameters),
         "launch": {name: str(expr) for name, expr in kernel.launch.items()},
         "extra_args": [str(argument) for argument in kernel.extra_args],
         "launch_at": {point: _launch_at(kernel, network.at(point)) for point in POINTS},
         "cluster": list(kernel.cluster),
-        **({"cluster_at_launch": list(at_launch)} if at_launch else {}),
-        "registers": kernel.registers,
-        "spills": kernel.spills,
     }
 
 

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aotfactory.compiler.bundle import MANIFEST, Bundle
+from aotfactory.compiler.bundle import MANIFEST
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.core import expressions
 from aotfactory.core.files import read_file, replace_file
 from aotfactory.core.network import Network

@@ -15,16 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aotfactory.compiler.bundle import Bundle
+from aotfactory.compiler.manifest import Bundle, bundle_from_json, manifest
 from aotfactory.compiler.options import Options
-from aotfactory.compiler.variant_json import variant_from_json, variant_to_json
+from aotfactory.compiler.variant_json import from_texts
 from aotfactory.core.arch import default_isa
 from aotfactory.core.cache import Cache, key_of
 from aotfactory.core.check import Check
 from aotfactory.core.cuda import driver_version
 from aotfactory.core.dependencies import Dependencies, digests
 from aotfactory.core.fingerprint import PACKAGE, fingerprint
-from aotfactory.core.network_json import network_from_json, network_to_json
 from aotfactory.executors.effort import CHECK_TIME
 from aotfactory.targets.request import TargetOptions
 
@@ -67,12 +66,8 @@ def find(cache: Cache, key: str, *, plain: bool, check_time: float = CHECK_TIME)
 
 
 def _from_json(plain: bool, data: Any) -> Finished:
-    bundle = Bundle(
-        network=replace(network_from_json(data["network"], plain=plain), beside=dict(data.get("beside", {}))),
-        variants=tuple(variant_from_json(v) for v in data["variants"]),
-        versions=dict(data["versions"]),
-        road=data["road"],
-    )
+    bundle = bundle_from_json(data["manifest"], from_texts(data["texts"]), plain=plain)
+    bundle = replace(bundle, network=replace(bundle.network, beside=dict(data.get("beside", {}))))
     read = Dependencies.from_json(data["dependencies"])
     checks = tuple(Check.from_json(c) for c in data["checks"])
     return Finished(bundle=bundle, checks=checks, dependencies=read, check_time=_check_time(data))
@@ -101,11 +96,9 @@ def keep(cache: Cache, key: str, done: Finished, target: str) -> None:
         read.files.update(digests([target]).files)
     data = {
         "dependencies": read.to_json(),
-        "network": {"name": bundle.network.name, "target": bundle.network.target, **network_to_json(bundle.network)},
+        "manifest": manifest(bundle),
+        "texts": bundle.texts,
         "beside": dict(bundle.network.beside),
-        "variants": [variant_to_json(v) for v in bundle.variants],
-        "versions": dict(bundle.versions),
-        "road": bundle.road,
         "checks": [c.to_json() for c in done.checks],
         **({"check_time": done.check_time} if done.check_time is not None else {}),
     }

@@ -8,9 +8,9 @@ from importlib.metadata import version
 
 from aotfactory.api import interpreted
 from aotfactory.api.finished import Finished
-from aotfactory.compiler.bundle import Bundle
 from aotfactory.compiler.compile import compile_network
 from aotfactory.compiler.environment import require_usable_triton
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.compiler.options import Options
 from aotfactory.core import check as checks
 from aotfactory.core import dependencies

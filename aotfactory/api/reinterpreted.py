@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from aotfactory.compiler import compile as compiling
-from aotfactory.compiler.bundle import Bundle, LaunchedKernel, Variant
+from aotfactory.compiler.manifest import Bundle
+from aotfactory.compiler.variant import LaunchedKernel, Variant
 from aotfactory.core import arch
 from aotfactory.core.check import Check
 from aotfactory.core.errors import AotError

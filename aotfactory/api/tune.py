@@ -13,6 +13,7 @@ from typing import Any
 from aotfactory.api import build
 from aotfactory.compiler import bundle
 from aotfactory.compiler.compile import Options
+from aotfactory.compiler.variant import Variant
 from aotfactory.core import cuda, documents, network_json
 from aotfactory.core.arch import native_arch
 from aotfactory.core.errors import (
@@ -161,7 +162,7 @@ def rank(path: Path, *, inputs: Mapping[str, Array] | None = None, iterations: i
 
 
 def _tactic_time(
-    run: TacticRun, timing: Mapping[str, Any], moved: int, copy_us: float, variants: Iterable[bundle.Variant]
+    run: TacticRun, timing: Mapping[str, Any], moved: int, copy_us: float, variants: Iterable[Variant]
 ) -> TacticTime:
     us, p5, p95 = _faster(timing["pass"])
     used = {launch["variant"] for launch in run.launches}

@@ -9,7 +9,7 @@ from pathlib import Path
 from aotfactory.api import reinterpreted
 from aotfactory.api.outcome import NO_GPU, TOO_LARGE, catalog_for, passed
 from aotfactory.compiler import bundle
-from aotfactory.compiler.bundle import Bundle
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.core import check as checks
 from aotfactory.core import cuda
 from aotfactory.core.check import Check

@@ -12,7 +12,7 @@ import onnx
 from aotfactory.api import reinterpreted
 from aotfactory.api.outcome import NO_GPU, catalog_for
 from aotfactory.compiler import bundle
-from aotfactory.compiler.bundle import Bundle
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.core import cuda, dtypes
 from aotfactory.core.check import Check
 from aotfactory.core.errors import CheckError, OnnxFileError, OnnxShapeError

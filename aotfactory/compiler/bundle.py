@@ -10,114 +10,35 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aotfactory.compiler.variant import Kernel as Kernel
-from aotfactory.compiler.variant import LaunchedKernel as LaunchedKernel
-from aotfactory.compiler.variant import Variant as Variant
-from aotfactory.compiler.variant import Workspace as Workspace
-from aotfactory.core import arguments, documents, expressions
-from aotfactory.core.arch import Road
-from aotfactory.core.arguments import KINDS, Quotient
+from aotfactory.compiler.manifest import PTX_FILE, SCHEMA, bundle_from_json, require_consistent
+from aotfactory.compiler.manifest import Bundle as Bundle
+from aotfactory.compiler.manifest import manifest as manifest
+from aotfactory.compiler.variant_json import from_texts
+from aotfactory.core import documents
 from aotfactory.core.errors import (
     ArtifactError,
     DamagedBundleError,
     DefinitionError,
-    DocumentError,
     ExistsError,
     LimitError,
     UnwritableError,
 )
 from aotfactory.core.files import read_file, replace_file
 from aotfactory.core.limits import LIMITS
-from aotfactory.core.network import Network
-from aotfactory.core.network_json import network_from_json, network_to_json, require_known_symbols
-
-SCHEMA = "aotfactory.bundle/1"
-
 
 MANIFEST = "manifest.json"
 
-
 OWN_FILE = re.compile(
-    r"manifest\.json|[\w.-]+\.t\d+\.[0-9a-f]{8}\.ptx|\.(manifest\.json|[\w.-]+\.ptx)\.\w+\.tmp", re.ASCII
+    rf"{re.escape(MANIFEST)}|{PTX_FILE.pattern}|\.({re.escape(MANIFEST)}|[\w.-]+\.ptx)\.\w+\.tmp", re.ASCII
 )
 """The only files that are written to a bundle, and the only ones that are ever removed from one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bundle:
-    """All compiled kernels of one engine, with the network they belong to and the versions that made them.
-
-    Attributes:
-        skipped: Names of checks that did not count when it was built, each with the reason that was given.
-        road: What its kernels are for.
-    """
-
-    network: Network
-    variants: tuple[Variant, ...]
-    versions: Mapping[str, str]
-    skipped: Mapping[str, str] = field(default_factory=dict)
-    road: Road = "aot"
-
-
-def manifest(bundle: Bundle) -> dict[str, Any]:
-    """The bundle's manifest as JSON values."""
-    network = bundle.network
-    return {
-        "schema": SCHEMA,
-        "name": network.name,
-        "target": network.target,
-        "versions": dict(bundle.versions),
-        **({"skipped_checks": dict(bundle.skipped)} if bundle.skipped else {}),
-        **({"road": bundle.road} if bundle.road != "aot" else {}),
-        **network_to_json(network),
-        "variants": [
-            {
-                "id": v.id,
-                "call": v.call,
-                "plugin": v.plugin,
-                "arch": v.arch,
-                "dtypes": list(v.dtypes),
-                "formats": list(v.formats),
-                "tactic": v.tactic,
-                **_kernel_to_json(v, v.ptx),
-                **({"workspaces": [_workspace_to_json(w) for w in v.workspaces]} if v.workspaces else {}),
-                **({"then": [_kernel_to_json(k, v.file_of(k)) for k in v.then]} if v.then else {}),
-            }
-            for v in bundle.variants
-        ],
-    }
-
-
-def _kernel_to_json(kernel: LaunchedKernel, ptx: str) -> dict[str, Any]:
-    at_launch = kernel.cluster_at_launch
-    return {
-        "kernel": kernel.kernel,
-        "ptx": ptx,
-        "ptx_bytes": len(kernel.text.encode()),
-        "sha256": kernel.sha256,
-        "ptx_isa": kernel.ptx_isa,
-        "ptx_target": kernel.ptx_target,
-        "parameters": list(kernel.parameters),
-        "launch": {n: e.to_json() for n, e in kernel.launch.items()},
-        "extra_args": [e.to_json() for e in kernel.extra_args],
-        **({"cluster": list(kernel.cluster)} if kernel.cluster != (1, 1, 1) else {}),
-        **({"cluster_at_launch": list(at_launch)} if at_launch else {}),
-        "registers": kernel.registers,
-        "spills": kernel.spills,
-    }
-
-
-def _workspace_to_json(workspace: Workspace) -> dict[str, Any]:
-    return {"bytes": workspace.bytes.to_json(), "at_most": workspace.at_most}
 
 
 def write(bundle: Bundle, directory: Path) -> str:
@@ -135,7 +56,7 @@ def write(bundle: Bundle, directory: Path) -> str:
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory, fcntl.LOCK_EX):
             _require_ours(directory)
-            texts = _texts(bundle)
+            texts = bundle.texts
             for name, ptx in texts.items():
                 replace_file(directory / name, ptx.encode())
             replace_file(directory / MANIFEST, text)
@@ -155,18 +76,13 @@ def write_once(bundle: Bundle, directory: Path) -> str:
     try:
         with _locked(directory, fcntl.LOCK_SH):
             files = {path.name for path in directory.iterdir()}
-            texts = _texts(bundle)
+            texts = bundle.texts
             whole = files == {MANIFEST, *texts} and _read(directory / MANIFEST, "manifest_bytes") == text
             if whole and all(_read(directory / n, "ptx_bytes") == ptx.encode() for n, ptx in texts.items()):
                 return sha256
     except OSError:
         pass  # there is none, or not a whole one
     return write(bundle, directory)
-
-
-def _texts(bundle: Bundle) -> dict[str, str]:
-    """The PTX of all kernels, by the names of their files."""
-    return {name: text for variant in bundle.variants for name, text in variant.texts.items()}
 
 
 def _require_readable(data: dict[str, Any], text: bytes, bundle: Bundle) -> None:
@@ -176,14 +92,12 @@ def _require_readable(data: dict[str, Any], text: bytes, bundle: Bundle) -> None
         DefinitionError: It breaks one.
     """
     hint = "give it a shorter name or fewer parts; docs/bundle.md lists the limits"
-    sizes = {"manifest_bytes": len(text), "total_ptx_bytes": sum(len(ptx.encode()) for ptx in _texts(bundle).values())}
+    sizes = {"manifest_bytes": len(text), "total_ptx_bytes": sum(len(ptx.encode()) for ptx in bundle.texts.values())}
     for name, size in sizes.items():
         if size > LIMITS[name]:
             raise LimitError(f"the bundle has {size} bytes, more than {LIMITS[name]} (limit {name})", hint=hint)
     documents.validate(data, "bundle", where=MANIFEST, hint=hint)
-    network = network_from_json(data)
-    for variant in bundle.variants:
-        _require_consistent(variant, network, bundle.road)
+    require_consistent(bundle_from_json(data, from_texts(bundle.texts)))
 
 
 def _require_ours(directory: Path) -> None:
@@ -248,11 +162,9 @@ def read(directory: Path) -> Bundle:
             if isinstance(data, dict) and isinstance(found := data.get("schema"), str) and found != SCHEMA:
                 raise DamagedBundleError(f"schema {found[:64]!r} is not {SCHEMA}", where=str(path), hint=_HINT)
             documents.validate(data, "bundle", where=str(path), hint=_HINT)
-            network = network_from_json(data)
-            versions, road = dict(data["versions"]), data.get("road", "aot")
-            variants = _variants(directory, data["variants"], network, road)
-            skipped = dict(data.get("skipped_checks", {}))
-            return Bundle(network=network, variants=variants, versions=versions, skipped=skipped, road=road)
+            bundle = bundle_from_json(data, _Texts(directory))
+            require_consistent(bundle)
+            return bundle
     except (ValueError, OSError) as error:
         raise _damaged(error, directory) from error
     except DefinitionError as error:
@@ -268,109 +180,32 @@ def _damaged(error: Exception, directory: Path) -> DamagedBundleError:
     return DamagedBundleError(f"damaged bundle: {problem}", where=str(place), hint=_HINT)
 
 
-def _variants(directory: Path, items: list[dict[str, Any]], network: Network, road: Road) -> tuple[Variant, ...]:
-    found: dict[str, Variant] = {}
-    total = 0
-    for item in items:
-        variant = _variant(directory, item)
-        _require_consistent(variant, network, road)
-        total += sum(len(text.encode()) for text in variant.texts.values())
-        if total > LIMITS["total_ptx_bytes"]:
-            raise DamagedBundleError(f"more than {LIMITS['total_ptx_bytes']} bytes of PTX (limit total_ptx_bytes)")
-        if found.setdefault(variant.id, variant) is not variant:
-            raise DamagedBundleError(f"two variants are called {variant.id!r}")
-    if without := [call.name for call in network.calls if all(v.call != call.name for v in found.values())]:
-        raise DamagedBundleError(f"the call {without[0]} has no variant")
-    return tuple(found.values())
+class _Texts:
+    """The PTX of a bundle's kernels, each file read once and verified against the manifest."""
 
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.contents: dict[str, bytes] = {}
 
-def _variant(directory: Path, data: dict[str, Any]) -> Variant:
-    variant = Variant(
-        id=data["id"],
-        call=data["call"],
-        plugin=data["plugin"],
-        arch=data["arch"],
-        dtypes=tuple(data["dtypes"]),
-        formats=tuple(data["formats"]),
-        tactic=data["tactic"],
-        workspaces=tuple(
-            Workspace(bytes=expressions.from_json(w["bytes"]), at_most=w["at_most"]) for w in data.get("workspaces", ())
-        ),
-        then=tuple(LaunchedKernel(**_kernel(directory, item)) for item in data.get("then", ())),
-        **_kernel(directory, data),
-    )
-    for kernel, item in zip(variant.kernels, [data, *data.get("then", ())], strict=True):
-        if variant.file_of(kernel) != item["ptx"]:
+    def __call__(self, kernel: Mapping[str, Any]) -> str:
+        name = kernel["ptx"]
+        if not PTX_FILE.fullmatch(name):
+            raise DamagedBundleError(f"{name!r} is not the name of a bundle's file")
+        content = self.contents.get(name)
+        if content is None:
+            content = self.contents[name] = _read(self.directory / name, "ptx_bytes")
+            if sum(map(len, self.contents.values())) > (most := LIMITS["total_ptx_bytes"]):
+                raise DamagedBundleError(f"more than {most} bytes of PTX (limit total_ptx_bytes)")
+        if hashlib.sha256(content).hexdigest() != kernel["sha256"]:
             raise DamagedBundleError(
-                f"{item['ptx']} is not the name of its content: {variant.file_of(kernel)}",
-                where=str(directory / MANIFEST),
+                f"{name} is not the file that was compiled: its SHA-256 differs from the manifest's",
+                where=str(self.directory / name),
             )
-    return variant
-
-
-def _kernel(directory: Path, data: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a `LaunchedKernel`, its PTX verified."""
-    name = data["ptx"]
-    path = directory / name
-    if not OWN_FILE.fullmatch(name):
-        raise DamagedBundleError(f"{name!r} is not the name of a bundle's file", where=str(directory / MANIFEST))
-    content = _read(path, "ptx_bytes")
-    if hashlib.sha256(content).hexdigest() != data["sha256"]:
-        raise DamagedBundleError(
-            f"{name} is not the file that was compiled: its SHA-256 differs from the manifest's",
-            where=str(path),
-            hint=_HINT,
-        )
-    if len(content) != data["ptx_bytes"] or b"\0" in content:
-        raise DamagedBundleError(
-            f"{name} has {len(content)} bytes, the manifest says {data['ptx_bytes']}; or a zero byte"
-        )
-    x, y, z = data.get("cluster", (1, 1, 1))
-    at_launch = data.get("cluster_at_launch")
-    return {
-        "kernel": data["kernel"],
-        "text": content.decode(),
-        "ptx_isa": data["ptx_isa"],
-        "ptx_target": data["ptx_target"],
-        "parameters": tuple(data["parameters"]),
-        "cluster": (int(x), int(y), int(z)),
-        "cluster_at_launch": tuple(map(int, at_launch)) if at_launch else None,
-        "registers": data["registers"],
-        "spills": data["spills"],
-        "launch": {n: expressions.from_json(e) for n, e in data["launch"].items()},
-        "extra_args": tuple(arguments.from_json(e) for e in data["extra_args"]),
-    }
-
-
-def _require_consistent(variant: Variant, network: Network, road: Road) -> None:
-    """Hold a variant against its call, as the launcher does.
-
-    Raises:
-        DefinitionError: They do not belong together.
-    """
-    call = next((c for c in network.calls if c.name == variant.call), None)
-    if call is None or call.plugin != variant.plugin:
-        raise DocumentError(f"{variant.id}: the network has no call {variant.call!r} of {variant.plugin}")
-    tensors = len(call.inputs) + len(call.outputs)
-    if not len(variant.dtypes) == len(variant.formats) == tensors:
-        raise DocumentError(f"{variant.id}: dtypes and formats need one entry for each of {tensors} tensors")
-    if road != "library" and variant.needs_library:
-        raise DocumentError(f"{variant.id}: it needs a plugin library, but the bundle does not say so (road)")
-    for kernel in variant.kernels:
-        kinds = kernel.parameters[len(call.inputs) : len(call.inputs) + len(kernel.extra_args)]
-        pointers = ("ptr",) * len(call.inputs), ("ptr",) * (len(call.outputs) + len(variant.workspaces))
-        if kernel.parameters != (*pointers[0], *kinds, *pointers[1]) or len(kinds) != len(kernel.extra_args):
-            raise DocumentError(
-                f"{variant.id}: parameters must be one ptr for each input, one i32, i64 or fp32 for each extra "
-                "argument, one ptr for each output and each workspace"
+        if len(content) != kernel["ptx_bytes"] or b"\0" in content:
+            raise DamagedBundleError(
+                f"{name} has {len(content)} bytes, the manifest says {kernel['ptx_bytes']}; or a zero byte"
             )
-        for kind, argument in zip(kinds, kernel.extra_args, strict=True):
-            if (kind == "fp32") != isinstance(argument, Quotient) or kind not in KINDS:
-                raise DocumentError(f"{variant.id}: an {kind} argument that is {argument}")
-        if math.prod(kernel.clusters) > LIMITS["cluster"]:
-            raise DocumentError(f"{variant.id}: a cluster of more than {LIMITS['cluster']} blocks")
-    for expr in variant.expressions:
-        require_known_symbols(expr, network, variant.id)
+        return content.decode()
 
 
 @contextmanager

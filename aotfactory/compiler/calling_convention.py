@@ -199,6 +199,19 @@ def _hidden(module: Module, kernel: Entry, expected: tuple[tuple[str, str], ...]
     return tuple(parameter.name for parameter in extra)
 
 
+def require_parameters(kernel: Entry, kinds: Sequence[str]) -> None:
+    """Hold a fitted kernel against what it is to be passed: ``ptr``, ``i32``, ``i64`` or ``fp32``, in order.
+
+    Raises:
+        DefinitionError: It takes other parameters, or another number of them.
+    """
+    if len(kernel.parameters) != len(kinds):
+        raise CallingConventionError(
+            f"kernel {kernel.name} takes {len(kernel.parameters)} parameters, the call passes {len(kinds)}"
+        )
+    _check_kinds(kernel, kernel.parameters, tuple((kind, "as the call has it") for kind in kinds))
+
+
 def _check_kinds(kernel: Entry, kept: tuple[Parameter, ...], expected: tuple[tuple[str, str], ...]) -> None:
     # A compiler that marks pointers marks them all; one that marks none leaves 64-bit integers and pointers alike.
     pointers = {"ptr"} if any(parameter.kind == "ptr" for parameter in kernel.parameters) else {"u64"}

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from aotfactory.compiler import calling_convention, launch_bounds, ptx, ptxas, reuse
-from aotfactory.compiler.bundle import LaunchedKernel, Variant, Workspace
 from aotfactory.compiler.calling_convention import TENSOR_ALIGNMENT, FittedKernel
 from aotfactory.compiler.cross_compile import Compilation
 from aotfactory.compiler.ptxas import PtxasReport
+from aotfactory.compiler.variant import LaunchedKernel, Variant, Workspace
 from aotfactory.core import dtypes, proofs
 from aotfactory.core.arch import Arch, PtxIsa, Road
 from aotfactory.core.check import Check

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aotfactory.compiler import needed_isa, ptxas, reuse
-from aotfactory.compiler.bundle import Kernel, Variant
 from aotfactory.compiler.candidate import Candidate, check_candidate, entry_name
 from aotfactory.compiler.cross_compile import Compilation, compiling_for
 from aotfactory.compiler.options import Options as Options
 from aotfactory.compiler.triton_cache import prepare, triton_in
+from aotfactory.compiler.variant import Kernel, Variant
 from aotfactory.compiler.warm_up import warm_up
 from aotfactory.core import dependencies, workers
 from aotfactory.core.arch import Arch, PtxIsa, Road, default_isa, shared_limit

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from aotfactory.compiler.bundle import LaunchedKernel, Variant
+from aotfactory.compiler.variant import LaunchedKernel, Variant
 from aotfactory.core import expressions, proofs
 from aotfactory.core.arch import SHARED_LIMIT, shared_limiter
 from aotfactory.core.arguments import Quotient

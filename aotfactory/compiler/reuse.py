@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aotfactory.compiler import ptxas
-from aotfactory.compiler.bundle import Variant
-from aotfactory.compiler.variant_json import variant_from_json, variant_to_json
+from aotfactory.compiler.variant import Variant
+from aotfactory.compiler.variant_json import whole_from_json, whole_to_json
 from aotfactory.core.cache import Cache, key_of
 from aotfactory.core.check import Check
 from aotfactory.core.fingerprint import fingerprint
@@ -30,7 +30,7 @@ def checked(cache: Cache | None, inputs: Mapping[str, Any], check: Callable[[], 
     if (known := cache.get_as(KIND, key, _known)) is not None:
         return known
     variant, checks = check()
-    kept = {"variant": variant and variant_to_json(variant), "checks": [c.to_json() for c in checks]}
+    kept = {"variant": variant and whole_to_json(variant), "checks": [c.to_json() for c in checks]}
     if not any(ptxas.TIMED_OUT in c.detail for c in checks):  # another time it may be faster
         cache.put_json(KIND, key, kept)
     return variant, checks
@@ -38,4 +38,4 @@ def checked(cache: Cache | None, inputs: Mapping[str, Any], check: Callable[[], 
 
 def _known(data: Any) -> Checked:
     variant = data["variant"]
-    return variant and variant_from_json(variant), tuple(Check.from_json(c) for c in data["checks"])
+    return variant and whole_from_json(variant), tuple(Check.from_json(c) for c in data["checks"])

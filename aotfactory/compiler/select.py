@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from aotfactory.compiler.bundle import Bundle, Variant
+from aotfactory.compiler.manifest import Bundle
+from aotfactory.compiler.variant import Variant
 from aotfactory.core.arch import Arch, PtxTarget
 from aotfactory.core.errors import NoKernelError, TacticError
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import json
 import re
 import reprlib
@@ -21,6 +22,7 @@ from aotfactory.core.limits import LIMITS
 
 _SCHEMAS = Path(__file__).with_name("schemas")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NO_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[^][{}"]+', re.DOTALL)
 _BOUNDS = {"array": "maxItems", "object": "maxProperties", "integer": "maximum"}
 
 
@@ -28,7 +30,8 @@ def parse_json(content: bytes) -> Any:
     """The value of a JSON document in UTF-8.
 
     Raises:
-        ValueError: It is none, is nested too deeply, or has a text that is not Unicode (half of a surrogate pair).
+        ValueError: It is none, is nested too deeply (limit json_depth), or has a text that is not Unicode (half of a
+            surrogate pair).
     """
 
     def refuse(name: str) -> Any:
@@ -41,7 +44,17 @@ def parse_json(content: bytes) -> Any:
         raise ValueError("a text in it has half of a surrogate pair") from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    if _deeper(content, LIMITS["json_depth"]):
+        raise ValueError(f"it is nested deeper than {LIMITS['json_depth']} (limit json_depth)")
     return value
+
+
+def _deeper(content: bytes, limit: int) -> bool:
+    """Whether JSON has more than so many lists and objects inside each other."""
+    if content.count(b"[") + content.count(b"{") <= limit:  # as in most documents
+        return False
+    steps = map({91: 1, 123: 1, 93: -1, 125: -1}.__getitem__, _NO_BRACKETS.sub(b"", content))  # [ { ] }
+    return max(itertools.accumulate(steps), default=0) > limit
 
 
 def validate(data: Any, schema: str, *, where: str, hint: str) -> None:

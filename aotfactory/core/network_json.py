@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network as JSON values, as a bundle's manifest and the interpreter's request hold it, and back.
 
-``schemas/network.schema.json`` says what each value may be; `require_consistent` what they may be together.
+``schemas/network.schema.json`` says what each value may be, `network_rules` what they may be together.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aotfactory.core import expressions
-from aotfactory.core.dimensions import unsolved
 from aotfactory.core.errors import DocumentError
-from aotfactory.core.expressions import Expr, SizeTensor
 from aotfactory.core.network import Call, Network, Range, Tensor
+from aotfactory.core.network_rules import require_consistent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,71 +94,6 @@ def network_from_json(data: Mapping[str, Any], *, plain: bool = False) -> Networ
     )
     require_consistent(network)
     return network
-
-
-def require_consistent(network: Network) -> None:
-    """Every name leads somewhere, and tensors are made once, before they are used.
-
-    Raises:
-        DefinitionError: The first thing that is not so.
-    """
-    tensors = {t.name: t for t in network.tensors}
-    _require_distinct("tensors", [t.name for t in network.tensors])
-    _require_distinct("calls", [c.name for c in network.calls])
-    for name, r in network.ranges.items():
-        _require(r.min <= r.opt <= r.max, f"min <= opt <= max does not hold for dimension {name}")
-    for tensor in network.tensors:
-        for extent in tensor.shape:
-            require_known_symbols(extent, network, f"the shape of {tensor.name!r}")
-    there = {t.name for t in network.tensors if t.role == "input"}
-    for call in network.calls:
-        for name in call.inputs:
-            _require(name in there, f"{name!r} is used by {call.name} before a call makes it")
-        for name in call.outputs:
-            _require(name in tensors, f"{call.name} makes {name!r}, which is not among the tensors")
-            _require(name not in there, f"{name!r} is made twice, or is an input that {call.name} makes")
-            _require_made(tensors[name], call, tensors, there)
-        _require_distinct(f"outputs of {call.name}", list(call.outputs))
-        there |= set(call.outputs)
-    for name in tensors:
-        _require(name in there, f"no call makes {name!r}")
-    open_symbols = unsolved(sorted(network.ranges), [t.shape for t in network.tensors if t.role == "input"])
-    _require(not open_symbols, f"no shapes of the inputs tell the dimension {', '.join(open_symbols)}")
-    for tensor in network.tensors:
-        if tensor.role == "input":
-            sized = any(isinstance(extent, SizeTensor) for extent in tensor.shape)
-            _require(tensor.aliases is None and not sized, f"the input {tensor.name!r} is made by a call")
-
-
-def require_known_symbols(expr: Expr, network: Network, where: str) -> None:
-    """Raise DefinitionError if an expression has a symbol that is not of the optimization profile."""
-    unknown = sorted(expr.symbols - network.ranges.keys())
-    _require(not unknown, f"{where} has the dimension {', '.join(unknown)}, which is not in the profile")
-
-
-def _require_made(tensor: Tensor, call: Call, tensors: Mapping[str, Tensor], there: set[str]) -> None:
-    if tensor.aliases is not None:
-        known = tensor.aliases in there
-        _require(known, f"{tensor.name!r} shares the buffer of {tensor.aliases!r}, which does not exist before it")
-        _require(tensors[tensor.aliases].dtype == tensor.dtype, f"{tensor.name!r} shares a buffer of another data type")
-    for extent in tensor.shape:
-        if isinstance(extent, SizeTensor):
-            _require(extent.index < len(call.outputs), f"{call.name} has no output {extent.index} for a size")
-            size = tensors.get(call.outputs[extent.index])
-            scalar = size is not None and not size.shape and size.dtype in ("int32", "int64")
-            _require(scalar, f"{call.outputs[extent.index]!r} is not a scalar of type int32 or int64")
-
-
-def _require_distinct(what: str, names: list[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        _require(name not in seen, f"two {what} are named {name!r}")
-        seen.add(name)
-
-
-def _require(holds: bool, problem: str) -> None:
-    if not holds:
-        raise DocumentError(problem)
 
 
 def _attribute(value: Any) -> dict[str, Any]:

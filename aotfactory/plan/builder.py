@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aotfactory.compiler.bundle import Bundle, Variant
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.compiler.select import usable_variants
+from aotfactory.compiler.variant import Variant
 from aotfactory.core.arch import PORTABLE, Arch, native_arch
 from aotfactory.core.errors import AotError, BuilderError, CheckError, OptionsError, PlanError, TensorRTVersionError
 from aotfactory.core.files import read_file, replace_file

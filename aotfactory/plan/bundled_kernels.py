@@ -15,7 +15,7 @@ from typing import Any, Tuple  # noqa: UP035  (TensorRT reads this very alias of
 import numpy as np
 import numpy.typing as npt
 
-from aotfactory.compiler.bundle import Bundle
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.compiler.select import usable_variants
 from aotfactory.core.arch import Arch
 from aotfactory.core.errors import ChangedDefinitionError

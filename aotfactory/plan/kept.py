@@ -15,7 +15,7 @@ from typing import Any
 
 import onnx
 
-from aotfactory.compiler.bundle import Bundle
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.core import cuda
 from aotfactory.core.arch import Arch, native_arch
 from aotfactory.core.cache import Cache, key_of

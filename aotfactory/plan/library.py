@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aotfactory.compiler.bundle import Bundle, LaunchedKernel, Variant, manifest
+from aotfactory.compiler.manifest import Bundle, manifest
+from aotfactory.compiler.variant import LaunchedKernel, Variant
 from aotfactory.core.dimensions import dimension, over_inputs, unsolved
 from aotfactory.core.errors import ExpressionError, LibraryError
 from aotfactory.core.expressions import Constant, Expr, SizeTensor, Symbol

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aotfactory.compiler.bundle import Variant
+from aotfactory.compiler.variant import Variant
 from aotfactory.core import dtypes
 from aotfactory.core.dimensions import Shapes, dimension, over_inputs
 from aotfactory.core.errors import AotError, ChangedDefinitionError, ExpressionError

@@ -14,7 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from aotfactory.compiler.bundle import Bundle, digest
+from aotfactory.compiler.bundle import digest
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.core import documents
 from aotfactory.core.check import Check
 from aotfactory.core.cuda import driver_version, gpu_name

@@ -7,10 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from aotfactory.core.errors import OnnxNodeError, PluginError, ShapeError, UnsupportedError
+from aotfactory.core.errors import (
+    DefinitionError,
+    DocumentError,
+    OnnxNodeError,
+    PluginError,
+    ShapeError,
+    UnsupportedError,
+)
 from aotfactory.core.expressions import Constant, Expr, Symbol
-from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Call, Network, NetworkInput, Range, Shape, Tensor
+from aotfactory.core.network_rules import require_possible
 from aotfactory.plugins import definitions
 from aotfactory.plugins.attributes import attribute_values
 from aotfactory.plugins.plugin_call import PluginCall
@@ -85,8 +92,6 @@ class NetworkBuilder:
                     f"dimension {axis} of {item.name} has min {extent[0]}, opt {extent[1]}, max {extent[2]}",
                     hint="a profile needs 0 <= min <= opt <= max in every dimension",
                 )
-            if extent[2] > LIMITS["extent"]:
-                raise ShapeError(f"{where} is {extent[2]}, more than {LIMITS['extent']} (limit extent)")
             known, first = self._seen.setdefault(name, (extent, where))
             if known != extent:
                 raise ShapeError(
@@ -99,7 +104,12 @@ class NetworkBuilder:
             else:
                 self.ranges[name] = Range(min=extent[0], opt=extent[1], max=extent[2])
                 shape.append(Symbol(name))
-        self.add_tensor(Tensor(name=item.name, role="input", dtype=item.dtype, shape=tuple(shape)))
+        tensor = Tensor(name=item.name, role="input", dtype=item.dtype, shape=tuple(shape))
+        try:
+            require_possible(tensor, self.ranges)
+        except DocumentError as error:
+            raise ShapeError(error.message, hint="docs/bundle.md lists the limits") from None
+        self.add_tensor(tensor)
 
     def add_tensor(self, tensor: Tensor) -> None:
         if tensor.name in self.tensors:
@@ -141,15 +151,22 @@ class NetworkBuilder:
             )
         for i, output in enumerate(outputs):
             alias = made.aliases[i]
-            self.add_tensor(
-                Tensor(
-                    name=output,
-                    role="output",
-                    dtype=made.output_dtypes[i],
-                    shape=made.output_shapes[i],
-                    aliases=None if alias is None else inputs[alias],
-                )
+            tensor = Tensor(
+                name=output,
+                role="output",
+                dtype=made.output_dtypes[i],
+                shape=made.output_shapes[i],
+                aliases=None if alias is None else inputs[alias],
             )
+            try:
+                require_possible(tensor, self.ranges)
+            except DefinitionError as error:
+                raise PluginError(
+                    f"{plugin_id}: {error.message}",
+                    where=where or plugin.where("register"),
+                    hint="let register give shapes that every shape of the profile allows, or narrow the profile",
+                ) from error
+            self.add_tensor(tensor)
         self.calls.append(
             Call(name=name, plugin=plugin_id, attributes=values, inputs=tuple(inputs), outputs=tuple(outputs))
         )

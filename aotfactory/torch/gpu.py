@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from aotfactory.compiler import bundle as bundles
-from aotfactory.compiler.bundle import Variant
 from aotfactory.compiler.compile import compile_network
 from aotfactory.compiler.options import Options
+from aotfactory.compiler.variant import Variant
 from aotfactory.core.arch import PORTABLE, native_arch
 from aotfactory.core.cache import open_cache
 from aotfactory.core.dimensions import dimension, over_inputs

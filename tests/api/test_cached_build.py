@@ -206,12 +206,16 @@ def test_another_name_and_place(project: Project) -> None:
     assert list(json.loads((project.folder / "here/index.json").read_text())["engines"]) == ["mine"]
 
 
-@pytest.mark.parametrize("name", ["text", "id", "kernel"])
+@pytest.mark.parametrize("name", ["texts", "id", "kernel"])
 def test_an_entry_of_other_types_counts_as_missing(name: str, project: Project) -> None:
     cache = Cache(project.folder.parent / "cache")
     for entry in [e for e in cache.entries() if e.kind == "build"]:
         data = json.loads(cache.get("build", entry.path.name) or b"")
-        data["variants"][0][name] = 7
+        described = data["manifest"]["variants"][0]
+        if name == "texts":
+            data["texts"][described["ptx"]] = 7
+        else:
+            described[name] = 7
         cache.put_json("build", entry.path.name, data)
     report, new = project.build()
     assert new == {}

@@ -19,8 +19,8 @@ from plugin_cases import Answers, ask, build_driver, case_of, outputs_of, run_of
 from aotfactory.api.build import build_bundle
 from aotfactory.api.library import library
 from aotfactory.compiler import bundle as bundles
-from aotfactory.compiler.bundle import Bundle
 from aotfactory.compiler.compile import Options
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.core.arch import parse_archs
 from aotfactory.core.recipe import Recipe
 from aotfactory.plan.library import library_document

@@ -14,6 +14,8 @@ import pytest
 
 from aotfactory.api import tune
 from aotfactory.compiler import bundle
+from aotfactory.compiler.manifest import bundle_from_json
+from aotfactory.compiler.variant_json import from_texts
 from aotfactory.core import network_json
 from aotfactory.core.cuda import cuda_device_count
 from aotfactory.core.errors import DefinitionError, MissingError, UsageError
@@ -25,23 +27,12 @@ from aotfactory.targets.request import TargetOptions
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A bundle of two tactics, the second of which does nothing for most of the tensor and is the faster."""
-    content = bundles.manifest(bundles.variant(kernel="copy"))
-    data = content["variants"][0]
-    first = bundle.Variant(
-        **{name: data[name] for name in ("id", "call", "plugin", "arch", "tactic", "kernel", "text")},
-        **{name: tuple(data[name]) for name in ("dtypes", "formats", "parameters")},
-        ptx_isa=data["ptx_isa"],
-        ptx_target=data["ptx_target"],
-        launch={name: bundle.expressions.from_json(e) for name, e in data["launch"].items()},
-        extra_args=tuple(bundle.expressions.from_json(e) for e in data["extra_args"]),
-        registers=8,
-        spills=4,
-    )
+    content = bundles.own_names(bundles.manifest(bundles.variant(kernel="copy", spills=4)))
+    (data,) = content["variants"]
+    made = bundle_from_json({**content, "versions": {"triton": "3.9.0"}}, from_texts({data["ptx"]: data["text"]}))
+    (first,) = made.variants
     second = replace(first, id="call.copy.sm_90.t2", tactic=2, extra_args=(Constant(8),), registers=16, spills=0)
-    made = bundle.Bundle(
-        network=network_json.network_from_json(content), variants=(first, second), versions={"triton": "3.9.0"}
-    )
-    bundle.write(made, tmp_path / "sample.aot")
+    bundle.write(replace(made, variants=(first, second)), tmp_path / "sample.aot")
     return tmp_path / "sample.aot"
 
 

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_definitions import PTX
+from launcher_bundles import entry
 
 from aotfactory.compiler import bundle as bundles
-from aotfactory.compiler.bundle import Bundle, Variant
+from aotfactory.compiler.manifest import Bundle
+from aotfactory.compiler.variant import Variant
 from aotfactory.core import files
 from aotfactory.core.errors import DamagedBundleError, DefinitionError, UsageError
 from aotfactory.core.expressions import Constant, SizeTensor, Symbol, parse
@@ -35,6 +36,7 @@ LAUNCH = {
     "block_x": Constant(64),
     "shared_mem": Constant(0),
 }
+PARAMETERS = ["ptr", "i32", "ptr", "ptr", "ptr"]
 VALUES = (
     3,
     -0.5,
@@ -57,10 +59,10 @@ def variant(tactic: int = 1, comment: str = "") -> Variant:
         formats=("linear",) * 4,
         tactic=tactic,
         kernel=f"copy_{tactic}",
-        text=f"// {comment}\n{PTX}",
+        text=f"// {comment}\n{entry(f'copy_{tactic}', PARAMETERS)}",
         ptx_isa="7.0",
         ptx_target="sm_80",
-        parameters=("ptr", "i32", "ptr", "ptr", "ptr"),
+        parameters=tuple(PARAMETERS),
         launch=LAUNCH,
         extra_args=(parse("N*8"),),
         registers=12,

@@ -146,7 +146,11 @@ MANIFESTS: dict[str, tuple[Callable[[Json], Any], str]] = {
         ),
         "the call more has no variant",
     ),
-    "a PTX file that is the manifest": (put("manifest.json", "variants", 0, "ptx"), "SHA-256"),
+    "a PTX file that is the manifest": (put("manifest.json", "variants", 0, "ptx"), "not the name of a bundle's file"),
+    "nesting in what nobody reads": (
+        put(json.loads("[" * 256 + "]" * 256), "else"),
+        "nested deeper than 256 .limit json_depth.",
+    ),
 }
 
 

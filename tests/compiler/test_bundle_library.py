@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from launcher_bundles import entry
 from test_bundle import made
 from test_bundle_hostile import put
 
 from aotfactory.compiler import bundle as bundles
-from aotfactory.compiler.bundle import Bundle, LaunchedKernel, Variant, Workspace
+from aotfactory.compiler.manifest import Bundle
+from aotfactory.compiler.variant import LaunchedKernel, Variant, Workspace
 from aotfactory.core.arguments import Quotient
 from aotfactory.core.errors import DefinitionError
 from aotfactory.core.expressions import Constant, parse
@@ -32,10 +34,12 @@ def whole(**changes: Any) -> Bundle:
     }
     names = {field.name for field in dataclasses.fields(LaunchedKernel)}
     kernel = {name: getattr(first, name) for name in names}
-    second = LaunchedKernel(**{**kernel, **shared, "kernel": "second", "text": f"// second\n{first.text}", "spills": 8})
+    text = entry("second", [*PARAMETERS])
+    second = LaunchedKernel(**{**kernel, **shared, "kernel": "second", "text": text, "spills": 8})
     variant = dataclasses.replace(
         first,
         **shared,
+        text=entry(first.kernel, [*PARAMETERS]),
         workspaces=(Workspace(bytes=parse("N*64"), at_most=512),),
         then=(second,),
         cluster_at_launch=(2, 1, 1),

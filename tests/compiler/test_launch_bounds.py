@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aotfactory.compiler.bundle import Variant, Workspace
 from aotfactory.compiler.launch_bounds import check as check_bounds
+from aotfactory.compiler.variant import Variant, Workspace
 from aotfactory.core import check as checks
 from aotfactory.core.arguments import Quotient
 from aotfactory.core.check import Check

@@ -12,8 +12,8 @@ from typing import Any
 
 from aotfactory.api import build
 from aotfactory.compiler import bundle as bundles
-from aotfactory.compiler.bundle import Bundle
 from aotfactory.compiler.compile import Options
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.core.arch import PORTABLE, Arch
 from aotfactory.targets.request import TargetOptions
 

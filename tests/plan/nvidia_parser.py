@@ -74,7 +74,7 @@ def fields(jobs: list[Any]) -> None:
 
 def build(path: str, dims: dict[str, Any], interrupt: bool) -> dict[str, Any]:
     """Build a model without plugin nodes with aotfactory's own code of the plan step."""
-    from aotfactory.compiler.bundle import Bundle
+    from aotfactory.compiler.manifest import Bundle
     from aotfactory.core.network import Network
     from aotfactory.plan.builder import _Build
     from aotfactory.plan.options import PlanOptions

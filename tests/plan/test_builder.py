@@ -27,7 +27,7 @@ from tensorrt.plugin import _lib
 from aotfactory.api import bake as baking
 from aotfactory.api.bake import bake
 from aotfactory.compiler import bundle as bundles
-from aotfactory.compiler.bundle import Bundle
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.core.cache import Cache
 from aotfactory.core.check import Check
 from aotfactory.core.errors import AotError, CheckError, DefinitionError, MissingError, UsageError

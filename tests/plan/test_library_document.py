@@ -11,7 +11,7 @@ import launcher_bundles as hand
 import pytest
 
 from aotfactory.compiler import bundle as bundles
-from aotfactory.compiler.bundle import Bundle
+from aotfactory.compiler.manifest import Bundle
 from aotfactory.core.errors import LibraryError
 from aotfactory.core.expressions import from_json
 from aotfactory.core.network import Range

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from small_definitions import SOURCE, Definitions, changed
 
-from aotfactory.core.errors import AotError, UsageError
+from aotfactory.core.errors import AotError, DefinitionError, UsageError
 from aotfactory.core.network import Network, Range
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.request import TargetOptions, parse_shape
@@ -72,6 +72,50 @@ def bare(tmp_path: Path) -> Resolve:
 
 def shapes(network: Network) -> dict[str, str]:
     return {t.name: "x".join(map(str, t.shape)) for t in network.tensors}
+
+
+CROPS = changed(
+    "    return inp0.like()", "    out = inp0.like()\n    out.shape_expr[0] = inp0.shape_expr[0] - 4\n    return out"
+)
+
+
+class TestImpossibleShapes:
+    """A bundle of them could be run at no shape, or not at all of its profile."""
+
+    @pytest.fixture
+    def crops(self, tmp_path: Path) -> Resolve:
+        """A plugin whose output has 4 rows less than its input."""
+        return resolver(tmp_path, CROPS, by_id=True)
+
+    def test_a_negative_dimension(self, crops: Resolve) -> None:
+        with pytest.raises(
+            DefinitionError, match=r"copy: dimension 0 of 'y' is -1, not within 0 and 2147483647"
+        ) as found:
+            crops(shape={None: (3, 8)}, attributes={"scale": 1})
+        assert "definitions_" in str(found.value.where)
+        assert "narrow the profile" in str(found.value.hint)
+
+    def test_somewhere_in_the_profile(self, crops: Resolve) -> None:
+        profile = {"max_shape": {None: (64, 8)}, "attributes": {"scale": 1}}
+        with pytest.raises(DefinitionError, match="dimension 0 of 'y' is -3 at inp0_0=1"):
+            crops(min_shape={None: (1, 8)}, **profile)
+        assert shapes(crops(min_shape={None: (4, 8)}, **profile))["y"] == "inp0_0-4x8"
+
+    def test_more_bytes_than_a_tensor_may_have(self, one: Resolve) -> None:
+        """Of fp32: 2^40 bytes are 2^38 elements."""
+        assert one(shape={None: (2**18, 2**10, 2**10)})
+        with pytest.raises(
+            UsageError, match=r"'x' has 1099515822080 bytes, more than 1099511627776 .limit tensor_bytes"
+        ):
+            one(shape={None: (2**18 + 1, 2**10, 2**10)})
+
+    def test_of_a_type_of_the_outputs_own(self, tmp_path: Path) -> None:
+        """The input's bytes are within the limit, the output's are not."""
+        wider = changed("    return inp0.like()", "    out = inp0.like()\n    out.dtype = trt.int64\n    return out")
+        resolve_wider = resolver(tmp_path, wider, by_id=True)
+        assert resolve_wider(shape={None: (2**17, 2**20)}, attributes={"scale": 1})
+        with pytest.raises(DefinitionError, match="'y' has 1099520016384 bytes"):
+            resolve_wider(shape={None: (2**17 + 1, 2**20)}, attributes={"scale": 1})
 
 
 class TestShapes:

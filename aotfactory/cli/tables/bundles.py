@@ -12,7 +12,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from aotfactory.cli.tables.text import MARKS, Part, mark, print_skipped, print_table, say, table_of, value_text
-from aotfactory.compiler.bundle import Bundle, LaunchedKernel, Variant
+from aotfactory.compiler.manifest import Bundle
+from aotfactory.compiler.variant import LaunchedKernel, Variant
 from aotfactory.core.check import Check
 from aotfactory.core.expressions import Constant, Expr, SizeTensor
 from aotfactory.core.network import Call, Combination, Network, Tensor

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from aotfactory.compiler.bundle import LaunchedKernel
 from aotfactory.compiler.compile import CompiledVariant, compile_network
 from aotfactory.compiler.options import Options
+from aotfactory.compiler.variant import LaunchedKernel
 from aotfactory.core.arch import Road, parse_archs
 from aotfactory.core.check import Check
 from aotfactory.core.errors import AotError, DefinitionError, InterpreterError, OutOfTimeError

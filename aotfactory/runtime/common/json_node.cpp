@@ -10,8 +10,9 @@
 namespace aot {
 
 Json parse_json(std::string_view text, const std::string& where) {
-    const auto bounded = [&](int depth, Json::parse_event_t, Json&) {
-        if (depth > static_cast<int>(limits::json_depth)) {
+    const auto bounded = [&](int depth, Json::parse_event_t event, Json&) {  // the document itself has depth 0
+        const bool opens = event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;
+        if (opens && depth >= static_cast<int>(limits::json_depth)) {
             throw Error(Exit::damaged, where + ": nested deeper than " + std::to_string(limits::json_depth));
         }
         return true;
