@@ -98,7 +98,9 @@ def _compile(target: str, flags: CompileFlags) -> BuildResult:
             name=name,
             plain=True,
         )
-    for text in left_out(flags):
+    from aotfactory.plugins.absent import gaps
+
+    for text in (*left_out(flags), *gaps()):
         say(text)
     if built.replaced:
         say(f"{built.path} replaces another engine: {built.replaced} (--name keeps both)")

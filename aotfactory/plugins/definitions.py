@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from aotfactory.core.errors import PluginError, TargetError
+from aotfactory.plugins import absent
 from aotfactory.plugins.mistakes import explained
 from aotfactory.plugins.registry import Plugin, lookup, registered
 
@@ -21,7 +22,8 @@ def find(plugin_id: str) -> Plugin:
     known = ", ".join(registered()) or "none"
     if plugin_id not in registered():
         raise TargetError(
-            f"no plugin {plugin_id!r} is registered", hint=f"registered are {known}; --plugins PATH loads a module"
+            f"no plugin {plugin_id!r} is registered",
+            hint=f"registered are {known}; --plugins PATH loads a module{_left_out()}",
         )
     plugin = lookup(plugin_id)
     if not plugin.inputs:
@@ -34,7 +36,8 @@ def find(plugin_id: str) -> Plugin:
         raise PluginError(
             f"plugin {plugin_id} has no aot_impl",
             where=plugin.where("register"),
-            hint=f'add @trtp.aot_impl("{plugin_id}"); if a function of the module registers it: --plugins PATH:FUNC',
+            hint=f'add @trtp.aot_impl("{plugin_id}"); if a function of the module registers it: --plugins PATH:FUNC'
+            f"{_left_out()}",
         )
     if list(plugin.definition.aot_impl_attr_names) != list(plugin.attributes):
         raise PluginError(
@@ -44,6 +47,11 @@ def find(plugin_id: str) -> Plugin:
             hint="give the aot_impl every attribute, in register's order",
         )
     return plugin
+
+
+def _left_out() -> str:
+    """Where a module was not read whole, which may be why something is missing."""
+    return "".join(f"; {gap}" for gap in absent.gaps())
 
 
 @contextmanager

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.abc
-import importlib.machinery
 import importlib.util
 import inspect
 import itertools
@@ -14,17 +12,14 @@ import os
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aotfactory.core.errors import AuthorError, DefinitionError, PluginModuleError
-from aotfactory.plugins import device
+from aotfactory.core.errors import AotError, DefinitionError, PluginModuleError
+from aotfactory.plugins import absent, device
 from aotfactory.plugins.mistakes import explained, top_level
-
-OPTIONAL = ("torch", "cupy")
-"""Modules that definitions import for their `impl`, which is never run here: they may be missing."""
 
 _called: set[tuple[str, str]] = set()
 _directories: set[Path] = set()
@@ -98,13 +93,26 @@ def _import_beside(path: Path) -> types.ModuleType:
         raise PluginModuleError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
+    _execute(module, path)
+    return module
+
+
+def _execute(module: types.ModuleType, path: Path) -> None:
+    """Execute a new module as far as this machine goes, if it registers a plugin; else it must be executed whole."""
+    assert module.__spec__ is not None
+    assert module.__spec__.loader is not None
+    from aotfactory.plugins import registry  # it loads TensorRT
+
+    before = set(registry.registered())
     try:
         with _importing(path), explained(path):
-            specification.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
+            module.__spec__.loader.exec_module(module)
+    except BaseException as error:
+        if isinstance(error, AotError) and absent.lacking(error) and set(registry.registered()) > before:
+            absent.leave_out(error.where or str(path), f"{error.message}; the module is read up to here")
+            return
+        del sys.modules[module.__name__]
         raise
-    return module
 
 
 @contextmanager
@@ -155,8 +163,19 @@ def _load_name(name: str) -> types.ModuleType:
 
 
 def _import(name: str, path: Path | None) -> types.ModuleType:
+    package, _, child = name.rpartition(".")
     with _importing(path), explained(path):
-        return importlib.import_module(name)
+        if package:
+            importlib.import_module(package)
+        specification = importlib.util.find_spec(name)
+        if name in sys.modules or path is None or specification is None:  # imported by its package, or not there
+            return importlib.import_module(name)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    _execute(module, path)
+    if package:
+        setattr(sys.modules[package], child, module)
+    return module
 
 
 def _package_root(path: Path) -> tuple[Path, str]:
@@ -193,41 +212,6 @@ def _file(module: types.ModuleType) -> Path | None:
     return Path(module.__file__) if module.__file__ else None
 
 
-class _Placeholder(types.ModuleType):
-    """Stands for a module that is not installed and that only an `impl` would use."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        package = self.__name__.partition(".")[0]
-        raise AuthorError(
-            f"{self.__name__}.{name} is used, but {package} is not installed",
-            hint=f"pip install {package}, or import it inside the impl function",
-        )
-
-
-class _Placeholders(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds a placeholder for every module of some packages."""
-
-    def __init__(self, packages: Sequence[str]) -> None:
-        self.packages = packages
-
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        if fullname.partition(".")[0] not in self.packages:
-            return None
-        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
-        return _Placeholder(spec.name)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        if module.__name__ == "torch":
-            vars(module)["cuda"] = _Placeholder("torch.cuda")
-            vars(module.cuda).update(device.assumed().torch_cuda())
-        elif module.__name__ == "torch.cuda":
-            vars(module).update(device.assumed().torch_cuda())
-
-
 @contextmanager
 def _importing(path: Path | None) -> Iterator[None]:
     """Let optional modules be missing, unless the file itself is prepared for that: by importing them in a `try`.
@@ -235,15 +219,17 @@ def _importing(path: Path | None) -> Iterator[None]:
     A module that asks for a GPU is answered for the one that is compiled for.
     """
     handled = _tried(path) if path else set()
-    missing = [n for n in OPTIONAL if n not in handled and n not in sys.modules and _origin(n) is None]
-    finder = _Placeholders(missing)
+    missing = [n for n in absent.OPTIONAL if n not in handled and n not in sys.modules and _origin(n) is None]
+    optional, unused = absent.OptionalFinder(missing), absent.UnusedFinder()
     with device.answering():
-        sys.meta_path.insert(0, finder)  # before what waits for torch
+        sys.meta_path.insert(0, optional)  # before what waits for torch
+        sys.meta_path.append(unused)
         try:
             yield
         finally:
-            sys.meta_path.remove(finder)
-            for name in [n for n in sys.modules if n.partition(".")[0] in missing]:
+            sys.meta_path.remove(optional)
+            sys.meta_path.remove(unused)
+            for name in [n for n in sys.modules if n.partition(".")[0] in optional.packages | unused.packages]:
                 del sys.modules[name]
 
 

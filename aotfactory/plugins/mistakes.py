@@ -208,11 +208,12 @@ def _line(error: BaseException, path: Path | None) -> str | None:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}" if error.lineno else error.filename
     every = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in every if frame.filename == str(path) or not _library(frame.filename)]
+    frames = [frame for frame in every if frame.filename == str(path) or not is_library(frame.filename)]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
 
 
-def _library(filename: str) -> bool:
+def is_library(filename: str) -> bool:
+    """Whether a file is Python's, an installed package's or aotfactory's own: not the author's."""
     kernels = os.path.join(_OURS, "kernels", "")
     return (
         filename.startswith(("<", _STDLIB, *_PACKAGES))
@@ -230,10 +231,11 @@ def _hint(error: BaseException, text: str) -> str | None:
 
 
 def _absent_sibling(error: ModuleNotFoundError) -> Path | None:
-    """The file of a module that is missing from a package that is there."""
+    """The file of a module that is missing from a package of the author's that is there."""
     package, _, module = (error.name or "").rpartition(".")
     folders = getattr(sys.modules.get(package), "__path__", None)
-    return Path(next(iter(folders)), f"{module}.py") if folders else None
+    file = Path(next(iter(folders), ""), f"{module}.py") if folders else None
+    return file if file and not is_library(str(file)) else None
 
 
 def _in_tensorrt(error: BaseException) -> bool:

@@ -298,7 +298,12 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "alias of a copy": (described("return inp0.like().aliased()"), "KeyError", r"inp0\.aliased\(\)"),
     "syntax error": (f"{SOURCE}\ndef x(:{HERE}\n", "SyntaxError: invalid syntax", ""),
-    "module that is not there": (f"import nonexistent{HERE}\n{SOURCE}", "No module named 'nonexistent'", ""),
+    "module that is not there": (f"from nonexistent import x{HERE}\n{SOURCE}", "No module named 'nonexistent'", ""),
+    "module that an installed package lacks": (
+        f"from numpy.nonexistent import x{HERE}\n{SOURCE}",
+        "No module named 'numpy.nonexistent'",
+        "^install it",
+    ),
     "exception in the module": (f"{SOURCE}\nraise RuntimeError('boom'){HERE}\n", "^RuntimeError: boom$", ""),
     "script that exits": (f"import sys\n{SOURCE}\nsys.exit(3){HERE}\n", r"calls sys\.exit\(3\)", "__main__"),
     "assertion without words": (
@@ -541,7 +546,7 @@ class TestLoading:
             Catalog([str(tmp_path)])
 
     def test_an_import_that_fails_inside_a_module_is_not_taken_for_the_module(self, tmp_path: Path) -> None:
-        definitions = Definitions(tmp_path, "import no_such_dependency  # HERE\n")
+        definitions = Definitions(tmp_path, "from no_such_dependency import x  # HERE\n")
         sys.path.append(str(tmp_path))
         with pytest.raises(DefinitionError, match="No module named 'no_such_dependency'") as caught:
             loader.load(definitions.path.stem)
