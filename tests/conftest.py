@@ -7,14 +7,17 @@ import functools
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+import forked
 import pytest
 from commands import run  # noqa: F401  (a fixture for all tests)
 
 from aotfactory.core import cuda
 from aotfactory.core.errors import AotError, MissingError
+from aotfactory.executors.interpreter import check as interpreter
 from aotfactory.executors.native.cmake import SOURCES
 from aotfactory.executors.native.launcher import build_launcher
 from aotfactory.executors.native.plugin_library import build_plugin_archive
@@ -32,6 +35,15 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
 
 FAKE_DRIVER = Path(__file__).parent / "cpp" / "fake_cuda.cpp"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_programs() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter, "worker_command", lambda: forked.INTERPRETERS.command(forked.WORKER))
+        yield
+    for server in (forked.INTERPRETERS, forked.DOUBLES):
+        server.close()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from plan_math import compute
+
+from doubles.plan_math import compute
 
 
 def main() -> int:

@@ -13,11 +13,14 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
-from plan_math import compute
 
+from doubles.plan_math import compute
+
+SPEC: dict[str, Any] = {}
 NAMES = {"fp32": "FP32", "fp16": "FP16", "bf16": "BF16", "int8": "Int8", "int32": "Int32", "int64": "Int64"}
 
 
@@ -83,6 +86,8 @@ def inferences(options: dict[str, str]) -> int:
 
 
 def main() -> int:
+    global SPEC
+    SPEC = json.loads(Path(sys.argv[1]).read_text())
     options = dict(a.split("=", 1) if "=" in a else (a, "") for a in sys.argv[2:])
     known = {"--loadEngine", "--loadInputs", "--shapes", "--dumpRawBindingsToFile", "--exportTimes", "--iterations"}
     known |= {"--duration", "--warmUp", "--dumpProfile", "--exportProfile", "--versionCompatible"}
@@ -152,5 +157,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    SPEC = json.loads(Path(sys.argv[1]).read_text())
     sys.exit(main())

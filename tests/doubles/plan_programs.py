@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
-import sys
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from forked import DOUBLES
 
 from aotfactory.api.bake import bake
 from aotfactory.core.network import Network
@@ -67,11 +69,12 @@ def make(name: str, folder: Path, **options: Any) -> Programs:
     common = {"compute": SHAPES[name][0], "shapes": shapes, "calls": str(folder / "calls.jsonl")}
     inputs = [{"name": "x", "dtype": "fp32", "shape": shapes["opt"]}]
     for program, script, spec in (
-        (made.runner, "fake_runner.py", common),
-        (made.trtexec, "fake_trtexec.py", {**common, "version": 110400, "inputs": inputs, "outputs": outputs}),
+        (made.runner, "fake_runner", common),
+        (made.trtexec, "fake_trtexec", {**common, "version": 110400, "inputs": inputs, "outputs": outputs}),
     ):
         program.with_name(f"{program.name}.json").write_text(json.dumps(spec))
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name(script)} {program}.json "$@"\n')
+        command = shlex.join([*DOUBLES.command(f"doubles.{script}"), f"{program}.json"])
+        program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         program.chmod(0o755)
     in_place = any(t.aliases for t in made.network.tensors)
     made.set(made.runner, in_place=in_place)

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
+import shlex
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
 from doubles.samples import SHAPES, Sample, sample
+from forked import DOUBLES
 from plan_cases import case, check_outputs
 
 from aotfactory.api.bake import bake
@@ -25,7 +26,6 @@ from aotfactory.plan.options import PlanOptions
 from aotfactory.plan.plan_file import PlanFile
 
 VERSIONS = [101303, 110000, 110400]
-FAKE = Path(__file__).resolve().parents[1] / "doubles" / "fake_trtexec.py"
 
 
 def compare(result: TrtexecResult, references: dict[str, Array], tolerance: Tolerance | None = None) -> list[str]:
@@ -51,7 +51,8 @@ def fake(tmp_path):
         }
         (tmp_path / "spec.json").write_text(json.dumps(content))
         program = tmp_path / "trtexec"
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} {tmp_path}/spec.json "$@"\n')
+        command = shlex.join([*DOUBLES.command("doubles.fake_trtexec"), f"{tmp_path}/spec.json"])
+        program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         program.chmod(0o755)
         return program
 

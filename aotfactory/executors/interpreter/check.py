@@ -157,6 +157,10 @@ def _run(
         return _in_process(network, jobs, road, sources, effort, progress, files)
 
 
+def worker_command() -> list[str]:
+    return [sys.executable, "-m", "aotfactory.executors.interpreter.worker"]
+
+
 def _in_process(
     network: Network,
     jobs: list[dict[str, Any]],
@@ -177,7 +181,7 @@ def _in_process(
         "seconds": effort.seconds,
         "processes": effort.processes or len(os.sched_getaffinity(0)),
     }
-    command = [sys.executable, "-m", "aotfactory.executors.interpreter.worker"]
+    command = worker_command()
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     answers: list[list[dict[str, Any]]] = []
 
@@ -189,7 +193,9 @@ def _in_process(
             progress(f"interpreter: {message['done']} of {message['of']} runs")
 
     try:
-        done = run_program(command, timeout=TIME_LIMIT, text=json.dumps(request), env=environment, on_line=heard)
+        done = run_program(
+            worker_command(), timeout=TIME_LIMIT, text=json.dumps(request), env=environment, on_line=heard
+        )
     except OutOfTimeError:
         message = f"Triton's interpreter took more than {TIME_LIMIT} s"
         raise InterpreterError(message, hint="use smaller shapes") from None

@@ -10,6 +10,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -150,6 +151,9 @@ def run(
     """
     values = _bound(source, arguments)
     builder = interpreter.interpreter_builder
+    # It works out for every operation on integers whether that overflows, in as much time as all else takes, and tells
+    # of it only where it debugs.
+    builder.options = replace(builder.options, sanitize_overflow=builder.options.debug)
     fn = source.fn.rewrite()
     done = 0
     races = getattr(source, "races", None) or Races(1)
