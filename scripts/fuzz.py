@@ -120,7 +120,6 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     text = next(iter(made().variants)).text
     expression = ["ceil_div", ["prod", ["sum", "N", 2], ["max", "H", 7]], ["min", 64, ["sub", "W", 1]]]
     model = attack_onnx.alternating(2)
-    exported = b'[\n  { "name" : "y"\n  , "dimensions" : "1x3"\n  , "values" : [ 1, 2, 3]\n  }\n]'
     profile = b'[{"count": 3}, {"name": "a", "timeMs": 1.5}]'
 
     def read_record(rng: Random, folder: Path) -> None:
@@ -141,7 +140,6 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         expressions.parse(damaged(rng, b"cdiv((N+2)*max(H, 7), min(64, W-1))//3 == 4").decode(errors="replace"))
 
     def read_exports(rng: Random, folder: Path) -> None:
-        output.exported_outputs(written(folder, "o.json", damaged(rng, exported)))
         output.exported_profile(written(folder, "p.json", damaged(rng, profile)))
 
     def read_log(rng: Random, folder: Path) -> None:

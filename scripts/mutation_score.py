@@ -40,12 +40,16 @@ from mutants import Mutant, mutants, put_in_place
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = {
     "expressions": ("aotfactory.core.expressions", ["tests/core/test_expressions.py"]),
-    "ptx": ("aotfactory.compiler.ptx", ["tests/compiler/test_ptx.py"]),
+    "ptx": ("aotfactory.compiler.ptx", ["tests/compiler/test_ptx.py", "tests/compiler/test_calling_convention.py"]),
     "bundle": (
         "aotfactory.compiler.bundle",
         [f"tests/compiler/test_bundle{part}.py" for part in ("", "_hostile", "_library")],
     ),
-    "calling_convention": ("aotfactory.compiler.calling_convention", ["tests/compiler/test_ptx.py"]),
+    "manifest": (
+        "aotfactory.compiler.manifest",
+        [f"tests/compiler/test_bundle{part}.py" for part in ("", "_hostile", "_library")],
+    ),
+    "calling_convention": ("aotfactory.compiler.calling_convention", ["tests/compiler/test_calling_convention.py"]),
 }
 MEMORY = 6 << 30
 """Bytes that a mutant's process may take: one that never ends may also never stop taking."""

@@ -3,10 +3,17 @@
 
 import functools
 
+import pytest
 import triton
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+
+from aotfactory.compiler.calling_convention import fit
+from aotfactory.compiler.ptx import parse_module, shared_memory
+from aotfactory.compiler.ptxas import compiler_isa
+from aotfactory.core.arch import PtxIsa, parse_archs
+from aotfactory.core.errors import MissingError
 
 
 @triton.jit
@@ -150,3 +157,36 @@ def copying(count, *, hidden=0, **options):
     loads = "".join(f"ld.param.u64 %rd{i}, [p{i}];\n" for i in range(count))
     body = f".reg .b64 %rd<{count + 1}>;\n.reg .b32 %r<2>;\n{loads}"
     return module(parameters, body + options.pop("body", ""), **options)
+
+
+BASE = PtxIsa(8, 0)
+
+EMPTY_KERNEL = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 x)\n{ ret; }\n"
+
+
+def arch(name):
+    return parse_archs(name)[0]
+
+
+def able(name):
+    """Skips where the installed Triton is too old for the architecture."""
+    try:
+        compiler_isa(arch(name))
+    except MissingError as error:
+        pytest.skip(error.message)
+    return arch(name)
+
+
+def fit_add(text, **changes):
+    options = {"entry": "add", "inputs": 1, "extra_args": 1, "outputs": 1, "block": (128, 1, 1), "isa": BASE}
+    return fit(text, **{**options, **changes})
+
+
+def fit_k(text, inputs=1, extra_args=0, outputs=1, **options):
+    return fit(text, entry="k", inputs=inputs, extra_args=extra_args, outputs=outputs, **options)
+
+
+def shared(fitted):
+    """Bytes of static shared memory of a fitted kernel, and whether it uses memory that the launch sizes."""
+    read = parse_module(fitted.text)
+    return shared_memory(read.reach(read.entry(fitted.entry)))

@@ -21,7 +21,7 @@ from aotfactory.compiler.bundle import MANIFEST
 from aotfactory.compiler.manifest import Bundle
 from aotfactory.core import expressions
 from aotfactory.core.files import read_file, replace_file
-from aotfactory.core.network import Network
+from aotfactory.core.network import Network, shape_text
 from aotfactory.core.network_json import network_from_json
 
 SCHEMA = "aotfactory.index/1"
@@ -39,7 +39,7 @@ def summary(network: Network, archs: Iterable[str]) -> dict[str, Any]:
     """What an engine is of: target, inputs with types and extents, attributes, architectures."""
     return {
         "target": network.target,
-        "inputs": {t.name: [t.dtype, _shape(network, t.name)] for t in network.tensors if t.role == "input"},
+        "inputs": {t.name: [t.dtype, _shape(network, t.name)] for t in network.inputs},
         "attributes": {c.name: {n: _value(v) for n, v in c.attributes.items()} for c in network.calls},
         "archs": list(dict.fromkeys(archs)),
     }
@@ -64,7 +64,7 @@ def describe(summary: Mapping[str, Any]) -> str:
 
 def _shape(network: Network, name: str) -> str:
     """``1x3x32x32``, or ``1..8x64`` where a dimension is dynamic."""
-    return "x".join(_extent(network, d) for d in network.tensor(name).shape) or "scalar"
+    return shape_text(_extent(network, d) for d in network.tensor(name).shape)
 
 
 def _extent(network: Network, dimension: expressions.Expr) -> str:

@@ -12,6 +12,7 @@ from aotfactory.api.farm_steps import Bake
 from aotfactory.core import cuda, workers
 from aotfactory.core.arch import PORTABLE
 from aotfactory.core.errors import EngineError, NoGpuError
+from aotfactory.core.network import shape_text
 from aotfactory.core.processes import run_program
 from aotfactory.plan.options import PlanOptions
 from aotfactory.plugins import tensorrt_api
@@ -61,7 +62,7 @@ def _bake(capability: int, cached: bool, bundle: Path, engine: Engine) -> None:
             options += [f"--{name}", str(value)]
     for name in ("shape", "min_shape", "opt_shape", "max_shape") if engine.target.endswith(".onnx") else ():
         for tensor, shape in getattr(engine.request, name).items():
-            text = "x".join(map(str, shape))
+            text = shape_text(shape)
             options += [f"--{name.replace('_', '-')}", f"{tensor}={text}" if tensor else text]
     command = [sys.executable, "-m", "aotfactory", "bake", str(bundle), "--format", "json", *options]
     done = run_program(command, timeout=TIME_LIMIT)

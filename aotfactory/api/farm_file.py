@@ -19,6 +19,7 @@ from aotfactory.core.arch import Arch, PtxIsa, default_arch, parse_archs
 from aotfactory.core.errors import AotError, FarmFileError, UsageError
 from aotfactory.core.files import ENGINE_NAME, read_file
 from aotfactory.core.limits import LIMITS
+from aotfactory.core.network import id_parts
 from aotfactory.targets.request import TargetOptions, parse_shape
 
 AXES = ("target", "dtype", "shape", "attr", "arch", "tensorrt")
@@ -152,7 +153,7 @@ class FarmFile:
         if "name" in settings:
             return str(settings["name"])
         target = str(items["target"])
-        return _safe(Path(target).stem if target.endswith(".onnx") else target.rpartition("::")[2])
+        return _safe(Path(target).stem if target.endswith(".onnx") else id_parts(target)[1] or target)
 
     def _named(self, choices: Sequence[_Choice]) -> Iterator[Engine]:
         """Engines, each named by its base and those axes on which engines of that base differ."""

@@ -21,6 +21,7 @@ from aotfactory.core.errors import AotError, NoPackageError, OnnxFileError, Rule
 from aotfactory.core.files import read_file, replace_file
 from aotfactory.core.limits import LIMITS
 from aotfactory.core.memory import limited_memory
+from aotfactory.core.network import id_parts
 from aotfactory.executors import onnx_reference
 from aotfactory.plugins import loader
 from aotfactory.plugins.catalog import Catalog
@@ -142,7 +143,7 @@ def _replace(ir: Any, model: Any, rule: Rule, match: Any, catalog: Catalog) -> G
         return Graft(rule=rule.name, plugin=rule.plugin, outputs=names, nodes=operators, replaced=False, detail=apart)
     for initializer in tape.initializers:
         model.graph.register_initializer(initializer)
-    model.opset_imports.setdefault(rule.plugin.split("::")[0], 1)
+    model.opset_imports.setdefault(id_parts(rule.plugin)[0], 1)
     ir.convenience.replace_nodes_and_values(model.graph, nodes[-1], nodes, list(tape.nodes), outputs, list(new_outputs))
     return Graft(
         rule=rule.name,
@@ -170,7 +171,7 @@ class Builder:
 
     def call(self, *inputs: Any, **attributes: Any) -> Any:
         """A node of the rule's plugin."""
-        namespace, name = self.plugin.split("::")
+        namespace, name = id_parts(self.plugin)
         given = {**attributes, "plugin_namespace": namespace, "plugin_version": "1"}
         return self._tape.op(name, list(inputs), given, domain=namespace)
 

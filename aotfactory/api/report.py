@@ -19,6 +19,7 @@ from aotfactory.api import engine_index
 from aotfactory.core import documents
 from aotfactory.core.errors import ArtifactError, DefinitionError
 from aotfactory.core.files import read_file, replace_file
+from aotfactory.core.network import shape_text
 
 SCHEMA = "aotfactory.report/1"
 
@@ -164,7 +165,7 @@ def _plan(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _timing(ranking: Mapping[str, Any]) -> dict[str, Any]:
-    shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in ranking["shapes"].items())
+    shapes = ", ".join(f"{name} {shape_text(shape)}" for name, shape in ranking["shapes"].items())
     tactics = [
         {"tactic": t["tactic"], "us": t["us"], "gb_per_s": t["gb_per_s"], "of_copy": t["of_copy"], "before": None}
         for t in ranking["tactics"]

@@ -21,7 +21,7 @@ from aotfactory.core.arch import PtxIsa, Road, default_arch, parse_archs
 from aotfactory.core.cache import open_cache
 from aotfactory.core.check import Check, failed
 from aotfactory.core.dtypes import find
-from aotfactory.core.network import Shape
+from aotfactory.core.network import Shape, shape_text
 from aotfactory.core.workers import available_cores
 from aotfactory.targets.request import TargetOptions, parse_dim, parse_shape
 
@@ -323,7 +323,7 @@ def _shape(given: AnyShape) -> Shape:
     """Text or integers; both are checked alike."""
     if not isinstance(given, str) and not given:
         return ()  # a scalar's
-    return parse_shape(given if isinstance(given, str) else "x".join(map(str, given)))
+    return parse_shape(given if isinstance(given, str) else shape_text(given))
 
 
 def _by_name(dtype: str | Mapping[str, str] | None) -> Mapping[str | None, str]:

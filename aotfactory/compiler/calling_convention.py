@@ -74,7 +74,6 @@ class FittedKernel:
         removed: The names of Triton's hidden parameters that were taken out.
         unused: Positions of parameters that the kernel never reads.
         shared_static: Bytes of shared memory that the kernel declares.
-        shared_dynamic: Whether it also uses the shared memory that the launch sizes.
         cluster: Blocks of a cluster in x, y, z, which the PTX itself states; a plain launch honours it.
         cluster_at_launch: The same where only the launch states it; else None.
     """
@@ -87,7 +86,6 @@ class FittedKernel:
     removed: tuple[str, ...]
     unused: tuple[int, ...]
     shared_static: int
-    shared_dynamic: bool
     cluster: tuple[int, int, int]
     cluster_at_launch: tuple[int, int, int] | None = None
 
@@ -164,7 +162,6 @@ def fit(
         removed=removed,
         unused=unused,
         shared_static=static,
-        shared_dynamic=dynamic,
         cluster=stated,
         cluster_at_launch=cluster if cluster is not None and stated == (1, 1, 1) else None,
     )

@@ -58,7 +58,7 @@ class CompiledVariant:
 def compile_network(
     network: Network,
     options: Options,
-    progress: Callable[[str], None] = print,
+    progress: Callable[[str], None] = lambda text: None,
     *,
     cache: Cache | None = None,
     jobs: int = 1,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks: what was verified of which variant, and with what outcome."""
+"""The `bounds` check: launches and extra arguments are proved to be possible over the whole profile."""
 
 from __future__ import annotations
 

@@ -76,7 +76,6 @@ class Entry:
     parameters: tuple[Parameter, ...]
     directives: Mapping[str, tuple[int, ...]]
     line: int
-    name_span: tuple[int, int]
     parameters_span: tuple[int, int]
     body_span: tuple[int, int]
 
@@ -180,7 +179,6 @@ def _entry(text: str, start: int) -> Entry | None:
         parameters=tuple(parameters),
         directives=directives,
         line=text.count("\n", 0, start) + 1,
-        name_span=found.span("name"),
         parameters_span=found.span("parameters"),
         body_span=(found.end(), _closing_brace(text, found.end(), found["name"])),
     )

@@ -77,7 +77,7 @@ def bind(network: Network, shapes: Mapping[str, Shape]) -> dict[str, int]:
     Raises:
         UsageError: The shapes contradict each other or the network.
     """
-    inputs = [t for t in network.tensors if t.role == "input"]
+    inputs = network.inputs
     values: dict[str, int] = {}
     progress = True
     while progress:

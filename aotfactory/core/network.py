@@ -21,6 +21,12 @@ def shape_text(shape: Iterable[object]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
+def id_parts(plugin: str) -> tuple[str, str]:
+    """Namespace and name of a plugin's id, ``namespace::name``."""
+    namespace, _, name = plugin.partition("::")
+    return namespace, name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Range:
     """The values that one dynamic dimension takes in the optimization profile."""
@@ -93,8 +99,7 @@ class Call:
     @property
     def id_parts(self) -> tuple[str, str]:
         """Namespace and name of the plugin."""
-        namespace, _, name = self.plugin.partition("::")
-        return namespace, name
+        return id_parts(self.plugin)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ def require_consistent(network: Network) -> None:
     for tensor in network.tensors:
         for extent in tensor.shape:
             require_known_symbols(extent, network, f"the shape of {tensor.name!r}")
-    there = {t.name for t in network.tensors if t.role == "input"}
+    there = {t.name for t in network.inputs}
     for call in network.calls:
         for name in call.inputs:
             _require(name in there, f"{name!r} is used by {call.name} before a call makes it")
@@ -43,7 +43,7 @@ def require_consistent(network: Network) -> None:
         there |= set(call.outputs)
     for name in tensors:
         _require(name in there, f"no call makes {name!r}")
-    open_symbols = unsolved(sorted(network.ranges), [t.shape for t in network.tensors if t.role == "input"])
+    open_symbols = unsolved(sorted(network.ranges), [t.shape for t in network.inputs])
     _require(not open_symbols, f"no shapes of the inputs tell the dimension {', '.join(open_symbols)}")
     for tensor in network.tensors:
         if tensor.role == "input":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aotfactory.core.network import Network, Range, Shape
+from aotfactory.core.network import Network, Range, Shape, shape_text
 from aotfactory.executors import reference
 from aotfactory.executors.data import FindRecipe, make_inputs
 from aotfactory.executors.inputs import Array, Kind
@@ -47,13 +47,13 @@ class Trial:
     expected: Mapping[str, Array]
 
     def __str__(self) -> str:
-        shapes = (f"{name} {'x'.join(map(str, array.shape))}" for name, array in self.inputs.items())
+        shapes = (f"{name} {shape_text(array.shape)}" for name, array in self.inputs.items())
         return f"{', '.join(shapes)}, {self.kind} data"
 
 
 def trials(network: Network, catalog: Catalog) -> Iterator[Trial]:
     """Every shape with every kind of data; none where all shapes are too large."""
-    types = {t.name: t.dtype for t in network.tensors if t.role == "input"}
+    types = {t.name: t.dtype for t in network.inputs}
     for label, shapes in launch_cases(network, catalog.for_plugin):
         for kind in KINDS:
             data = make_inputs(network, catalog.for_plugin, shapes, types, kind)
@@ -88,7 +88,7 @@ def _ends(network: Network) -> Iterator[tuple[str, dict[str, int]]]:
         yield "static", {}
         return
     for label in ("opt", "max", "min"):
-        yield label, {name: getattr(r, label) for name, r in network.ranges.items()}
+        yield label, network.at(label)
 
 
 def _inside(network: Network, find_recipe: FindRecipe) -> Iterator[tuple[str, dict[str, int]]]:

@@ -14,6 +14,7 @@ from onnx.reference.op_run import OpRun
 from aotfactory.core import dtypes
 from aotfactory.core.errors import CheckError, ReferenceCheckError
 from aotfactory.core.memory import limited_memory
+from aotfactory.core.network import id_parts
 from aotfactory.executors.inputs import Array
 from aotfactory.executors.reference import FindRecipe
 from aotfactory.plugins import registry
@@ -59,7 +60,7 @@ def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in copy.graph.node:
         found = plugin_id(node)
         if found in plugins:
-            node.domain = str(found).split("::")[0]
+            node.domain = id_parts(str(found))[0]
     known = {o.domain for o in copy.opset_import}
     for domain in sorted({n.domain for n in copy.graph.node} - known - {"ai.onnx"}):
         copy.opset_import.append(onnx.helper.make_opsetid(domain, 1))

@@ -19,7 +19,7 @@ from aotfactory.compiler.manifest import Bundle
 from aotfactory.compiler.select import usable_variants
 from aotfactory.core.arch import Arch
 from aotfactory.core.errors import ChangedDefinitionError
-from aotfactory.core.network import Call
+from aotfactory.core.network import Call, id_parts
 from aotfactory.plan.plugin_answers import PluginAnswers, Served
 from aotfactory.plugins import tensorrt_api
 
@@ -95,7 +95,7 @@ def _register(answers: PluginAnswers, call: Call) -> None:
 
 
 def _unregister(plugin: str) -> None:
-    namespace, name = plugin.split("::")
+    namespace, name = id_parts(plugin)
     trt.get_plugin_registry().deregister_creator(_lib.QDP_CREATORS.pop(plugin))
     del _lib.QDP_REGISTRY[plugin]
     delattr(getattr(_lib.op, namespace), name)

@@ -45,18 +45,14 @@ def export(network: Network, *, aot: bool | None) -> onnx.ModelProto:
 
     nodes = []
     for call in network.calls:
-        node = onnx.helper.make_node(call.plugin.split("::")[1], call.inputs, call.outputs, name=call.name)
+        node = onnx.helper.make_node(call.id_parts[1], call.inputs, call.outputs, name=call.name)
         _set_attributes(node, call, aot)
         nodes.append(node)
     graph = onnx.helper.make_graph(
         nodes,
         network.name,
-        [value(t) for t in network.tensors if t.role == "input"],
-        [
-            onnx.helper.make_tensor_value_info(t.name, _element(t.dtype), None)
-            for t in network.tensors
-            if t.role == "output"
-        ],
+        [value(t) for t in network.inputs],
+        [onnx.helper.make_tensor_value_info(t.name, _element(t.dtype), None) for t in network.outputs],
     )
     opset = onnx.helper.make_opsetid("", OPSET)
     return onnx.helper.make_model_gen_version(graph, opset_imports=[opset], producer_name="aotfactory")
@@ -81,7 +77,7 @@ def mark(path: Path, network: Network, shapes: TargetOptions, *, aot: bool | Non
     found = set()
     for node in model.graph.node:
         call = next((calls[name] for name in node.output if name in calls), None)
-        if call is not None and node.op_type == call.plugin.split("::")[1]:
+        if call is not None and node.op_type == call.id_parts[1]:
             _compare_attributes(node, call, path)
             _set_attributes(node, call, aot)
             node.output[:] = call.outputs
@@ -128,7 +124,7 @@ def _set_attributes(node: onnx.NodeProto, call: Call, aot: bool | None) -> None:
     """The call's attributes in types that TensorRT's parser takes, and what says which plugin the node is."""
     del node.attribute[:]
     node.attribute.extend(onnx_attributes.write(n, v, f"call {call.name}") for n, v in call.attributes.items())
-    which = {"plugin_namespace": call.plugin.split("::")[0], "plugin_version": "1"} | (
+    which = {"plugin_namespace": call.id_parts[0], "plugin_version": "1"} | (
         {"aot": int(aot)} if aot is not None else {}
     )
     node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in which.items())

@@ -18,7 +18,7 @@ from aotfactory.core import dtypes, expressions, proofs
 from aotfactory.core.arguments import Argument, Quotient
 from aotfactory.core.errors import CombinationError, LaunchError, PluginError
 from aotfactory.core.expressions import Expr, Op
-from aotfactory.core.network import Combination, Range
+from aotfactory.core.network import Combination, Range, id_parts
 from aotfactory.core.proofs import Domain, Interval
 from aotfactory.plugins import tensorrt_api
 from aotfactory.plugins.definitions import blame
@@ -28,17 +28,6 @@ from aotfactory.plugins.registry import Plugin
 trt = tensorrt_api.load().trt
 from tensorrt.plugin import _lib, _tensor  # noqa: E402
 
-OPERATIONS = {
-    "SUM": Op.SUM,
-    "PROD": Op.PROD,
-    "MAX": Op.MAX,
-    "MIN": Op.MIN,
-    "SUB": Op.SUB,
-    "EQUAL": Op.EQUAL,
-    "LESS": Op.LESS,
-    "FLOOR_DIV": Op.FLOOR_DIV,
-    "CEIL_DIV": Op.CEIL_DIV,
-}
 LAUNCH_FIELDS = ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", "shared_mem")
 
 
@@ -121,7 +110,7 @@ class ExprBuilder:
         return self.dimension(expressions.Constant(value))
 
     def operation(self, op: Any, left: Dimension, right: Dimension) -> Dimension:
-        return self.dimension(expressions.operation(OPERATIONS[op.name], left.expr, right.expr))
+        return self.dimension(expressions.operation(Op[op.name], left.expr, right.expr))
 
     def declare_size_tensor(self, index: int, opt: Dimension, upper: Dimension) -> Dimension:
         return self.dimension(expressions.SizeTensor(index, opt.expr, upper.expr))
@@ -174,7 +163,7 @@ class PluginCall:
         )
 
     def _create(self, attributes: Mapping[str, Any], inputs: int) -> Any:
-        namespace, name = self.definition.id.split("::")
+        namespace, name = id_parts(self.definition.id)
         op = getattr(getattr(_lib.op, namespace), name)
         create = op(*(_Tensor.__new__(_Tensor) for _ in range(inputs)), **attributes)
         _, _, plugin = create(trt.QuickPluginCreationRequest.STRICT_AOT)

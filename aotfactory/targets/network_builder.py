@@ -16,7 +16,7 @@ from aotfactory.core.errors import (
     UnsupportedError,
 )
 from aotfactory.core.expressions import Constant, Expr, Symbol
-from aotfactory.core.network import Call, Network, NetworkInput, Range, Shape, Tensor
+from aotfactory.core.network import Call, Network, NetworkInput, Range, Shape, Tensor, id_parts
 from aotfactory.core.network_rules import require_possible
 from aotfactory.plugins import definitions
 from aotfactory.plugins.attributes import attribute_values
@@ -37,11 +37,10 @@ def at_shapes(network: Network, shapes: Mapping[str, Shape], dtypes: Mapping[str
         UsageError, DefinitionError: The plugins do not take these shapes or types.
     """
     builder = NetworkBuilder()
-    for tensor in network.tensors:
-        if tensor.role == "input":
-            shape = tuple(Constant(extent) for extent in shapes[tensor.name])
-            dtype = dtypes.get(tensor.name, tensor.dtype)
-            builder.add_tensor(Tensor(name=tensor.name, role="input", dtype=dtype, shape=shape))
+    for tensor in network.inputs:
+        shape = tuple(Constant(extent) for extent in shapes[tensor.name])
+        dtype = dtypes.get(tensor.name, tensor.dtype)
+        builder.add_tensor(Tensor(name=tensor.name, role="input", dtype=dtype, shape=shape))
     for call in network.calls:
         builder.add_call(call.name, call.plugin, call.attributes, call.inputs, call.outputs)
     outputs = [t.name for t in network.outputs]
@@ -56,12 +55,11 @@ def with_types(network: Network, dtypes: Mapping[str, str]) -> Network:
     """
     builder = NetworkBuilder()
     builder.ranges.update(network.ranges)
-    for tensor in network.tensors:
-        if tensor.role == "input":
-            builder.add_tensor(replace(tensor, dtype=dtypes.get(tensor.name, tensor.dtype)))
+    for tensor in network.inputs:
+        builder.add_tensor(replace(tensor, dtype=dtypes.get(tensor.name, tensor.dtype)))
     for call in network.calls:
         builder.add_call(call.name, call.plugin, call.attributes, call.inputs, call.outputs)
-    outputs = [t.name for t in network.tensors if t.role == "output"]
+    outputs = [t.name for t in network.outputs]
     return builder.finish(network.name, network.target, outputs)
 
 
@@ -204,7 +202,7 @@ def chain(
         )
     count = plugin.definition.num_outputs
     final = list(outputs) or _free_names(count, {item.name for item in inputs})
-    short = plugin_id.split("::")[1]
+    short = id_parts(plugin_id)[1]
     feed = [item.name for item in inputs]
     for step in range(1, length + 1):
         made = final if step == length else [f"{output}_{step}" for output in final]

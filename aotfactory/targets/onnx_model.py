@@ -21,7 +21,7 @@ from aotfactory.core.dimensions import unsolved
 from aotfactory.core.errors import DimensionError, OnnxFileError, OnnxNodeError, OnnxShapeError, OptionsError
 from aotfactory.core.expressions import Expr, Symbol
 from aotfactory.core.limits import LIMITS
-from aotfactory.core.network import Network, NetworkInput, Profile, Range, Tensor
+from aotfactory.core.network import Network, NetworkInput, Profile, Range, Tensor, id_parts, shape_text
 from aotfactory.core.proofs import Interval
 from aotfactory.plugins import definitions, registry
 from aotfactory.plugins.catalog import Catalog
@@ -124,7 +124,7 @@ def _no_plugin_hint(model: onnx.ModelProto, plugins: frozenset[str]) -> str:
     nodes = list(all_nodes(model.graph.node))
     near: set[str] = set()
     for plugin in sorted(plugins):
-        namespace, name = plugin.split("::")
+        namespace, name = id_parts(plugin)
         meant = sorted({n.op_type for n in nodes if n.op_type.lower() == name.lower()})
         near.update(meant)
         for operator in meant:
@@ -278,9 +278,9 @@ def _input(value: onnx.ValueInfoProto, names: list[str], request: TargetOptions)
     asked = asked or _from_dims(dims, request, where, value.name)
     for point in (asked.min, asked.max):
         if len(point) != len(dims) or any(isinstance(d, int) and d != n for d, n in zip(dims, point, strict=True)):
-            shape = "x".join(str(d) or "?" for d in dims)
+            shape = shape_text(d or "?" for d in dims)
             raise OnnxShapeError(
-                f"{where} is {shape} in the model, not {'x'.join(map(str, point))}",
+                f"{where} is {shape} in the model, not {shape_text(point)}",
                 hint="only dimensions that the model leaves open (a name, ? or -1) can be chosen",
             )
     for axis, d in enumerate(dims):

@@ -10,7 +10,7 @@ from typing import Any
 
 from aotfactory.core.errors import DimensionError, InputError, ShapeError
 from aotfactory.core.limits import LIMITS
-from aotfactory.core.network import Profile, Shape
+from aotfactory.core.network import Profile, Shape, shape_text
 
 LARGEST_DIMENSION, MAX_RANK = LIMITS["extent"], LIMITS["rank"]
 """Limits of a tensor in TensorRT (NvInferRuntimeBase.h, Dims)."""
@@ -56,7 +56,7 @@ def profile_of(request: TargetOptions, name: str, names: list[str]) -> Profile |
         raise ShapeError(f"--shape and --opt-shape of {name} mean the same", hint="give one of them")
     opt = opt or shape or high
     if not len(low) == len(opt) == len(high):
-        texts = ", ".join("x".join(map(str, s)) for s in (low, opt, high))
+        texts = ", ".join(map(shape_text, (low, opt, high)))
         raise ShapeError(f"min, opt and max shapes of {name} have different ranks: {texts}", hint="use one rank")
     return Profile(min=low, opt=opt, max=high)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aotfactory.core import dtypes
 from aotfactory.core.errors import DataTypeError, DimensionError, ShapeError
-from aotfactory.core.network import Network, NetworkInput, Profile
+from aotfactory.core.network import Network, NetworkInput, Profile, id_parts
 from aotfactory.core.recipe import Recipe
 from aotfactory.plugins import definitions, registry
 from aotfactory.plugins.catalog import Catalog
@@ -96,7 +96,7 @@ def _of_plugin(plugin_id: str, request: TargetOptions) -> Network:
             raise ShapeError(f"{plugin_id} needs a shape for {name}", hint=f"--shape {name}=1x3x32x32")
         inputs.append(_input(name, request.dtype.get(name, request.dtype.get(None, "fp32")), profile, None))
     return network_builder.chain(
-        name=plugin_id.split("::")[1],
+        name=id_parts(plugin_id)[1],
         target=plugin_id,
         plugin_id=plugin_id,
         inputs=inputs,

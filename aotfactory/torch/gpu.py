@@ -21,7 +21,7 @@ from aotfactory.core.cache import open_cache
 from aotfactory.core.dimensions import dimension, over_inputs
 from aotfactory.core.errors import ConfigError, OperatorError, ProgramError
 from aotfactory.core.expressions import Constant, Expr, SizeTensor
-from aotfactory.core.network import Call, Network, NetworkInput, Profile
+from aotfactory.core.network import Call, Network, NetworkInput, Profile, id_parts, shape_text
 from aotfactory.plugins.plugin_call import PluginCall
 from aotfactory.plugins.registry import Plugin
 from aotfactory.targets.network_builder import chain
@@ -70,7 +70,7 @@ def choose(
                 variant.call in fitting and not variant.needs_library
             ):
                 return variant
-    texts = ", ".join("x".join(map(str, shape)) for shape in shapes)
+    texts = ", ".join(map(shape_text, shapes))
     raise OperatorError(
         f"the bundle has no kernel of {plugin} for {combination} at {texts} on {archs[0]}",
         hint="build it for these attributes, types, shapes and this GPU, or leave the bundle out",
@@ -209,5 +209,5 @@ def network_of(plugin: Plugin, inputs: Sequence[torch.Tensor], attributes: Mappi
         )
         for name, tensor in zip(plugin.inputs, inputs, strict=True)
     ]
-    name = plugin.id.split("::")[1]
+    name = id_parts(plugin.id)[1]
     return chain(name=name, target=plugin.id, plugin_id=plugin.id, inputs=items, attributes=attributes)

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 import torch
 
+from aotfactory.core.network import id_parts
 from aotfactory.plugins.attributes import attribute_values, element_type
 from aotfactory.plugins.registry import Plugin
 
@@ -21,7 +22,7 @@ def translation(plugin: Plugin, defaults: Mapping[str, Any]) -> Callable[..., An
     """For the exporter of `torch.export`: makes the node of one call (onnxscript traces it)."""
     import onnxscript
 
-    namespace, name = plugin.id.split("::")
+    namespace, name = id_parts(plugin.id)
     node = onnxscript.values.Op(onnxscript.values.Opset(namespace, 1), name, schema(plugin))
     inputs = len(plugin.inputs)
 
@@ -44,7 +45,7 @@ def schema(plugin: Plugin) -> onnx.defs.OpSchema:
     types = [f"tensor({t})" for t in TENSORS]
     inputs = [formal(n, f"T{i}") for i, n in enumerate(plugin.inputs)]
     outputs = [formal(f"output{i}", f"U{i}") for i in range(plugin.definition.num_outputs)]
-    namespace, name = plugin.id.split("::")
+    namespace, name = id_parts(plugin.id)
     return onnx.defs.OpSchema(
         name,
         namespace,
@@ -95,5 +96,5 @@ def _attributes(
     plain = {n: v.tolist() if hasattr(v, "tolist") else v for n, v in found.items()}
     return {
         **{n: int(v) if isinstance(v, bool) else v for n, v in plain.items()},
-        "plugin_namespace": plugin.id.split("::")[0],
+        "plugin_namespace": id_parts(plugin.id)[0],
     }

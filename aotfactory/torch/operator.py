@@ -14,7 +14,7 @@ import torch
 
 from aotfactory.core.errors import OperatorError, RecipeError
 from aotfactory.core.expressions import Constant, Expr, SizeTensor, Symbol
-from aotfactory.core.network import Range
+from aotfactory.core.network import Range, id_parts
 from aotfactory.core.recipe import Recipe
 from aotfactory.plugins import definitions
 from aotfactory.plugins.attributes import attribute_values, element_type
@@ -48,7 +48,7 @@ class Operator:
         self.id, self.plugin, self.recipe, self.bundle = plugin.id, plugin, recipe, bundle
         self.defaults = dict(recipe.attributes) if recipe else {}
         self.schema = _schema(plugin, self.defaults)
-        namespace, name = plugin.id.split("::")
+        namespace, name = id_parts(plugin.id)
         self._library = torch.library.Library(namespace, "FRAGMENT")
         self._library.define(f"{name}{self.schema}")
         self._library.impl(name, self._on_cpu, "CPU")

@@ -262,40 +262,6 @@ def test_statistics_that_cannot_be_read():
         output.performance(text)
 
 
-OUTPUT = """[
-  { "name" : "y"
-  , "dimensions" : "1x2x2"
-  , "values" : [ 1, -2.5, 3e+10, nan ]
-  }
-, { "name" : "indices"
-  , "dimensions" : "-1x2"
-  , "values" : [ Final shape is DIMS reported by the output allocator.
-0, 1, 2, 3, 4, 5 ]
-  }
-]
-"""
-
-
-@pytest.mark.parametrize("dims", ["3x2", "(3, 2)"])
-def test_exported_outputs_including_broken_json(tmp_path, dims):
-    path = tmp_path / "out.json"
-    path.write_text(OUTPUT.replace("DIMS", dims))
-    with pytest.raises(json.JSONDecodeError):
-        json.loads(OUTPUT)
-    y, indices = output.exported_outputs(path)
-    assert (y.name, y.shape, y.values[:3]) == ("y", (1, 2, 2), (1.0, -2.5, 3e10))
-    assert np.isnan(y.values[3])
-    assert (indices.shape, indices.values) == ((3, 2), (0, 1, 2, 3, 4, 5))
-    path.write_text("[\n]\n")
-    assert output.exported_outputs(path) == []
-    path.write_text(OUTPUT.replace("-2.5", "what"))
-    with pytest.raises(CheckError, match="exported output y cannot be read"):
-        output.exported_outputs(path)
-    path.write_text("trtexec was killed while it")
-    with pytest.raises(CheckError, match="outputs cannot be read"):
-        output.exported_outputs(path)
-
-
 @pytest.mark.parametrize("content", ["[", "{}", "[1]", "[]"])
 def test_exports_that_cannot_be_read(tmp_path, content):
     path = tmp_path / "times.json"

@@ -78,7 +78,7 @@ EXPORTS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("case", EXPORTS)
-@pytest.mark.parametrize("read", [output.exported_times, output.exported_profile, output.exported_outputs])
+@pytest.mark.parametrize("read", [output.exported_times, output.exported_profile])
 def test_exports_that_are_none(case: str, read: Callable[[Path], object], tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(EXPORTS[case])
     with pytest.raises(CheckError):
@@ -88,23 +88,16 @@ def test_exports_that_are_none(case: str, read: Callable[[Path], object], tmp_pa
 @pytest.mark.parametrize(
     "text",
     [
-        '"name" : "' * 60_000,
-        '"name" : "x"\n, "dimensions" : "' * 20_000,
-        '"name" : "x"\n, "dimensions" : "1"\n, "values" : [' * 8_000,
-        '"name" : "x"' + " " * 500_000,
-        '"name" : "x"\n, "dimensions" : "1"\n, "values" : [\nFinal shape is ' + "x " * 300_000,
         "[11/27/2026-12:00:00] [E] " * 30_000,
         "Latency: median " + "percentile(9" * 50_000,
         "=== Performance summary ===\nThroughput: " + "1" * 500_000,
         "&&&& PASSED TensorRT.trtexec [TensorRT v" * 20_000,
     ],
 )
-def test_half_a_megabyte_takes_no_time(text: str, tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text(text)
+def test_half_a_megabyte_takes_no_time(text: str) -> None:
     began = time.perf_counter()
-    for read in (lambda: output.exported_outputs(tmp_path / "x.json"), lambda: output.performance(text)):
-        with contextlib.suppress(CheckError):
-            read()
+    with contextlib.suppress(CheckError):
+        output.performance(text)
     output.verdict(text)
     output.errors(text)
     assert time.perf_counter() - began < 1

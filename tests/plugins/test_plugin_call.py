@@ -12,7 +12,7 @@ from building import MODULES, load
 
 from aotfactory.core import dtypes
 from aotfactory.core.errors import DefinitionError
-from aotfactory.core.expressions import Constant, Expr, Symbol, parse
+from aotfactory.core.expressions import Constant, Expr, Op, Symbol, parse
 from aotfactory.core.network import Combination, Range
 from aotfactory.plugins import attributes, definitions, plugin_call
 from aotfactory.plugins.plugin_call import PluginCall, trt
@@ -220,7 +220,7 @@ def test_dimensions_know_their_divisor_over_the_profile() -> None:
 
 
 def test_every_operation_of_tensorrt_is_known() -> None:
-    assert set(plugin_call.OPERATIONS) == set(trt.DimensionOperation.__members__)
+    assert set(Op.__members__) == set(trt.DimensionOperation.__members__)
 
 
 def test_a_type_that_kernels_cannot_take_is_refused() -> None:

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from aotfactory.cli.tables.text import print_table, say, table_of, value_text
+from aotfactory.core.network import shape_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +23,7 @@ def print_recipes(console: Console, recipes: Iterable[Recipe]) -> None:
     """Two lines for every recipe."""
     for r in sorted(recipes, key=lambda r: r.name):
         say(console, (r.name, "bold"), f"  {r.summary}")
-        inputs = ", ".join(f"{i.name} {'x'.join(map(str, i.shape))}" for i in r.inputs)
+        inputs = ", ".join(f"{i.name} {shape_text(i.shape)}" for i in r.inputs)
         attributes = [f"{n}={value_text(v)}" for n, v in r.attributes.items()]
         facts = [r.plugin, inputs, " ".join(r.dtypes), *attributes]
         console.print(Padding(Text("; ".join(facts)), (0, 0, 0, 4)))
@@ -35,7 +36,7 @@ def print_recipe(console: Console, facts: Mapping[str, Any]) -> None:
     table = table_of("input", "shape", "dimensions", "types", "values")
     for item in facts["inputs"]:
         values = item["choices"] or item["limits"] or "any"
-        shape, dims = "x".join(map(str, item["shape"])), " ".join(item["dims"])
+        shape, dims = shape_text(item["shape"]), " ".join(item["dims"])
         table.add_row(item["name"], shape, dims, " ".join(item["dtypes"]), value_text(values))
     print_table(console, table)
     if facts["attributes"]:

@@ -44,7 +44,7 @@ def print_bench(console: Console, result: LaunchResult) -> None:
 
 
 def print_ranking(console: Console, ranking: Ranking, path: Path, losers: list[int]) -> None:
-    shapes = ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in ranking.shapes.items())
+    shapes = ", ".join(f"{name} {shape_text(shape)}" for name, shape in ranking.shapes.items())
     say(console, (ranking.name, "bold"), f" on {ranking.gpu}: {shapes}", wrap=True)
     table = Table(box=None, pad_edge=False)
     for column in ("tactic", "microseconds", "p5", "p95", "GB/s", "of a copy", "regs", "spills", "threads", "shared"):

@@ -24,7 +24,7 @@ from aotfactory.compiler.variant import LaunchedKernel
 from aotfactory.core.arch import Road, parse_archs
 from aotfactory.core.check import Check
 from aotfactory.core.errors import AotError, DefinitionError, InterpreterError, OutOfTimeError
-from aotfactory.core.network import Network
+from aotfactory.core.network import Network, shape_text
 from aotfactory.core.network_json import network_to_json
 from aotfactory.core.processes import run_program
 from aotfactory.executors.effort import DEFAULT_EFFORT, Effort
@@ -89,7 +89,7 @@ def _not_compiled(network: Network, result: CompiledVariant, shapes: Mapping[str
         made = at_shapes(network, {name: tuple(shape) for name, shape in shapes.items()}, types)
         compile_network(made, options, lambda name: None)
     except DefinitionError as error:
-        places = ", ".join(f"{n} {'x'.join(map(str, s)) or 'scalar'}" for n, s in shapes.items())
+        places = ", ".join(f"{n} {shape_text(s)}" for n, s in shapes.items())
         return f"{result.call.name}: {error.message}; at {places}, where it does not compile"
     except AotError:
         return None  # not for these shapes, or not with this tactic

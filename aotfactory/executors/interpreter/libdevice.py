@@ -21,7 +21,7 @@ from triton.language import core
 from triton.language.extra import libdevice as generic
 from triton.runtime import interpreter
 
-Array = np.ndarray[Any, Any]
+from aotfactory.executors.inputs import Array
 
 
 def _special(name: str) -> Callable[..., Any]:

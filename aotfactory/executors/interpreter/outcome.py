@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aotfactory.core.check import Case
-from aotfactory.core.network import Network
+from aotfactory.core.network import Network, shape_text
 from aotfactory.executors.effort import SPENT
 from aotfactory.executors.interpreter.trial import Situation
 from aotfactory.plugins.catalog import Catalog
@@ -85,7 +85,7 @@ def _places(answers: Sequence[Answer], *, counts: bool = True) -> Iterator[str]:
     odd: set[str] = set()
     places: dict[str, Answer] = {}
     for a in answers:
-        shapes = " ".join(f"{n} {'x'.join(map(str, s)) or 'scalar'}" for n, s in a.task.situation.shapes.items())
+        shapes = " ".join(f"{n} {shape_text(s)}" for n, s in a.task.situation.shapes.items())
         if a.task.situation.label == "odd" and (not counts or a.run == a.of):
             odd.add(shapes)
             continue

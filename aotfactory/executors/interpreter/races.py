@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from triton.runtime import interpreter
 
-Array = np.ndarray[Any, Any]
+from aotfactory.executors.inputs import Array
 
 WARP = 32
 WIDEST = 16

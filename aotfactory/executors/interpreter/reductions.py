@@ -17,9 +17,8 @@ import numpy as np
 import triton.language as tl
 from triton.runtime import interpreter
 
+from aotfactory.executors.inputs import Array
 from aotfactory.executors.interpreter.narrow_floats import NARROW
-
-Array = np.ndarray[Any, Any]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 from aotfactory.core import dimensions, dtypes, expressions
 from aotfactory.core.errors import InterpreterError
 from aotfactory.core.expressions import Expr
-from aotfactory.core.network import Call, Network, Shape
+from aotfactory.core.network import Call, Network, Shape, shape_text
 from aotfactory.core.recipe import Recipe
 from aotfactory.executors import reference
 from aotfactory.executors.data import Data, make_inputs
@@ -67,7 +67,7 @@ class Situation:
     draw: int = 0
 
     def __str__(self) -> str:
-        shapes = ", ".join(f"{n} {'x'.join(map(str, s)) or 'scalar'}" for n, s in self.shapes.items())
+        shapes = ", ".join(f"{n} {shape_text(s)}" for n, s in self.shapes.items())
         return f"{shapes}, {'the given' if self.arrays else self.kind} data{' drawn again' if self.draw else ''}"
 
 
@@ -174,7 +174,7 @@ class Judge:
 
     def _prepare(self, call: Call, job: Mapping[str, Any], situation: Situation) -> _Prepared:
         roles = {t.name: t.role for t in self.network.tensors}
-        types = {t.name: t.dtype for t in self.network.tensors if t.role == "input"}
+        types = {t.name: t.dtype for t in self.network.inputs}
         types |= {n: d for n, d in zip(call.inputs, job["dtypes"], strict=False) if roles[n] == "input"}
         key = (str(situation), situation.draw, situation.profile, tuple(types.items()))
         if key not in self._prepared:
@@ -198,7 +198,7 @@ class Judge:
             shape = tuple(d.evaluate(symbols) for d in tensor.shape)
             size = int(np.prod(shape, dtype=object)) * dtypes.find(tensor.dtype).itemsize
             if size > LARGEST_BYTES:
-                vast = vast or f"{tensor.name} is {'x'.join(map(str, shape))}, {size} bytes"
+                vast = vast or f"{tensor.name} is {shape_text(shape)}, {size} bytes"
             extents += shape
         if situation.arrays is not None:
             data = Data(arrays=dict(situation.arrays))

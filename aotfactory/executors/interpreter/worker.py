@@ -151,7 +151,7 @@ def _cost(situation: Situation) -> int:
 
 def situations(network: Network, catalog: Catalog) -> list[Situation]:
     """Shapes and data to judge every variant with: after the first ones small shapes come before large ones."""
-    names = [t.name for t in network.tensors if t.role == "input"]
+    names = [t.name for t in network.inputs]
     profile = cases.profile_cases(network, catalog.for_plugin)
     first: list[Situation] = []
     later: list[Situation] = []

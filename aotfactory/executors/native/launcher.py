@@ -13,10 +13,11 @@ from typing import Any, Literal
 from aotfactory.compiler.bundle import read
 from aotfactory.core import cuda, dimensions
 from aotfactory.core.errors import InputError, NoGpuError, ProgramError, ShapeError
-from aotfactory.core.network import Network
+from aotfactory.core.network import Network, shape_text
+from aotfactory.executors.inputs import Array
 from aotfactory.executors.native.cmake import ProgramBuild, ready_program
 from aotfactory.executors.native.process import run_command
-from aotfactory.executors.native.program import Array, Timing, input_file, load_tensor, option, parse_report
+from aotfactory.executors.native.program import Timing, input_file, load_tensor, option, parse_report
 
 SCHEMA = "aotfactory.launch/1"
 
@@ -171,7 +172,7 @@ def run_launcher(
         for name, value in (inputs or {}).items():
             command += ["--input", f"{name}={input_file(value, Path(scratch))}"]
         for name, shape in (shapes or {}).items():
-            command += ["--shape", f"{name}={'x'.join(map(str, shape)) or 'scalar'}"]
+            command += ["--shape", f"{name}={shape_text(shape)}"]
         command += ["--arch", arch] if arch is not None else []
         command += ["--tactic", str(tactic)] if tactic is not None else []
         flags = {"dry_run": dry_run, "tight": tight, "unchecked_profile": unchecked_profile, "save_inputs": save_inputs}

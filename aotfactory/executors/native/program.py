@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from aotfactory.core.errors import (
     AotError,
@@ -21,10 +20,8 @@ from aotfactory.core.errors import (
     ProgramMissingError,
     ProgramUsageError,
 )
+from aotfactory.executors.inputs import Array
 from aotfactory.executors.npy import load_npy
-
-Array = npt.NDArray[Any]
-
 
 _ERRORS: dict[int, type[AotError]] = {
     e.exit_code: e

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy.typing as npt
-
 from aotfactory.core.errors import ProgramError
+from aotfactory.core.network import shape_text
+from aotfactory.executors.inputs import Array
 from aotfactory.executors.native.cmake import PACKAGES, ProgramBuild, ready_program
 from aotfactory.executors.native.process import run_command
 from aotfactory.executors.native.program import Timing, input_file, load_tensor, parse_report
 
-Array = npt.NDArray[Any]
 SCHEMA = "aotfactory.run/1"
 
 
@@ -126,7 +125,7 @@ def run_runner(
         for name, value in (inputs or {}).items():
             command += ["--input", f"{name}={input_file(value, Path(scratch))}"]
         for name, shape in (shapes or {}).items():
-            command += ["--shape", f"{name}={'x'.join(map(str, shape)) or 'scalar'}"]
+            command += ["--shape", f"{name}={shape_text(shape)}"]
         for library in options.plugin_libraries:
             command += ["--plugin-library", str(library)]
         for name in options.in_place:

@@ -14,20 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from aotfactory.core import dtypes
 from aotfactory.core.errors import InputError, NoTrtexecError, TrtexecError, TrtexecOutputError, UnwritableError
 from aotfactory.core.expressions import Constant, SizeTensor
 from aotfactory.core.files import read_file, replace_file
 from aotfactory.core.limits import LIMITS
-from aotfactory.core.network import Network, Tensor
+from aotfactory.core.network import Network, Tensor, shape_text
 from aotfactory.core.recipe import Tolerance
+from aotfactory.executors.inputs import Array
 from aotfactory.executors.native.process import OutOfTimeError, run_command
 from aotfactory.executors.trtexec import output
 from aotfactory.executors.trtexec.output import Performance, Verdict
 
-Array = npt.NDArray[Any]
 ROOTS = ("/usr/src/tensorrt", "/opt/tensorrt", "/usr/local/tensorrt")
 """Where NVIDIA's Debian packages and containers put TensorRT."""
 
@@ -215,8 +214,8 @@ def _files(tensors: Sequence[Tensor], arrays: Mapping[str, Array], directory: Pa
             array = array.astype(element)
         known = [d.value if isinstance(d, Constant) else None for d in tensor.shape]
         if len(known) != array.ndim or any(n not in (d, None) for d, n in zip(array.shape, known, strict=True)):
-            wanted = "x".join(str(d) for d in tensor.shape)
-            raise InputError(f"{kind} {tensor.name} is {_shape(array)}, the tensor {wanted}", hint="give such an array")
+            texts = f"is {shape_text(array.shape)}, the tensor {shape_text(tensor.shape)}"
+            raise InputError(f"{kind} {tensor.name} {texts}", hint="give such an array")
         path = directory / f"{kind}{index}.bin"
         path.write_bytes(np.ascontiguousarray(array).tobytes())
         parts.append(f"{tensor.name}:{path}")

@@ -19,7 +19,6 @@ _PREFIX = re.compile(r"^\[\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\] \[[A-Z]\] ?")
 _RESULT = re.compile(r"&&&& (PASSED|FAILED) TensorRT\.trtexec \[TensorRT v(\d{1,9})\]", re.ASCII)
 # Of bounded length, and matched without backtracking: a log of any size takes time in proportion.
 _NUMBER = r"([-+]?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:e[-+]?[0-9]{1,2})?)"
-_OUTPUT = re.compile(r'"name" : "([^"\n]*)"\s*, "dimensions" : "([^"\n]*)"\s*, "values" : \[')
 _STATISTICS = {
     "Latency": "latency",
     "Enqueue Time": "enqueue",
@@ -158,42 +157,6 @@ def exported_profile(path: Path) -> tuple[int, list[dict[str, Any]]]:
 
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportedTensor:
-    """One output of ``--exportOutput``: values as text has them, six digits or so.
-
-    Attributes:
-        shape: Where it depends on data, what came of it: trtexec writes that as text before the values.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    values: tuple[float, ...]
-
-
-def exported_outputs(path: Path) -> list[ExportedTensor]:
-    """``--exportOutput``, read record by record: what stands in `values` need not be JSON."""
-    text = _content(path).decode(errors="replace")
-    found = []
-    for record in _OUTPUT.finditer(text):
-        name, dimensions = record.groups()
-        end = text.find("]", record.end())
-        content = text[record.end() : end if end >= 0 else len(text)]
-        if final := re.match(r"\s*Final shape is ([^\n]{1,200}?) reported by the output allocator\.", content):
-            dimensions, content = final[1], content[final.end() :]
-        try:
-            shape = tuple(int(n) for n in re.findall(r"-?[0-9]{1,10}", dimensions))
-            values = tuple(float(item) for item in content.split(",") if item.strip())
-        except ValueError as error:
-            raise TrtexecOutputError(
-                f"trtexec's exported output {name} cannot be read: {error}", where=str(path)
-            ) from error
-        found.append(ExportedTensor(name=name, shape=shape, values=values))
-    if not found and text.strip() != "[\n]":
-        raise TrtexecOutputError("trtexec's exported outputs cannot be read", where=str(path))
-    return found
 
 
 def _content(path: Path) -> bytes:
