@@ -38,6 +38,8 @@ _KNOWN = {  # capability: multiprocessors, KiB of shared memory that a block may
 """A usual product of each architecture: NVIDIA's data sheets, and the CUDA C++ Programming Guide, "Compute
 Capabilities". What is compiled must be right on any other product of the architecture, too."""
 
+RUNTIME = "cuda.bindings.runtime"
+
 _assumed = PORTABLE.capability
 _shared = SHARED_LIMIT
 _road: Road = "aot"
@@ -101,6 +103,42 @@ class Device:
             "get_device_capability": lambda device=None: divmod(self.capability, 10),
             "get_device_properties": self.for_torch,
             "is_bf16_supported": lambda *_, **__: self.capability >= 80,
+        }
+
+    def cuda_runtime(self, runtime: types.ModuleType) -> dict[str, Callable[..., Any]]:
+        """The functions of `cuda.bindings.runtime` that ask for a GPU's properties; each gives an error code first."""
+        done, major, minor = runtime.cudaError_t.cudaSuccess, *divmod(self.capability, 10)
+        facts = self.for_torch()
+        asked = runtime.cudaDeviceAttr
+        attributes = {
+            asked.cudaDevAttrComputeCapabilityMajor: major,
+            asked.cudaDevAttrComputeCapabilityMinor: minor,
+            asked.cudaDevAttrMultiProcessorCount: facts.multi_processor_count,
+            asked.cudaDevAttrMaxSharedMemoryPerBlockOptin: facts.shared_memory_per_block_optin,
+        }
+        properties = SimpleNamespace(
+            name=self.name.encode(),
+            major=major,
+            minor=minor,
+            multiProcessorCount=facts.multi_processor_count,
+            sharedMemPerBlock=facts.shared_memory_per_block,
+            sharedMemPerBlockOptin=facts.shared_memory_per_block_optin,
+            sharedMemPerMultiprocessor=facts.shared_memory_per_multiprocessor,
+            totalGlobalMem=facts.total_memory,
+            l2CacheSize=facts.L2_cache_size,
+            warpSize=32,
+            maxThreadsPerBlock=1024,
+            maxThreadsPerMultiProcessor=facts.max_threads_per_multi_processor,
+            regsPerBlock=65536,
+            regsPerMultiprocessor=65536,
+        )
+        ask = runtime.cudaDeviceGetAttribute
+        return {
+            "cudaGetDeviceCount": lambda: (done, 1),
+            "cudaGetDevice": lambda: (done, 0),
+            "cudaSetDevice": lambda device: (done,),
+            "cudaGetDeviceProperties": lambda device: (done, properties),
+            "cudaDeviceGetAttribute": lambda a, device: (done, attributes[a]) if a in attributes else ask(a, device),
         }
 
 
@@ -189,7 +227,8 @@ def assumed() -> Device:
 
 @contextmanager
 def answering(capability: int | None = None) -> Iterator[None]:
-    """Answer questions for a GPU: through Triton's driver and torch.cuda, loaded before or meanwhile.
+    """Answer questions for a GPU: through Triton's driver, torch.cuda and NVIDIA's runtime bindings, loaded before or
+    meanwhile.
 
     Args:
         capability: Of the GPU; None: what `assume` was told.
@@ -200,17 +239,29 @@ def answering(capability: int | None = None) -> Iterator[None]:
     previous = driver._active
     driver.set_active(target)
     undo: list[Any] = []
-    finder = _AfterImport("torch", lambda torch: _patch(torch, target.device, undo))
-    sys.meta_path.insert(0, finder)
+    finders = [
+        _AfterImport("torch", lambda torch: _patch(torch, target.device, undo)),
+        _AfterImport(RUNTIME, lambda runtime: _patch_runtime(runtime, target.device, undo)),
+    ]
+    sys.meta_path[:0] = finders
     try:
-        if "torch" in sys.modules:
-            _patch(sys.modules["torch"], target.device, undo)
+        for finder in finders:
+            if finder.name in sys.modules:
+                finder.then(sys.modules[finder.name])
         yield
     finally:
         driver._active = previous
-        sys.meta_path.remove(finder)
+        for finder in finders:
+            sys.meta_path.remove(finder)
         for patch in undo:
             patch.stop()
+
+
+def _patch_runtime(runtime: types.ModuleType, device: Device, undo: list[Any]) -> None:
+    answers: dict[str, Any] = device.cuda_runtime(runtime)
+    patch = mock.patch.multiple(runtime, **answers)
+    patch.start()
+    undo.append(patch)
 
 
 def _patch(torch: types.ModuleType, device: Device, undo: list[Any]) -> None:

@@ -131,6 +131,10 @@ HINTS = (
     ),
     (r"Both arguments cannot be 'int's", "these are plain numbers: compute with Python's own -(-a // b), max and min"),
     (r"Error: .*(ShapeExpr|SymIntExpr|SymInt32)", _NUMBER),
+    (
+        r"is an NVIDIA driver library|cudaErrorInsufficientDriver|CUDA_ERROR_NO_DEVICE|cudaErrorNoDevice",
+        "this asks for more than the architecture, and there is no GPU here; aotfactory.aot_cuda compiles without",
+    ),
     # Modules.
     (r"calls sys\.exit", 'put what a script does under `if __name__ == "__main__":`'),
     (r"attempted relative import", "give the module by its dotted name: --plugins package.module"),
@@ -217,6 +221,7 @@ def is_library(filename: str) -> bool:
     kernels = os.path.join(_OURS, "kernels", "")
     return (
         filename.startswith(("<", _STDLIB, *_PACKAGES))
+        or filename.endswith((".pyx", ".pxi"))  # of an extension module, wherever it was compiled
         or (filename.startswith(_OURS) and not filename.startswith(kernels))
         or bool({"site-packages", "dist-packages"} & set(Path(filename).parts))
     )

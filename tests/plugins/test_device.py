@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from building import MODULES
 
+from aotfactory.plugins import device
+
 WITHOUT_TORCH = """
 from importlib.machinery import PathFinder
 
@@ -44,3 +46,28 @@ def test_a_module_that_asks_for_a_gpu(tmp_path: Path, arch: str, grid: str, torc
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split() == [grid]
+
+
+def test_nvidias_runtime_bindings_answer_for_the_architecture() -> None:
+    runtime = pytest.importorskip("cuda.bindings.runtime")
+    before = runtime.cudaGetDeviceProperties
+    with device.answering(87):
+        done, number = runtime.cudaGetDevice()
+        _, properties = runtime.cudaGetDeviceProperties(number)
+        _, minor = runtime.cudaDeviceGetAttribute(runtime.cudaDeviceAttr.cudaDevAttrComputeCapabilityMinor, number)
+        assert (done, properties.major, properties.minor, minor) == (runtime.cudaError_t.cudaSuccess, 8, 7, 7)
+    assert runtime.cudaGetDeviceProperties is before
+
+
+def test_nvidias_runtime_bindings_may_be_imported_meanwhile() -> None:
+    pytest.importorskip("cuda.bindings.runtime")
+    code = """
+import sys
+from aotfactory.plugins import device
+with device.answering(120):
+    assert device.RUNTIME not in sys.modules
+    from cuda.bindings import runtime
+    print(runtime.cudaGetDeviceProperties(0)[1].major)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["12"], done.stderr[-2000:]
