@@ -142,4 +142,4 @@ def _report(bundle: Any, check: Any) -> dict[str, Any]:
     from aotfactory.api import build
 
     result = build.BuildResult(target="c", bundle=bundle, path=Path("c.aot"), sha256="a", checks=(check,))
-    return build.to_json(result)
+    return result.to_json()

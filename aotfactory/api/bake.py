@@ -39,6 +39,10 @@ class Baked:
     plan: Plan
     record: dict[str, Any]
 
+    def to_json(self) -> dict[str, Any]:
+        """The record, as ``bake --format json`` prints it."""
+        return self.record
+
 
 def bake(
     directory: Path,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from aotfactory.api import engine_index, finished
 from aotfactory.compiler import bundle as bundles
@@ -15,6 +15,7 @@ from aotfactory.compiler.manifest import Bundle
 from aotfactory.compiler.options import Options
 from aotfactory.compiler.variant import LaunchedKernel, Variant, Workspace
 from aotfactory.core import check as checks
+from aotfactory.core import cuda
 from aotfactory.core.cache import Cache
 from aotfactory.core.check import Check
 from aotfactory.core.network import POINTS, Network
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from aotfactory.api.bake import Baked
 
 SCHEMA = "aotfactory.build/1"
+
+Engine = Literal["auto", "tensorrt", "bundle"]
+"""A TensorRT plan, a bundle alone, or the most that the machine can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,24 @@ class BuildResult:
 
     @property
     def failed(self) -> list[Check]:
+        """The checks that failed."""
         return checks.failed(self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as ``build --format json`` prints it, schema ``aotfactory.build/1``."""
+        network = self.bundle.network
+        artifact = {"path": str(self.path) if self.path else None, "sha256": self.sha256}
+        return {
+            "schema": SCHEMA,
+            "target": self.target,
+            "engine": _plan_to_json(self.baked) if self.baked else {"kind": "bundle", **artifact},
+            "bundle": artifact,
+            "variants": [variant_to_json(v, network) for v in self.bundle.variants],
+            **({"beside": dict(network.beside)} if network.beside else {}),
+            "checks": [c.to_json() for c in self.checks],
+            **({"skipped_checks": dict(self.bundle.skipped)} if self.bundle.skipped else {}),
+            **({"road": self.bundle.road} if self.bundle.road != "aot" else {}),
+        }
 
 
 def build_bundle(
@@ -108,25 +129,24 @@ def build_bundle(
         cache.trim()
     built = BuildResult(target=target, bundle=made, path=path, sha256=sha256, checks=tuple(found), replaced=replaced)
     if built.path and listed:
-        engine_index.record(out, made, to_json(built))
+        engine_index.record(out, made, built.to_json())
     return built
 
 
-def to_json(report: BuildResult) -> dict[str, Any]:
-    """The report as ``--format json`` prints it."""
-    network = report.bundle.network
-    artifact = {"path": str(report.path) if report.path else None, "sha256": report.sha256}
-    return {
-        "schema": SCHEMA,
-        "target": report.target,
-        "engine": _plan_to_json(report.baked) if report.baked else {"kind": "bundle", **artifact},
-        "bundle": artifact,
-        "variants": [variant_to_json(v, network) for v in report.bundle.variants],
-        **({"beside": dict(network.beside)} if network.beside else {}),
-        "checks": [c.to_json() for c in report.checks],
-        **({"skipped_checks": dict(report.bundle.skipped)} if report.bundle.skipped else {}),
-        **({"road": report.bundle.road} if report.bundle.road != "aot" else {}),
-    }
+def with_plan(
+    built: BuildResult,
+    engine: Engine,
+    shapes: TargetOptions,
+    progress: Callable[[str], None],
+    cache: Cache | None,
+) -> BuildResult:
+    """The build with the plan of its bundle, where that is wanted and this machine has TensorRT's builder and a GPU."""
+    if built.path is None or engine == "bundle" or not cuda.cuda_device_count():
+        return built
+    from aotfactory.api.bake import plan_for  # late: it loads TensorRT
+
+    archs = {variant.arch for variant in built.bundle.variants}
+    return replace(built, baked=plan_for(built.path, len(archs), shapes, progress, cache))
 
 
 def _plan_to_json(baked: Baked) -> dict[str, Any]:

@@ -219,7 +219,7 @@ def attempt(engine: Engine, out: Path, cache: Cache | None, jobs: int, status: L
     except AotError as error:
         return Made(engine=engine, status="error", error=error)
     seconds = round(time.monotonic() - started, 3)
-    document = engine_index.document(built.bundle, build.to_json(built))
+    document = engine_index.document(built.bundle, built.to_json())
     if built.failed:
         return Made(engine=engine, status="failed", seconds=seconds, report=document, error=first_failure(built.failed))
     return Made(engine=engine, status=status, seconds=seconds if status == "built" else 0.0, report=document)

@@ -87,6 +87,28 @@ class Ranking:
     tactics: Sequence[TacticTime]
 
 
+@dataclass(frozen=True, kw_only=True)
+class TuneResult:
+    """A ranking of tactics, and the file that keeps it with earlier ones.
+
+    Attributes:
+        never_fastest: Tactics that no ranking in the file has within `TIE` of its best.
+    """
+
+    ranking: Ranking
+    path: Path
+    never_fastest: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as ``tune --format json`` prints it, schema ``aotfactory.tuning/1``."""
+        return {
+            "schema": SCHEMA,
+            "path": str(self.path),
+            "ranking": asdict(self.ranking),
+            "never_fastest": list(self.never_fastest),
+        }
+
+
 def tune(
     target: str,
     *,
@@ -95,11 +117,11 @@ def tune(
     plugins: Iterable[str] = (),
     iterations: int = 50,
     progress: Callable[[str], None] = lambda text: None,
-) -> tuple[Ranking, Path]:
+) -> TuneResult:
     """Compile a target for this GPU, time its tactics at the opt shapes, and keep the ranking in ``out``.
 
     Returns:
-        The ranking, and the file it is in now, which has one for each GPU, network (data types, profile,
+        The ranking, and the file that it is in now, which has one for each GPU, network (data types, profile,
         attributes) and shapes.
 
     Raises:
@@ -126,7 +148,7 @@ def tune(
         progress("timing")
         ranking = rank(report.path, iterations=iterations)
     keep(ranking, kept)
-    return ranking, kept
+    return TuneResult(ranking=ranking, path=kept, never_fastest=tuple(never_fastest(read(kept))))
 
 
 def rank(path: Path, *, inputs: Mapping[str, Array] | None = None, iterations: int = 50) -> Ranking:

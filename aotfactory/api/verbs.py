@@ -9,62 +9,33 @@ one input: ``shape={"x": (8, 64)}``, ``shape="8x64"``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from aotfactory.api.build import BuildResult, build_bundle
+from aotfactory.api.arguments import AnyShape, Dims, DTypes, Shapes, parsed_shape, target_options
+from aotfactory.api.build import BuildResult, Engine, build_bundle, with_plan
+from aotfactory.api.results import ValidationResult
 from aotfactory.compiler.bundle import require_bundle
 from aotfactory.compiler.options import Options
-from aotfactory.core import cuda
 from aotfactory.core.arch import PtxIsa, Road, default_arch, parse_archs
 from aotfactory.core.cache import open_cache
-from aotfactory.core.check import Check, failed
-from aotfactory.core.dtypes import find
-from aotfactory.core.network import Shape, shape_text
+from aotfactory.core.errors import OptionsError
 from aotfactory.core.workers import available_cores
-from aotfactory.targets.request import TargetOptions, parse_dim, parse_shape
+from aotfactory.executors.effort import CHECK_TIME, Effort
 
 if TYPE_CHECKING:  # a build that nothing has changed for takes less time than these take to load
     from aotfactory.api.bake import Baked
-    from aotfactory.api.tune import Ranking
+    from aotfactory.api.tune import TuneResult
     from aotfactory.executors.inputs import Array
     from aotfactory.executors.native.launcher import LaunchResult
-    from aotfactory.executors.native.runner import RunnerResult
+    from aotfactory.executors.native.runner import RunnerOptions, RunnerResult
+    from aotfactory.executors.trtexec.command import TrtexecOptions
 
 Progress = Callable[[str], None]
-AnyShape = str | Sequence[int]
-Shapes = AnyShape | Mapping[str, AnyShape] | None
-"""A shape for the only input, or shapes by input name; ``"1x3x32x32"`` or ``(1, 3, 32, 32)``."""
 
 
 def silent(text: str) -> None:
     """Show no progress."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ValidationResult:
-    """The checks of an artifact.
-
-    Attributes:
-        path: The bundle or plan.
-        checks: One for every executor and subject; a skipped one says why.
-    """
-
-    path: Path
-    checks: tuple[Check, ...]
-
-    @property
-    def failed(self) -> list[Check]:
-        return failed(self.checks)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneResult:
-    """A ranking of tactics, and the file that keeps it with earlier ones."""
-
-    ranking: Ranking
-    path: Path
 
 
 def compile(
@@ -74,8 +45,8 @@ def compile(
     min_shape: Shapes = None,
     opt_shape: Shapes = None,
     max_shape: Shapes = None,
-    dim: Mapping[str, str | int | Sequence[int]] | None = None,
-    dtype: str | Mapping[str, str] | None = None,
+    dim: Dims = None,
+    dtype: DTypes = None,
     attributes: Mapping[str, Any] | None = None,
     plugins: Iterable[str] = (),
     arch: str | None = None,
@@ -87,6 +58,8 @@ def compile(
     name: str | None = None,
     jobs: int | None = None,
     cache: bool = True,
+    check_time: float = CHECK_TIME,
+    skip_checks: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> BuildResult:
     """Compile and check a target, and write its bundle as ``out/NAME.aot`` if every check passed.
@@ -108,6 +81,9 @@ def compile(
         name: Of the engine; by default the recipe's, plugin's or model's.
         jobs: How many processes; by default one for each core. The result is the same for any number.
         cache: Whether to use what earlier builds compiled and checked, and to keep it for later ones.
+        check_time: Seconds of each process for the `interpreter` check; what does not fit is reported as not run.
+        skip_checks: Checks that are not to count (`ptxas`, `bounds`, `interpreter`), each with the reason, which the
+            manifest keeps.
         progress: Told what is being done.
 
     Returns:
@@ -123,23 +99,30 @@ def compile(
         tactic=tactic,
         road=road,
     )
-    request = replace(_target_options(shape, min_shape, opt_shape, max_shape, dtype, attributes), dims=_dims(dim))
     return build_bundle(
         target,
-        request=request,
+        request=target_options(
+            shape=shape,
+            min_shape=min_shape,
+            opt_shape=opt_shape,
+            max_shape=max_shape,
+            dim=dim,
+            dtype=dtype,
+            attributes=attributes,
+        ),
         options=options,
         out=Path(out),
         plugins=plugins,
         progress=progress,
         cache=open_cache() if cache else None,
         jobs=jobs or available_cores(),
+        check_time=check_time,
+        skip=skip_checks,
         name=name,
     )
 
 
-def build(
-    target: str, *, engine: Literal["auto", "tensorrt", "bundle"] = "auto", progress: Progress = silent, **options: Any
-) -> BuildResult:
+def build(target: str, *, engine: Engine = "auto", progress: Progress = silent, **options: Any) -> BuildResult:
     """Compile and check a target, and build its plan where TensorRT's builder and a GPU are.
 
     Args:
@@ -157,15 +140,9 @@ def build(
 
         require_bake()
     built = compile(target, progress=progress, **options)
-    if built.path is None or engine == "bundle" or not cuda.cuda_device_count():
-        return built
-    from aotfactory.api.bake import plan_for
-
+    shapes = {name: options.get(name) for name in ("shape", "min_shape", "opt_shape", "max_shape", "dim")}
     cache = open_cache() if options.get("cache", True) else None
-    shape, low, opt, high = (options.get(n) for n in ("shape", "min_shape", "opt_shape", "max_shape"))
-    shapes = replace(_target_options(shape, low, opt, high, None, None), dims=_dims(options.get("dim")))
-    archs = {variant.arch for variant in built.bundle.variants}
-    return replace(built, baked=plan_for(built.path, len(archs), shapes, progress, cache))
+    return with_plan(built, engine, target_options(**shapes), progress, cache)
 
 
 def bake(
@@ -205,25 +182,71 @@ def bake(
 
 
 def validate(
-    path: str | Path, *, plugins: Iterable[str] = (), executors: Sequence[str] = (), progress: Progress = silent
+    path: str | Path,
+    *,
+    plugins: Iterable[str] = (),
+    executors: Sequence[str] = (),
+    require: Sequence[str] = (),
+    model: str | Path | None = None,
+    save_inputs: str | Path | None = None,
+    save_outputs: str | Path | None = None,
+    check_time: float = CHECK_TIME,
+    jobs: int | None = None,
+    trtexec: TrtexecOptions | None = None,
+    runner: RunnerOptions | None = None,
+    progress: Progress = silent,
 ) -> ValidationResult:
     """Compare a bundle or plan with its reference.
 
     Args:
         executors: ``interpreter`` and ``launcher`` for a bundle, ``trtexec`` and ``runner`` for a plan; by default all.
+        require: Executors that must have judged it: else `ValidationResult.lacking` says why not.
+        model: The ONNX model of a bundle: then each node is judged on what it gets in the whole model.
+        save_inputs: A directory for that model's inputs, as .npy files.
+        save_outputs: The same for its outputs.
+        check_time: Seconds of each process for the interpreter.
+        jobs: How many of them; by default one for each core.
+        trtexec: How trtexec runs a plan.
+        runner: How the runner does.
 
     Raises:
-        AotError: There is no such artifact, or it is damaged.
+        AotError: There is no such artifact, it is damaged, or an option is not for it.
     """
-    from aotfactory.api import validate as validating
-    from aotfactory.api.validate_plan import validate_plan
-
-    path = Path(path)
+    path, plugins = Path(path), tuple(plugins)
+    if model is None and (save_inputs or save_outputs):
+        raise OptionsError("inputs and outputs of a model are saved, but no model is given", hint="give the model")
     if path.suffix == ".plan":
-        checks = validate_plan(path, plugins=plugins, executors=executors, progress=progress)
+        from aotfactory.api.validate_plan import validate_plan
+
+        if model is not None:
+            raise OptionsError("a model is for bundles", hint="validate the bundle that the plan was built from")
+        checks = validate_plan(
+            path, plugins=plugins, executors=executors, trtexec=trtexec, runner=runner, progress=progress
+        )
+        return ValidationResult(path=path, checks=tuple(checks), required=tuple(require))
+    from aotfactory.api import validate as validating
+    from aotfactory.compiler.bundle import read
+
+    if trtexec is not None or runner is not None:
+        raise OptionsError("trtexec and the runner are for plans", hint="a bundle takes no TensorRT")
+    effort = Effort(seconds=check_time, processes=jobs)
+    if model is not None:
+        from aotfactory.api.validate_model import validate_model
+
+        checks = validate_model(
+            path,
+            Path(model),
+            plugins=plugins,
+            executors=executors,
+            save_inputs=Path(save_inputs) if save_inputs else None,
+            save_outputs=Path(save_outputs) if save_outputs else None,
+            progress=progress,
+            effort=effort,
+        )
     else:
-        checks = validating.validate(path, plugins=plugins, executors=executors, progress=progress)
-    return ValidationResult(path=path, checks=tuple(checks))
+        checks = validating.validate(path, plugins=plugins, executors=executors, progress=progress, effort=effort)
+    skipped = read(path).skipped
+    return ValidationResult(path=path, checks=tuple(checks), required=tuple(require), skipped_checks=skipped)
 
 
 def run(
@@ -234,13 +257,20 @@ def run(
     output_dir: str | Path | None = None,
     tactic: int | None = None,
     seed: int = 0,
+    dry_run: bool = False,
 ) -> LaunchResult | RunnerResult:
     """Run a bundle (with the launcher) or a plan (with the runner) on the GPU, in a process without Python.
 
     Args:
         inputs: Arrays or ``.npy`` files by input name; the others get random data.
         shape: Shapes of the inputs that get random data.
+        output_dir: Where the outputs go, as ``NAME.npy``.
         tactic: A bundle's; by default its first.
+        seed: For the random data.
+        dry_run: Evaluate a bundle's shapes and launches, which takes no GPU.
+
+    Returns:
+        The outputs, and the program's report; where a check of memory failed, `passed` is false.
 
     Raises:
         AotError: This machine has no GPU, or an input does not fit.
@@ -249,13 +279,24 @@ def run(
     from aotfactory.executors.native.runner import RunnerOptions
     from aotfactory.plan.plan_file import PlanFile
 
-    path, shapes = Path(path), {name: _shape(given) for name, given in (shape or {}).items()}
+    path, shapes = Path(path), {name: parsed_shape(given) for name, given in (shape or {}).items()}
     directory = None if output_dir is None else Path(output_dir)
     if path.suffix == ".plan":
+        if tactic is not None or dry_run:
+            raise OptionsError("a tactic and a dry run are for bundles", hint="run the plan's bundle")
         options = RunnerOptions(seed=seed)
         return PlanFile.read(path).in_runner(options, inputs=inputs, shapes=shapes, output_dir=directory, check=False)
     require_bundle(path)
-    return run_launcher(path, inputs=inputs, shapes=shapes, output_dir=directory, tactic=tactic, seed=seed, check=False)
+    return run_launcher(
+        path,
+        inputs=inputs,
+        shapes=shapes,
+        output_dir=directory,
+        tactic=tactic,
+        seed=seed,
+        dry_run=dry_run,
+        check=False,
+    )
 
 
 def tune(
@@ -265,7 +306,8 @@ def tune(
     min_shape: Shapes = None,
     opt_shape: Shapes = None,
     max_shape: Shapes = None,
-    dtype: str | Mapping[str, str] | None = None,
+    dim: Dims = None,
+    dtype: DTypes = None,
     attributes: Mapping[str, Any] | None = None,
     plugins: Iterable[str] = (),
     iterations: int = 50,
@@ -274,57 +316,24 @@ def tune(
 ) -> TuneResult:
     """Time every tactic of a target on the GPU here, and keep the ranking in ``out/NAME.tuning.json``.
 
+    Args:
+        target: As `compile` takes it, and so are shapes, types, attributes and plugins.
+        iterations: Samples of each tactic; the median counts.
+
     Raises:
         AotError: This machine has no GPU, or the target does not compile.
     """
-    request = _target_options(shape, min_shape, opt_shape, max_shape, dtype, attributes)
+    request = target_options(
+        shape=shape,
+        min_shape=min_shape,
+        opt_shape=opt_shape,
+        max_shape=max_shape,
+        dim=dim,
+        dtype=dtype,
+        attributes=attributes,
+    )
     from aotfactory.api import tune as tuning
 
-    ranking, path = tuning.tune(
+    return tuning.tune(
         target, request=request, out=Path(out), plugins=plugins, iterations=iterations, progress=progress
     )
-    return TuneResult(ranking=ranking, path=path)
-
-
-def _target_options(
-    shape: Shapes,
-    min_shape: Shapes,
-    opt_shape: Shapes,
-    max_shape: Shapes,
-    dtype: str | Mapping[str, str] | None,
-    attributes: Mapping[str, Any] | None,
-) -> TargetOptions:
-    return TargetOptions(
-        shape=_shapes(shape),
-        min_shape=_shapes(min_shape),
-        opt_shape=_shapes(opt_shape),
-        max_shape=_shapes(max_shape),
-        dtype={name: find(kind).name for name, kind in _by_name(dtype).items()},
-        attributes=dict(attributes or {}),
-    )
-
-
-def _dims(given: Mapping[str, str | int | Sequence[int]] | None) -> dict[str, tuple[int, int, int]]:
-    def text(value: str | int | Sequence[int]) -> str:
-        return str(value) if isinstance(value, str | int) else ":".join(map(str, value))
-
-    return {name: parse_dim(text(value)) for name, value in (given or {}).items()}
-
-
-def _shapes(given: Shapes) -> dict[str | None, Shape]:
-    if given is None:
-        return {}
-    if isinstance(given, Mapping):
-        return {name: _shape(shape) for name, shape in given.items()}
-    return {None: _shape(given)}
-
-
-def _shape(given: AnyShape) -> Shape:
-    """Text or integers; both are checked alike."""
-    if not isinstance(given, str) and not given:
-        return ()  # a scalar's
-    return parse_shape(given if isinstance(given, str) else shape_text(given))
-
-
-def _by_name(dtype: str | Mapping[str, str] | None) -> Mapping[str | None, str]:
-    return {None: dtype} if isinstance(dtype, str) else dict((dtype or {}).items())

@@ -94,7 +94,7 @@ def bake(
             path, options=options, road=road.value, out=out, plugins=plugins, progress=progress, cache=cache
         )
     if format is Format.json:
-        print_json(baked.record)
+        print_json(baked.to_json())
     else:
         from aotfactory.cli.tables.builds import print_baked
 

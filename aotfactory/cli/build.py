@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,13 +48,9 @@ def build(
         _print(built, format)
     if built.path and engine is not Engine.bundle and cuda.cuda_device_count():
         with working() as progress:
-            from aotfactory.api import bake
+            from aotfactory.api.build import with_plan
 
-            archs = {v.arch for v in built.bundle.variants}
-            shapes = flags.shapes_alone()
-            built = dataclasses.replace(
-                built, baked=bake.plan_for(built.path, len(archs), shapes, progress, flags.cache())
-            )
+            built = with_plan(built, engine.value, flags.shapes_alone(), progress, flags.cache())
     if format is Format.json:
         _print(built, format)
     elif (plan := built.baked) is not None:
@@ -119,9 +114,7 @@ def left_out(flags: ShapeFlags) -> list[str]:
 
 def _print(built: BuildResult, format: Format) -> None:
     if format is Format.json:
-        from aotfactory.api.build import to_json
-
-        print_json(to_json(built))
+        print_json(built.to_json())
     else:
         from aotfactory.cli.tables.builds import print_build
 

@@ -1,30 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run`, `validate` and `bench` for a plan; the commands themselves are in `cli/run.py` and `cli/validate.py`."""
+"""`run` and `bench` for a plan; the commands themselves are in `cli/run.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aotfactory.cli.options import Tools, shapes_by_name
 from aotfactory.cli.terminal import Format, print_json, say, show
 
 if TYPE_CHECKING:
-    from aotfactory.core.check import Check
-
-
-def validate(path: Path, plugins: list[str], executors: Sequence[str], tools: Tools, progress: Any) -> list[Check]:
-    from aotfactory.api.validate_plan import validate_plan
-
-    return validate_plan(
-        path,
-        plugins=plugins,
-        executors=executors,
-        trtexec=tools.for_trtexec(),
-        runner=tools.for_runner(),
-        progress=progress,
-    )
+    pass
 
 
 def run(

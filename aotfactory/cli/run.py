@@ -83,7 +83,7 @@ def run(
         check=False,
     )
     if format is Format.json:
-        print_json(result.report)
+        print_json(result.to_json())
     else:
         from aotfactory.cli.tables.runs import print_run
 
@@ -121,7 +121,7 @@ def bench(
     wanted: Any = "all" if tactic is None else tactic
     result = run_launcher(path, shapes=_shapes(path, shape), tactic=wanted, timing=timing, save_outputs=False)
     if format is Format.json:
-        print_json(result.report)
+        print_json(result.to_json())
     else:
         from aotfactory.cli.tables.runs import print_bench
 

@@ -30,7 +30,7 @@ def tune(
     with working() as progress:
         from aotfactory.api import tune as tuning
 
-        ranking, path = tuning.tune(
+        tuned = tuning.tune(
             target,
             request=flags.target_options(),
             out=out,
@@ -38,12 +38,9 @@ def tune(
             iterations=iterations,
             progress=progress,
         )
-        losers = tuning.never_fastest(tuning.read(path))
     if format is Format.json:
-        from dataclasses import asdict
-
-        print_json({"schema": tuning.SCHEMA, "path": str(path), "ranking": asdict(ranking), "never_fastest": losers})
+        print_json(tuned.to_json())
     else:
         from aotfactory.cli.tables.runs import print_ranking
 
-        show(lambda console: print_ranking(console, ranking, path, losers))
+        show(lambda console: print_ranking(console, tuned))

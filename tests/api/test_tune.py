@@ -105,6 +105,8 @@ def test_a_machine_without_a_gpu_is_told_so(tmp_path: Path) -> None:
 @pytest.mark.launcher
 def test_a_recipe_is_tuned(tmp_path: Path) -> None:
     request = TargetOptions(shape={None: (2, 3, 32, 32)}, dtype={None: "fp16"})
-    ranking, kept = tune.tune("circ_pad", request=request, out=tmp_path, iterations=5)
+    tuned = tune.tune("circ_pad", request=request, out=tmp_path, iterations=5)
+    ranking, kept = tuned.ranking, tuned.path
     assert json.loads(kept.read_text())["rankings"][0]["tactics"][0]["tactic"] == ranking.tactics[0].tactic
-    assert ranking.tactics[0].tactic not in tune.never_fastest(tune.read(kept))
+    assert ranking.tactics[0].tactic not in tuned.never_fastest
+    assert tuned.to_json()["ranking"]["gpu"] == ranking.gpu

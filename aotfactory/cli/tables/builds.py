@@ -66,7 +66,7 @@ def print_baked(console: Console, baked: Baked) -> None:
     say(console, "wrote ", (str(baked.path), "bold"))
 
 
-def print_checks(console: Console, checks: list[Check], skipped: Mapping[str, str]) -> None:
+def print_checks(console: Console, checks: Sequence[Check], skipped: Mapping[str, str]) -> None:
     """Checks of an artifact, each with what was compared, and their sum."""
     for check in checks:
         shown = mark([check]) if check.status == "passed" else (MARKS[check.status],)

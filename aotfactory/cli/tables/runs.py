@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -15,7 +14,7 @@ from aotfactory.core.network import shape_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from aotfactory.api.tune import Ranking
+    from aotfactory.api.tune import TuneResult
     from aotfactory.executors.inputs import Array
     from aotfactory.executors.native.launcher import LaunchResult
 
@@ -43,7 +42,8 @@ def print_bench(console: Console, result: LaunchResult) -> None:
     console.print(table)
 
 
-def print_ranking(console: Console, ranking: Ranking, path: Path, losers: list[int]) -> None:
+def print_ranking(console: Console, tuned: TuneResult) -> None:
+    ranking = tuned.ranking
     shapes = ", ".join(f"{name} {shape_text(shape)}" for name, shape in ranking.shapes.items())
     say(console, (ranking.name, "bold"), f" on {ranking.gpu}: {shapes}", wrap=True)
     table = Table(box=None, pad_edge=False)
@@ -54,9 +54,9 @@ def print_ranking(console: Console, ranking: Ranking, path: Path, losers: list[i
         resources = [str(n) for n in (t.registers, t.spills, t.threads, t.shared_mem)]
         table.add_row(str(t.tactic), *times, f"{t.gb_per_s:.0f}", f"{t.of_copy:.2f}", *resources)
     console.print(table)
-    if losers:
-        say(console, f"never among the fastest in {path.name}: {', '.join(map(str, losers))}")
-    say(console, "wrote ", (str(path), "bold"))
+    if tuned.never_fastest:
+        say(console, f"never among the fastest in {tuned.path.name}: {', '.join(map(str, tuned.never_fastest))}")
+    say(console, "wrote ", (str(tuned.path), "bold"))
 
 
 def print_tensors(console: Console, outputs: Mapping[str, Array], failures: Sequence[str]) -> None:

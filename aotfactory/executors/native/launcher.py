@@ -59,6 +59,10 @@ class LaunchResult:
     def passed(self) -> bool:
         return bool(self.report["status"] == "passed")
 
+    def to_json(self) -> dict[str, Any]:
+        """The report, as ``run --format json`` prints it."""
+        return dict(self.report)
+
     @property
     def outputs(self) -> Mapping[str, Array]:
         """The outputs of the first tactic that was run."""

@@ -64,6 +64,14 @@ class RunnerResult:
     messages: str = ""
 
     @property
+    def passed(self) -> bool:
+        return bool(self.report["status"] == "passed")
+
+    def to_json(self) -> dict[str, Any]:
+        """The report, as ``run --format json`` prints it."""
+        return dict(self.report)
+
+    @property
     def failures(self) -> list[str]:
         checks = self.report["checks"]
         return [f"{c['name']} of {c['subject']}: {c['detail']}" for c in checks if c["status"] == "failed"]
