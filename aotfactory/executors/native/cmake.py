@@ -137,8 +137,10 @@ class ProgramBuild:
             build, install = f"{scratch}/build", f"{scratch}/install"
             where = [f"-DCMAKE_CXX_COMPILER={self.compiler}", f"-DCMAKE_INSTALL_PREFIX={install}"]
             if not self.directory:
-                # The sources of a library in one piece: the headers are read once for it, which halves the time.
-                where.append("-DCMAKE_UNITY_BUILD=ON")
+                # Somebody waits for it. The sources of a library in one piece: the headers are read once for it. And
+                # nothing in it is worth what -O3 takes. So it takes 27 s of a processor, not 44.
+                where += ["-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_UNITY_BUILD_BATCH_SIZE=0"]
+                where.append("-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG")
             source = ["-S", str(SOURCES / self.directory), "-B", build]
             self._step("configured", *source, *self.generator, *where, *self.settings)
             jobs = str(os.cpu_count() or 1)
