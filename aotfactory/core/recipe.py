@@ -82,8 +82,8 @@ class Recipe:
             Arithmetic is done and returned in float64, pure data movement in the input's own type.
         outputs: Names of the outputs; empty: ``y``, or ``y0``, ``y1``, ... where there are several.
         attributes: Default plugin attributes.
-        tolerance: By data type of the network, or of the output where every input has `dtypes` of its own; a type that
-            is not listed must match bit for bit.
+        tolerance: By data type of the network, or of the output where every input has `dtypes` of its own, or where
+            the output's is not among `dtypes`; a type that is not listed must match bit for bit.
         dynamic: Names of the dimensions that validation makes dynamic, from 1 up; empty: all named ones.
         chain: How many times the plugin is applied in a row, each time to the outputs of the time before.
         odd_shapes: Extra small shapes to validate with; each case gives one shape for every input.

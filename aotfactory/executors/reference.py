@@ -79,8 +79,12 @@ def tolerance(network: Network, recipe: Recipe, call: Call, output: str) -> tupl
     """How far an output may be from the reference, and the data type by which the recipe says so: the network's.
 
     That is the type of the first input that has no types of its own in the recipe, as indices have. Where all have, it
-    is the output's type, or else the first input's.
+    is the output's type, or else the first input's. An output whose type the network cannot have, such as one that is
+    quantized, may be given a tolerance of its own.
     """
+    own = network.tensor(output).dtype
+    if own in recipe.tolerance and own not in recipe.dtypes:
+        return own, recipe.tolerance[own]
     typed = [name for item, name in zip(recipe.inputs, call.inputs, strict=False) if not item.dtypes]
     keys = [network.tensor(name).dtype for name in (typed[:1] or [output, *call.inputs[:1]])]
     key = next((key for key in keys if key in recipe.tolerance), keys[0])

@@ -169,8 +169,10 @@ def test_where_every_input_has_types_of_its_own_the_tolerance_is_by_the_outputs_
     assert reference.tolerance(network, typed, call, "y") == ("fp16", reference.Tolerance(atol=2))
     first = dataclasses.replace(typed, tolerance={"fp32": reference.Tolerance(atol=1)})
     assert reference.tolerance(network, first, call, "y") == ("fp32", reference.Tolerance(atol=1))
-    untyped = dataclasses.replace(recipe, tolerance=typed.tolerance)
+    untyped = dataclasses.replace(recipe, tolerance=typed.tolerance, dtypes=("fp32", "fp16"))
     assert reference.tolerance(network, untyped, call, "y") == ("fp32", reference.Tolerance(atol=1))
+    quantized = dataclasses.replace(untyped, dtypes=("fp32",))  # no network of it has fp16: that is the output's own
+    assert reference.tolerance(network, quantized, call, "y") == ("fp16", reference.Tolerance(atol=2))
 
 
 # --- a model with other nodes ----------------------------------------------------------------------------------------

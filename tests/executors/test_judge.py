@@ -131,6 +131,20 @@ def test_indices_are_below_the_tables_rows(shape: dict[str, object], tmp_path: P
     assert "ids made up: from 0 to below the smallest dimension" in check.detail
 
 
+def test_made_up_indices_excuse_elements_that_are_not_written_but_not_all(tmp_path: Path) -> None:
+    """A kernel that takes a dynamic dimension for the number -1 writes nothing; one that scatters writes some."""
+    x = {None: "int32"}
+    dynamic = {"min_shape": {"x": (1, 64)}, "max_shape": {"x": (9, 64)}}
+    (check,) = judged(build(tmp_path, "packed", "packed::bytes", dtype=x, **dynamic))
+    assert (check.status, "no element of y was written" in check.detail) == ("failed", True), check.detail
+    assert "x.shape has -1 for a dimension that is dynamic" in check.detail
+    (check,) = judged(build(tmp_path, "packed", "packed::bytes", dtype=x, shape={"x": (9, 64)}))
+    assert (check.status, check.compared) == ("passed", "memory"), check.detail
+    shape = {"at": (9,), "x": (9, 48)}
+    (check,) = judged(build(tmp_path, "packed", "packed::scatter", dtype={"at": "int32"}, shape=shape))
+    assert (check.status, "were not written, with made-up indices" in check.detail) == ("passed", True), check.detail
+
+
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 def test_sums_of_narrow_types_are_sums_of_numbers(dtype: str, tmp_path: Path) -> None:
     (check,) = judged(build(tmp_path, "kinds", "sums", dtype={None: dtype}))

@@ -29,6 +29,7 @@ class Answer:
 
     Attributes:
         doubtful: The interpreter failed on it, at shapes that the kernel has not been compiled for.
+        idle: Outputs of which the whole grid wrote no element.
     """
 
     task: Task
@@ -39,6 +40,7 @@ class Answer:
     of: int = 0
     notes: list[str] = field(default_factory=list)
     doubtful: bool = False
+    idle: list[str] = field(default_factory=list)
 
 
 def outcome(
@@ -55,6 +57,8 @@ def outcome(
     }
     if failed is not None:
         return {**found, "status": "failed", "detail": failed.detail}
+    if idle := _idle(done):
+        return {**found, "status": "failed", "detail": idle}
     found["not_run"] = [{k: v for k, v in _case(a).to_json().items() if k != "programs"} for a in late]
     found["doubts"] = [dict(a.task.situation.shapes) for a in answers if a.doubtful]
     if not done:
@@ -73,6 +77,19 @@ def outcome(
     )
     parts += [f"not run: {reason}" for reason in reasons]
     return {**found, "status": "passed", "detail": "; ".join(parts)}
+
+
+def _idle(done: Sequence[Answer]) -> str:
+    """That an output was written nowhere: made-up indices explain that of some elements, but hardly of all, always."""
+    whole = [a for a in done if a.run == a.of]
+    always = [name for name in (whole[0].idle if whole else []) if all(name in a.idle for a in whole)]
+    if not always:
+        return ""
+    return (
+        f"no element of {' and '.join(always)} was written, at {', '.join(_places(whole))}; a recipe tells what "
+        f"integers hold, if that is why; and x.shape has -1 for a dimension that is dynamic, x.shape_expr has the "
+        f"dimension; {'; '.join(dict.fromkeys(n for a in whole for n in a.notes if 'made up' in n))}"
+    )
 
 
 def _case(answer: Answer) -> Case:

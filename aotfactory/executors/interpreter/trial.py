@@ -79,6 +79,7 @@ class Verdict:
         wrong: What is wrong, or None.
         compared: Whether outputs were compared with a reference.
         run, of: Programs that ran, and of the grid.
+        idle: Outputs of which the whole grid wrote no element; made-up indices may be why.
     """
 
     wrong: str | None = None
@@ -86,6 +87,7 @@ class Verdict:
     run: int = 0
     of: int = 0
     notes: list[str] = field(default_factory=list)
+    idle: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -332,6 +334,7 @@ class Judge:
                 verdict.notes.append(
                     f"{unwritten} of {out.size} elements of {name} were not written, with made-up indices"
                 )
+                verdict.idle += [name] * (whole and unwritten == out.size)
             elif unwritten:
                 return f"{unwritten} of {out.size} elements of {name} were not written"
             if recipe is None:

@@ -243,7 +243,7 @@ def run(task: Task) -> Answer:
         return Answer(task, status, f"{error.message}; at {task.situation}")
     status = "failed" if verdict.wrong else "passed"
     detail = "; ".join([f"{verdict.wrong}; at {task.situation}", *verdict.notes]) if verdict.wrong else ""
-    return Answer(task, status, detail, verdict.compared, verdict.run, verdict.of, verdict.notes)
+    return Answer(task, status, detail, verdict.compared, verdict.run, verdict.of, verdict.notes, idle=verdict.idle)
 
 
 class _alarm:
