@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from aotfactory.api.executors import BY_NAME
 from aotfactory.core.check import Check, Compared
 from aotfactory.core.errors import AotError, MissingError
 from aotfactory.core.network import Network
-from aotfactory.executors.cases import LARGEST
-from aotfactory.executors.registry import BY_NAME
 from aotfactory.plugins.catalog import Catalog
 
 
@@ -50,22 +49,6 @@ class Outcome:
             where = f" ({error.where})" if error.where else ""
             detail = " ".join(f"{error.message}{where}".split()) + (f"; at {at}" if at else "")
             self.settle(name, "skipped" if isinstance(error, MissingError) else "failed", detail)
-
-
-NO_GPU = "no GPU or NVIDIA driver on this machine"
-
-
-TOO_LARGE = f"a tensor has more than {LARGEST} elements, too many for the reference"
-
-
-def passed(labels: Iterable[str], only: str) -> str:
-    """The detail of a check whose trials of these labels were all right.
-
-    Args:
-        only: What was checked where there was no reference to compare with; empty if there always was one.
-    """
-    against = f"{only} only: the plugins have no recipe" if only else "against the reference"
-    return f"{against}, at {', '.join(dict.fromkeys(labels))}"
 
 
 def catalog_for(network: Network, plugins: Iterable[str]) -> Catalog:

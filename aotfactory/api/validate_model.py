@@ -9,25 +9,23 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from aotfactory.api import reinterpreted
-from aotfactory.api.outcome import NO_GPU, catalog_for
+from aotfactory.api.executors import choose
+from aotfactory.api.outcome import catalog_for
+from aotfactory.api.validate import run_executors
 from aotfactory.compiler import bundle
 from aotfactory.compiler.manifest import Bundle
-from aotfactory.core import cuda, dtypes
+from aotfactory.core import dtypes
 from aotfactory.core.check import Check
-from aotfactory.core.errors import CheckError, OnnxFileError, OnnxShapeError
-from aotfactory.executors import onnx_reference, reference
+from aotfactory.core.errors import OnnxFileError, OnnxShapeError
+from aotfactory.executors import onnx_reference
 from aotfactory.executors.effort import DEFAULT_EFFORT, Effort
+from aotfactory.executors.executor import BundleJob
 from aotfactory.executors.inputs import Array, make_input
-from aotfactory.executors.native.launcher import run_launcher
-from aotfactory.executors.registry import choose, names_for
 from aotfactory.plan import onnx_export
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.onnx_model import model_inputs
 from aotfactory.targets.onnx_shapes import ELEMENTS
 from aotfactory.targets.request import TargetOptions
-
-EXECUTORS = names_for("bundle")
 
 
 def validate_model(
@@ -35,7 +33,7 @@ def validate_model(
     model: Path,
     *,
     plugins: Iterable[str] = (),
-    executors: Sequence[str] = EXECUTORS,
+    executors: Sequence[str] = (),
     shapes: TargetOptions | None = None,
     save_inputs: Path | None = None,
     save_outputs: Path | None = None,
@@ -68,14 +66,8 @@ def validate_model(
         if tensor.name not in tensors:
             raise OnnxShapeError(f"{model} does not compute {tensor.name!r}", hint="is it the bundle's model?")
         given[tensor.name] = np.ascontiguousarray(tensors[tensor.name], dtypes.find(tensor.dtype).array)
-    found: list[Check] = []
-    if "interpreter" in executors:
-        progress("interpreter")
-        found += reinterpreted.check(made, catalog, effort, progress, given)
-    if "launcher" in executors:
-        progress("launcher")
-        found.append(_launcher(path, made, catalog, given))
-    return found
+    job = BundleJob(path=path, bundle=made, catalog=catalog, effort=effort, progress=progress, given=given)
+    return run_executors(executors, job)
 
 
 def _compute(
@@ -103,21 +95,3 @@ def _save(folder: Path, arrays: Mapping[str, Array]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in arrays.items():
         np.save(folder / f"{name.replace('/', '_')}.npy", array)
-
-
-def _launcher(path: Path, made: Bundle, catalog: Catalog, given: Mapping[str, Array]) -> Check:
-    """The bundle's kernels on the GPU, on the same tensors."""
-    if cuda.cuda_device_count() == 0:
-        return Check(name="launcher", subject=path.name, status="skipped", detail=NO_GPU, compared="nothing")
-    expected = reference.outputs(made.network, catalog.for_plugin, given)
-    try:
-        result = run_launcher(path, inputs=given, tactic="all", check=False)
-    except CheckError as error:
-        return Check(name="launcher", subject=path.name, status="failed", detail=error.message, compared="memory")
-    for run in result.runs:
-        wrong = "; ".join(run.failures) or reference.compare(made.network, catalog.for_plugin, run.outputs, expected)
-        if wrong:
-            detail = f"tactic {run.tactic}: {wrong}"
-            return Check(name="launcher", subject=path.name, status="failed", detail=detail, compared="reference")
-    detail = "on the tensors of the model"
-    return Check(name="launcher", subject=path.name, status="passed", detail=detail, compared="reference")

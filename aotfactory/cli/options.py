@@ -168,7 +168,7 @@ FormatOption = Annotated[Format, typer.Option("--format", help="JSON goes to std
 
 
 class Executor(str, enum.Enum):
-    """Executors of an artifact: the first two run a bundle, the others a plan."""
+    """The executors that there are (`api/executors.py`): the first two run a bundle, the others a plan."""
 
     interpreter = "interpreter"
     launcher = "launcher"

@@ -26,7 +26,7 @@ def run(
     format: Format,
 ) -> bool:
     """Run and print; whether every check passed."""
-    from aotfactory.executors.registry import choose
+    from aotfactory.api.executors import choose
     from aotfactory.executors.trtexec.command import cut_outputs
     from aotfactory.executors.trtexec.report import trtexec_report
     from aotfactory.plan.plan_file import PlanFile

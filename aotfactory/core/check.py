@@ -172,6 +172,16 @@ def summary(checks: Iterable[Check]) -> str:
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
+def passed_at(labels: Iterable[str], only: str) -> str:
+    """The detail of a check whose trials of these labels were all right.
+
+    Args:
+        only: What was checked where there was no reference to compare with; empty if there always was one.
+    """
+    against = f"{only} only: the plugins have no recipe" if only else "against the reference"
+    return f"{against}, at {', '.join(dict.fromkeys(labels))}"
+
+
 def failed(checks: Iterable[Check]) -> list[Check]:
     return [check for check in checks if check.status == "failed"]
 

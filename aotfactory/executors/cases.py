@@ -24,6 +24,8 @@ KINDS: tuple[Kind, ...] = ("random", "adversarial")
 LARGEST = 2**28
 """Elements of a tensor whose float64 reference is still computed, where a GPU runs the kernels."""
 
+TOO_LARGE = f"a tensor has more than {LARGEST} elements, too many for the reference"
+
 SMALL, INSIDE = (2, 3, 5, 7, 11, 13, 17, 19), (37, 29, 53, 41, 67, 59, 83, 71)
 EVEN = (48, 32, 64, 80, 96, 112, 16, 128)
 """Extents to try for dynamic dimensions."""

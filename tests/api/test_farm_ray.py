@@ -48,14 +48,15 @@ class Finder:
             return build(*arguments, **options)
 
         bake.build_plan = slow
-        from aotfactory.api import validate as validating
         from aotfactory.core.check import Check
-        launcher = validating._launcher
+        from aotfactory.executors.native import launcher_check
+        launcher = launcher_check.check
 
-        def judged(path, made, *others):  # on a node that has a resource called like a GPU, and none
+        def judged(job):  # on a node that has a resource called like a GPU, and none
             if not os.path.exists("verdict"):
-                return launcher(path, made, *others)
+                return launcher(job)
             import ray
+            path = job.path
             with open("judged", "a") as log:
                 print(os.getpid(), path.name, ray.get_runtime_context().get_node_id(), file=log)
             while os.path.exists("together") and len(open("judged").readlines()) < 2:
@@ -63,7 +64,7 @@ class Finder:
             with open("verdict") as file:
                 return [Check(name="launcher", subject=path.name, status=file.read(), compared="memory", detail="d")]
 
-        validating._launcher = judged
+        launcher_check.check = judged
 
 sys.meta_path.insert(0, Finder())
 """

@@ -21,6 +21,7 @@ from aotfactory.core.recipe import Tolerance
 from aotfactory.executors import compare as comparison
 from aotfactory.executors import reference
 from aotfactory.executors.inputs import make_input
+from aotfactory.executors.native import launcher_check
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets.request import TargetOptions
 
@@ -64,9 +65,9 @@ def _launcher(spoil):
 
 
 def _validate(monkeypatch, path, spoil):
-    monkeypatch.setattr(validate.cuda, "cuda_device_count", lambda: 1)
-    monkeypatch.setattr(validate, "build_launcher", lambda: Path("launcher"))
-    monkeypatch.setattr(validate, "run_launcher", _launcher(spoil))
+    monkeypatch.setattr(launcher_check.cuda, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(launcher_check, "build_launcher", lambda: Path("launcher"))
+    monkeypatch.setattr(launcher_check, "run_launcher", _launcher(spoil))
     return validate.validate(path, executors=["launcher"])
 
 
@@ -99,12 +100,12 @@ def test_what_the_launcher_finds_fails(monkeypatch, circ_pad):
 
 
 def test_without_a_recipe_it_says_that_nothing_was_compared(monkeypatch, circ_pad):
-    monkeypatch.setattr(validate.reference, "outputs", lambda network, find_recipe, inputs: {})
+    monkeypatch.setattr(launcher_check.reference, "outputs", lambda network, find_recipe, inputs: {})
     run = SimpleNamespace(tactic=1, outputs={}, failures=[])
     result = SimpleNamespace(runs=[run], report={"libraries": []})
-    monkeypatch.setattr(validate.cuda, "cuda_device_count", lambda: 1)
-    monkeypatch.setattr(validate, "build_launcher", lambda: Path("launcher"))
-    monkeypatch.setattr(validate, "run_launcher", lambda *args, **kwargs: result)
+    monkeypatch.setattr(launcher_check.cuda, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(launcher_check, "build_launcher", lambda: Path("launcher"))
+    monkeypatch.setattr(launcher_check, "run_launcher", lambda *args, **kwargs: result)
     checks = validate.validate(circ_pad, executors=["launcher"])
     assert "memory accesses only: the plugins have no recipe" in checks[0].detail
 
@@ -124,9 +125,9 @@ def test_the_size_of_the_chain_matters(monkeypatch, inplace_add):
 
 def test_a_library_of_python_in_the_process_fails(monkeypatch, circ_pad):
     result = SimpleNamespace(report={"libraries": ["libc.so.6", "libpython3.12.so.1.0"]})
-    monkeypatch.setattr(validate, "build_launcher", lambda: Path("launcher"))
-    monkeypatch.setattr(validate, "run_launcher", lambda *args, **kwargs: result)
-    check = validate.python_free(circ_pad)
+    monkeypatch.setattr(launcher_check, "build_launcher", lambda: Path("launcher"))
+    monkeypatch.setattr(launcher_check, "run_launcher", lambda *args, **kwargs: result)
+    check = launcher_check.python_free(circ_pad)
     assert check.status == "failed"
     assert "libpython3.12" in check.detail
 
@@ -140,9 +141,9 @@ def test_without_python_the_data_is_that_of_the_other_runs(monkeypatch, circ_pad
         given.append((named.get("env"), dict(named["inputs"])))
         return run(path, **named)
 
-    monkeypatch.setattr(validate.cuda, "cuda_device_count", lambda: 1)
-    monkeypatch.setattr(validate, "build_launcher", lambda: Path("launcher"))
-    monkeypatch.setattr(validate, "run_launcher", recording)
+    monkeypatch.setattr(launcher_check.cuda, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(launcher_check, "build_launcher", lambda: Path("launcher"))
+    monkeypatch.setattr(launcher_check, "run_launcher", recording)
     validate.validate(circ_pad, executors=["launcher"])
     assert given[-1][0] == {}
     assert given[-1][1].keys() == given[-2][1].keys() != set()
@@ -150,7 +151,7 @@ def test_without_python_the_data_is_that_of_the_other_runs(monkeypatch, circ_pad
 
 
 def test_without_a_gpu_the_launcher_is_skipped_with_the_reason(monkeypatch, circ_pad):
-    monkeypatch.setattr(validate.cuda, "cuda_device_count", lambda: 0)
+    monkeypatch.setattr(launcher_check.cuda, "cuda_device_count", lambda: 0)
     checks = validate.validate(circ_pad, executors=["launcher"])
     assert [(c.name, c.status) for c in checks] == [("launcher", "skipped"), ("python-free", "skipped")]
     assert all("no GPU" in c.detail for c in checks)

@@ -15,7 +15,7 @@ from doubles.runtime import full_tensorrt
 from doubles.samples import SHAPES, SM_90, compiled, sample
 from plan_cases import DYNAMIC, chain_model
 
-from aotfactory.api import outcome, validate, validate_plan
+from aotfactory.api import validate, validate_plan
 from aotfactory.api.bake import bake
 from aotfactory.core import cuda
 from aotfactory.core.check import Check
@@ -23,7 +23,7 @@ from aotfactory.core.errors import CheckError, DefinitionError, UsageError
 from aotfactory.core.network import Profile
 from aotfactory.core.network_json import network_to_json
 from aotfactory.executors import cases as run_cases
-from aotfactory.executors import reference
+from aotfactory.executors import executor, reference
 from aotfactory.executors.native.runner import RunnerOptions
 from aotfactory.executors.trtexec.command import TrtexecOptions
 from aotfactory.plan import record as provenance
@@ -206,7 +206,7 @@ def test_without_a_gpu_nothing_is_run(programs, monkeypatch):
     monkeypatch.setattr(cuda, "cuda_device_count", lambda: 0)
     found = run(made := programs("circ_pad"))
     assert set(statuses(found).values()) == {"skipped"}
-    assert {c.detail for c in found.values()} == {outcome.NO_GPU}
+    assert {c.detail for c in found.values()} == {executor.NO_GPU}
     assert made.calls == []
 
 
@@ -228,7 +228,7 @@ def test_the_runner_is_built_for_the_given_tensorrt(programs, monkeypatch, tmp_p
         roots.append(tensorrt_root)
         return made.runner
 
-    for place in ("aotfactory.api.validate_plan", "aotfactory.executors.native.runner"):
+    for place in ("aotfactory.plan.in_runner", "aotfactory.executors.native.runner"):
         monkeypatch.setattr(f"{place}.build_runner", build)
     options = RunnerOptions(tensorrt_root=tmp_path)
     found = validate_plan.validate_plan(made.plan, executors=["runner"], runner=options)

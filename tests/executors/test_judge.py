@@ -185,16 +185,18 @@ def test_with_the_time_spent_the_rest_is_said_not_to_have_run(tmp_path: Path) ->
 
 
 def test_a_skipped_check_is_on_the_record(tmp_path: Path) -> None:
-    from aotfactory.api import reinterpreted
     from aotfactory.compiler import bundle
     from aotfactory.executors.effort import Effort
+    from aotfactory.executors.executor import BundleJob
+    from aotfactory.executors.interpreter import bundle_check
     from aotfactory.plugins.catalog import Catalog
 
     built = build(tmp_path, "kinds", "short", shape={"x": (3, 100)}, skip={"interpreter": "its rows are short"})
     assert built.path is not None
     made = bundle.read(built.path)
     assert made.skipped == {"interpreter": "its rows are short"}
-    for found in (judged(built), reinterpreted.check(made, Catalog(), Effort(), print)):
+    job = BundleJob(path=built.path, bundle=made, catalog=Catalog(), effort=Effort(), progress=print)
+    for found in (judged(built), bundle_check.check(job)):
         assert {(c.status, "because its rows are short" in c.detail) for c in found} == {("skipped", True)}
 
 

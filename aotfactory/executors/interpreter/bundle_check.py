@@ -8,32 +8,25 @@ show (block, shared memory, kernel name, parameters, types) must be what the def
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from aotfactory.compiler import compile as compiling
-from aotfactory.compiler.manifest import Bundle
 from aotfactory.compiler.variant import LaunchedKernel, Variant
 from aotfactory.core import arch
 from aotfactory.core.check import Check
 from aotfactory.core.errors import AotError
-from aotfactory.executors.effort import Effort
-from aotfactory.executors.inputs import Array
+from aotfactory.executors.executor import BundleJob
 from aotfactory.executors.interpreter import check as interpreter
-from aotfactory.plugins.catalog import Catalog
 
 INTERPRETED = ("grid_x", "grid_y", "grid_z")
 """Launch parameters that the interpreter runs with; the others have to agree."""
 
 
-def check(
-    made: Bundle,
-    catalog: Catalog,
-    effort: Effort,
-    progress: Callable[[str], None],
-    given: Mapping[str, Array] | None = None,
-) -> list[Check]:
-    """One check for each variant of a bundle; `given`: data of all of its inputs, in place of what is made."""
+def check(job: BundleJob) -> list[Check]:
+    """One check for each variant of a bundle."""
+    made = job.bundle
+    job.progress("interpreter")
     if reason := made.skipped.get("interpreter"):
         return [_of(v, "skipped", f"skipped when the bundle was built, because {reason}") for v in made.variants]
     try:
@@ -56,7 +49,7 @@ def check(
             found.append(_of(variant, "failed", f"the bundle has {difference} for the same PTX"))
         else:
             runs.append(replace(result, variant=variant))
-    return found + interpreter.check(made.network, runs, catalog.sources, effort, progress, given)
+    return found + interpreter.check(made.network, runs, job.catalog.sources, job.effort, job.progress, job.given)
 
 
 def _texts(variant: Variant) -> list[str]:
