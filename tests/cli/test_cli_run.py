@@ -2,41 +2,35 @@
 """The commands that run an artifact, as a user calls them."""
 
 import json
-import subprocess
-import sys
 
 import launcher_bundles
 import numpy as np
 import pytest
 
+import aotfactory
 from aotfactory.core import cuda
 
 HAS_GPU = cuda.cuda_device_count() > 0
 without_gpu = pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
 
 
-def _run(*arguments):
-    command = [sys.executable, "-c", "from aotfactory.cli.main import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     out = tmp_path_factory.mktemp("engines")
-    done = _run("compile", "circ_pad", "--shape", "1x2x5x7", "--arch", "portable", "--check-time", "0.1", "--out", out)
-    assert done.returncode == 0, done.stderr
-    return out / "circ_pad.aot"
+    made = aotfactory.compile("circ_pad", shape="1x2x5x7", arch="portable", check_time=0.1, out=out)
+    assert not made.failed
+    return made.path
 
 
 @pytest.mark.launcher
-def test_dry_run_evaluates_without_a_gpu(bundle):
-    done = _run("run", bundle, "--dry-run", "--format", "json")
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+def test_dry_run_evaluates_without_a_gpu(run, bundle):
+    done = run("run", str(bundle), "--dry-run", "--format", "json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
     assert report["schema"] == "aotfactory.launch/1"
     assert report["runs"][0]["launches"][0]["grid"] == [1, 1, 1]
-    text = _run("run", bundle, "--dry-run", "--tactic", "2")
-    assert "circ_pad.portable.fp32-fp32.t2: grid 1 x 1 x 1" in text.stdout
+    text = run("run", str(bundle), "--dry-run", "--tactic", "2")
+    assert "circ_pad.portable.fp32-fp32.t2: grid 1 x 1 x 1" in text.out
 
 
 @pytest.mark.launcher
@@ -58,21 +52,21 @@ def test_json_names_the_files_that_are_kept(tmp_path, fake_driver, monkeypatch, 
 @pytest.mark.launcher
 @without_gpu
 @pytest.mark.parametrize("command", ["run", "bench"])
-def test_a_machine_without_a_driver_is_told_so(bundle, command):
-    done = _run(command, bundle)
-    assert done.returncode == 3
-    assert "error: no CUDA driver on this machine" in done.stderr
-    assert done.stdout == ""
+def test_a_machine_without_a_driver_is_told_so(run, bundle, command):
+    done = run(command, str(bundle))
+    assert done.code == 3
+    assert "error: no CUDA driver on this machine" in done.err
+    assert done.out == ""
 
 
-def test_validate_prints_every_check(bundle):
-    done = _run("validate", bundle, "--executor", "interpreter", "--check-time", "0.1", "--format", "json")
-    assert done.returncode == 0, done.stderr
-    checks = json.loads(done.stdout)["checks"]
+def test_validate_prints_every_check(run, bundle):
+    done = run("validate", str(bundle), "--executor", "interpreter", "--check-time", "0.1", "--format", "json")
+    assert done.code == 0, done.err
+    checks = json.loads(done.out)["checks"]
     assert {c["name"] for c in checks} == {"interpreter"}
     assert {c["status"] for c in checks} == {"passed"}
-    text = _run("validate", bundle, "--executor", "interpreter", "--check-time", "0.1")
-    assert "interpreter circ_pad.portable.fp32-fp32.t1: ok" in text.stdout
+    text = run("validate", str(bundle), "--executor", "interpreter", "--check-time", "0.1")
+    assert "interpreter circ_pad.portable.fp32-fp32.t1: ok" in text.out
 
 
 @pytest.mark.parametrize(
@@ -87,39 +81,39 @@ def test_validate_prints_every_check(bundle):
         (["bench", "BUNDLE", "--iterations", "0"], "iterations"),
     ],
 )
-def test_wrong_usage_exits_with_2(bundle, arguments, message):
-    done = _run(*(str(bundle) if a == "BUNDLE" else a for a in arguments))
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_wrong_usage_exits_with_2(run, bundle, arguments, message):
+    done = run(*(str(bundle) if a == "BUNDLE" else a for a in arguments))
+    assert done.code == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
 
 
 @pytest.mark.launcher
-def test_an_input_of_the_wrong_type_is_refused(bundle, tmp_path):
+def test_an_input_of_the_wrong_type_is_refused(run, bundle, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((1, 2, 5, 7)))
-    done = _run("run", bundle, "--input", f"x={tmp_path / 'x.npy'}", "--dry-run")
-    assert done.returncode == 2
-    assert "fp32" in done.stderr
+    done = run("run", str(bundle), "--input", f"x={tmp_path / 'x.npy'}", "--dry-run")
+    assert done.code == 2
+    assert "fp32" in done.err
 
 
 @pytest.mark.gpu
 @pytest.mark.launcher
-def test_run_writes_what_numpy_expects(bundle, tmp_path):
+def test_run_writes_what_numpy_expects(run, bundle, tmp_path):
     x = np.arange(70, dtype=np.float32).reshape(1, 2, 5, 7)
     np.save(tmp_path / "x.npy", x)
-    done = _run("run", bundle, "--input", f"x={tmp_path / 'x.npy'}", "--output-dir", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
+    done = run("run", str(bundle), "--input", f"x={tmp_path / 'x.npy'}", "--output-dir", str(tmp_path / "out"))
+    assert done.code == 0, done.err
     expected = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="wrap")
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "y.npy"), expected)
 
 
 @pytest.mark.gpu
 @pytest.mark.launcher
-def test_validate_and_bench_on_a_gpu(bundle):
-    done = _run("validate", bundle, "--format", "json")
-    assert done.returncode == 0, done.stderr
-    checks = json.loads(done.stdout)["checks"]
+def test_validate_and_bench_on_a_gpu(run, bundle):
+    done = run("validate", str(bundle), "--format", "json")
+    assert done.code == 0, done.err
+    checks = json.loads(done.out)["checks"]
     assert {c["name"] for c in checks} == {"interpreter", "launcher", "python-free"}
     assert {c["status"] for c in checks} == {"passed"}
-    report = json.loads(_run("bench", bundle, "--format", "json", "--iterations", "5").stdout)
+    report = json.loads(run("bench", str(bundle), "--format", "json", "--iterations", "5").out)
     assert all(run["timing"]["ratio_to_copy"] > 0 for run in report["runs"])
