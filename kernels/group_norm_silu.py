@@ -9,8 +9,8 @@ loads are under way; then to make the outputs. The second reading is from L2 whe
 programs are large, few groups are under way at a time, and hints keep x in L2 between its two readings and everything
 else out. Where there are fewer groups than multiprocessors, SPLIT programs share a group's outputs, each after finding
 the statistics for itself, for one kernel has no way to pass them on. For a plugin library (--road library) there are
-tactics of two kernels: one leaves the mean and squares of each tile of a group in a workspace, and one joins those of
-its group and makes a tile of outputs, the last tiles first. So all multiprocessors work on however few groups.
+tactics of several kernels, whose programs share tiles of groups through a workspace (`_group_norm_tiles`): so all
+multiprocessors work on however few groups, and x is read from memory once.
 
 Where a channel is a multiple of a 16-byte vector all accesses are of 16 bytes; elsewhere of the widest vectors that
 divide a group, for dynamic sizes going by its number of channels. Such a vector may begin in one channel and end in the
@@ -245,11 +245,11 @@ def _whole(channels: int, pixels: int) -> bool:
     return channels * pixels <= REACH
 
 
-def _tactics(channels: int, pixels: int) -> List[int]:
-    """Tactics that differ for groups of so many channels and pixels."""
+def _tactics(channels: int, pixels: int, groups: int, itemsize: int) -> List[int]:
+    """Tactics that differ for so many groups of so many channels and pixels."""
     if not _whole(channels, pixels):
-        in_a_row = _group_norm_tiles.tactics(channels, pixels) if road() == "library" else []
-        return [*(n for n, tactic in TACTICS.items() if tactic.split), *in_a_row]
+        tiles = _group_norm_tiles.tactics(channels, pixels, groups, itemsize) if road() == "library" else []
+        return [*(n for n, tactic in TACTICS.items() if tactic.split), *tiles]
     sizes = {_arguments(channels, pixels, True, 4, n)["num_warps"]: n for n in (2, 1)}
     return sorted(sizes.values())
 
@@ -326,7 +326,9 @@ def group_norm_silu_autotune(
     groups: int,
     outputs: Tuple[trtp.TensorDesc],
 ) -> List[trtp.AutoTuneCombination]:
-    tactics = _tactics(max(int(tuple(x.shape)[1]) // groups, 1), _most_pixels(x))
+    usual = x.shape.opt if x.shape.is_dynamic else tuple(x.shape)
+    channels, itemsize = max(int(usual[1]) // groups, 1), dtypes.of_trt(x.dtype).itemsize
+    tactics = _tactics(channels, _most_pixels(x), int(usual[0]) * groups, itemsize)
     return [trtp.AutoTuneCombination(", ".join([TYPES] * 4), "LINEAR", tactics)]
 
 

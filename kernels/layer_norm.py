@@ -17,7 +17,7 @@ from typing import List, Tuple
 import numpy as np
 import triton
 import triton.language as tl
-from aotfactory.kernels import _row_tactics, _row_tiles
+from aotfactory.kernels import _row_pieces, _row_tactics, _row_tiles
 
 from aotfactory import AotKernel, Input, Recipe, Tolerance, UnsupportedError, aot_kernel, trtp
 
@@ -228,7 +228,7 @@ def layer_norm_desc(x: trtp.TensorDesc, weight: trtp.TensorDesc, bias: trtp.Tens
 def layer_norm_autotune(
     x: trtp.TensorDesc, weight: trtp.TensorDesc, bias: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(", ".join([TYPES] * 4), "LINEAR", _row_tactics.tactics(x, WORK))]
+    return [trtp.AutoTuneCombination(", ".join([TYPES] * 4), "LINEAR", _row_pieces.tactics(x, WORK))]
 
 
 @trtp.aot_impl("aotfactory::layer_norm")
@@ -240,6 +240,8 @@ def layer_norm_aot(
     outputs: Tuple[trtp.TensorDesc],
     tactic: int,
 ) -> AotKernel:
+    if tactic in _row_pieces.TACTICS:
+        return _row_pieces.aot(_row_pieces.LAYER_NORM, x, weight, bias, eps, outputs[0], tactic)
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
     arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK), tactic)

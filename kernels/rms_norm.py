@@ -14,7 +14,7 @@ from typing import List, Tuple
 import numpy as np
 import triton
 import triton.language as tl
-from aotfactory.kernels import _row_tactics, _row_tiles
+from aotfactory.kernels import _row_pieces, _row_tactics, _row_tiles
 
 from aotfactory import AotKernel, Input, Recipe, Tolerance, UnsupportedError, aot_kernel, trtp
 
@@ -243,7 +243,7 @@ def rms_norm_add_desc(
 def rms_norm_autotune(
     x: trtp.TensorDesc, weight: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]
 ) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(", ".join([TYPES] * 3), "LINEAR", _row_tactics.tactics(x, WORK))]
+    return [trtp.AutoTuneCombination(", ".join([TYPES] * 3), "LINEAR", _row_pieces.tactics(x, WORK))]
 
 
 @trtp.autotune("aotfactory::rms_norm_add")
@@ -260,6 +260,8 @@ def rms_norm_add_autotune(
 def rms_norm_aot(
     x: trtp.TensorDesc, weight: trtp.TensorDesc, eps: float, outputs: Tuple[trtp.TensorDesc], tactic: int
 ) -> AotKernel:
+    if tactic in _row_pieces.TACTICS:
+        return _row_pieces.aot(_row_pieces.RMS_NORM, x, weight, x, eps, outputs[0], tactic)
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
     arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK), tactic)

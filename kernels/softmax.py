@@ -18,7 +18,7 @@ from typing import List, Tuple
 import numpy as np
 import triton
 import triton.language as tl
-from aotfactory.kernels import _row_tactics, _row_tiles
+from aotfactory.kernels import _row_pieces, _row_tactics, _row_tiles
 
 from aotfactory import AotKernel, Input, Recipe, Tolerance, UnsupportedError, aot_kernel, trtp
 
@@ -230,7 +230,7 @@ def masked_softmax_desc(x: trtp.TensorDesc, mask: trtp.TensorDesc) -> trtp.Tenso
 
 @trtp.autotune("aotfactory::softmax")
 def softmax_autotune(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc]) -> List[trtp.AutoTuneCombination]:
-    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}", "LINEAR", _row_tactics.tactics(x, WORK, weights=False))]
+    return [trtp.AutoTuneCombination(f"{TYPES}, {TYPES}", "LINEAR", _row_pieces.tactics(x, WORK, weights=False))]
 
 
 @trtp.autotune("aotfactory::masked_softmax")
@@ -244,6 +244,8 @@ def masked_softmax_autotune(
 
 @trtp.aot_impl("aotfactory::softmax")
 def softmax_aot(x: trtp.TensorDesc, outputs: Tuple[trtp.TensorDesc], tactic: int) -> AotKernel:
+    if tactic in _row_pieces.TACTICS:
+        return _row_pieces.aot(_row_pieces.SOFTMAX, x, x, x, 0.0, outputs[0], tactic)
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
     arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK, weights=False), tactic)

@@ -6,8 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aotfactory.kernels import _group_norm_tiles, _row_pieces, _row_tactics
 from building import build, tensor
 
+from aotfactory.plugins import device
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets import network_builder
 
@@ -42,8 +44,52 @@ def test_non_zero_of_each_type(dtype: str) -> None:
     check("non_zero", 5, tensor("x", "N=1/20/300 31", dtype))
 
 
-@pytest.mark.parametrize(("tactic", "pixels"), [(9, "H=1/40/70 80"), (10, "H=1/41/71 79")])
+@pytest.fixture
+def offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tactics that are for larger tensors than can be interpreted."""
+    monkeypatch.setattr(_group_norm_tiles, "LARGE", 0)
+    monkeypatch.setattr(_row_pieces, "SHORTEST", 0)
+    monkeypatch.setattr(_row_pieces, "estimate", lambda rows, tactic: 0.0)
+
+
+@pytest.mark.usefixtures("offered")
+@pytest.mark.parametrize(
+    ("tactic", "pixels"), [(9, "70 80"), (10, "H=1/41/71 79"), (11, "H=0/41/71 79"), (11, "70 80")]
+)
 def test_group_norm_of_few_groups(tactic: int, pixels: str) -> None:
     x = tensor("x", f"1 8 {pixels}", "fp16")
     weight, bias = tensor("weight", "8", "fp16"), tensor("bias", "8", "fp16")
     check("group_norm_silu", tactic, x, weight, bias, groups=2, eps=1e-5)
+
+
+WEIGHTS = {"softmax": (), "rms_norm": ("weight",), "layer_norm": ("weight", "bias")}
+
+
+@pytest.mark.usefixtures("offered")
+@pytest.mark.parametrize(
+    ("name", "tactic", "rows", "cols", "dtype"),
+    [
+        ("softmax", 40, "N=1/2/3", "D=1/9000/20001", "fp32"),
+        ("softmax", 42, "3", "65536", "fp16"),
+        ("rms_norm", 40, "3", "40000", "fp16"),
+        ("rms_norm", 42, "N=0/1/3", "40001", "fp32"),
+        ("layer_norm", 42, "N=0/2/3", "D=0/9000/20001", "fp16"),
+        ("layer_norm", 40, "2", "40000", "bf16"),
+    ],
+)
+def test_pieces_of_rows(name: str, tactic: int, rows: str, cols: str, dtype: str) -> None:
+    inputs = [tensor("x", f"{rows} {cols}", dtype), *(tensor(n, cols, dtype) for n in WEIGHTS[name])]
+    check(name, tactic, *inputs, **CATALOG.recipes[name].attributes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "own"),
+    [((1, 2**17), True), ((1, 2**20), True), ((16, 2**18), True), ((4096, 8192), False), ((2048, 50256), False)],
+)
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_pieces_are_offered_for_few_long_rows(name: str, shape: tuple[int, int], own: bool) -> None:
+    rows = _row_tactics.Rows(*shape, shape[1], 2, 2, 8, 20, weights=name != "softmax")
+    others = _row_tactics.offered(rows)
+    with device.taking("library"):
+        assert bool(_row_pieces.offered(rows, others)) == own
+    assert not _row_pieces.offered(rows, others)
