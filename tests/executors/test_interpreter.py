@@ -433,12 +433,10 @@ def test_what_definitions_print_does_not_get_between(tmp_path: Path) -> None:
 def test_a_kernel_that_the_interpreter_cannot_run_says_why(tmp_path: Path) -> None:
     edits = {', "LINEAR", [1, 2]': "", "x = tl.load": "tl.static_assert(BLOCK == 64)\n    x = tl.load"}
     assert detail(tmp_path, DOUBLE, edits)[0] == "passed"
-    asm = "tl.inline_asm_elementwise('mov.b32 $0, $1;', '=r,r', [i], tl.int32, True, 1)"
+    asm = "tl.inline_asm_elementwise('brev.b32 $0, $1;', '=r,r', [i], tl.int32, True, 1)"
     status, said = detail(tmp_path, DOUBLE, {**edits, "tl.load(x_ptr + i,": f"tl.load(x_ptr + {asm},"})
-    assert (status, said) == (
-        "skipped",
-        "double: Triton's interpreter cannot run the kernel: inline_asm not supported in interpreter mode",
-    )
+    instruction = "the instruction 'brev.b32 $0, $1' of inline assembly cannot be interpreted"
+    assert (status, said) == ("skipped", f"double: Triton's interpreter cannot run the kernel: {instruction}")
 
 
 def test_a_worker_that_dies_or_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -469,14 +467,14 @@ def test_expressions_reach_the_worker_as_json() -> None:
     assert again["compilations"][0]["metadata"]["num_warps"] == 1
 
 
-ASSEMBLY = 'tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r", [x], dtype=tl.float32, is_pure=True, pack=1)'
+ASSEMBLY = 'tl.inline_asm_elementwise("brev.b32 $0, $1;", "=r,r", [x], dtype=tl.float32, is_pure=True, pack=1)'
 
 
 @pytest.mark.parametrize(
     ("block", "status", "said"),
     [
         ("n.constant_value()", "failed", "x 5, where it does not compile"),
-        ("16", "passed", "; not run: double: Triton's interpreter cannot run the kernel: inline_asm"),
+        ("16", "passed", "; not run: double: Triton's interpreter cannot run the kernel: the instruction 'brev"),
     ],
 )
 def test_where_the_interpreter_fails_at_an_odd_shape_the_compiler_decides(

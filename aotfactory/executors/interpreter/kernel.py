@@ -23,6 +23,7 @@ from triton.runtime import interpreter
 from aotfactory.compiler.older_triton import older_calls
 from aotfactory.executors.interpreter import libdevice
 from aotfactory.executors.interpreter.gathers import loose_gathers
+from aotfactory.executors.interpreter.inline_asm import known_instructions
 from aotfactory.executors.interpreter.memory import AccessError, Buffer, Watch, watching
 from aotfactory.executors.interpreter.narrow_floats import exact_arithmetic
 from aotfactory.executors.interpreter.races import Races, barriers
@@ -161,6 +162,7 @@ def run(
         exact_arithmetic(),
         whole_reductions(),
         loose_gathers(),
+        known_instructions(),
         watching([a for a in arguments if isinstance(a, Buffer)], races),
         barriers(races),
         _language(fn),
