@@ -124,9 +124,11 @@ def require_bundle(directory: Path) -> None:
             f"{directory} is not a bundle: no such file or directory", hint="create one with `aotfactory compile`"
         )
     if not os.path.lexists(directory / MANIFEST):
-        raise ArtifactError(
-            f"{directory} is not a bundle: it has no {MANIFEST}", hint="create one with `aotfactory compile`"
+        inside = sorted(path.parent.name for path in directory.glob(f"*/{MANIFEST}"))
+        hint = (
+            f"it holds {', '.join(inside[:5])}: name one of them" if inside else "create one with `aotfactory compile`"
         )
+        raise ArtifactError(f"{directory} is not a bundle: it has no {MANIFEST}", hint=hint)
 
 
 def _read(path: Path, limit: str) -> bytes:

@@ -112,6 +112,10 @@ class TestNarrow:
         out = run("list", "rope").out
         assert "dimensions B S H" in out
         assert "Rotary position embedding of queries or\nkeys" in out
+        assert (
+            "\n* Dimensions are merged first: an\n  unpadded one joins the one before it,"
+            in run("list", "circ_pad").out
+        )
 
 
 def test_a_recipe_in_full(run: Run) -> None:

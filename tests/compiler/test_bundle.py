@@ -416,6 +416,12 @@ def test_what_is_not_the_very_same_bundle_is_written(change: Callable[[Path], ob
     assert contents(there) == contents(whole)
 
 
+def test_a_directory_of_bundles_is_told_from_one(there: Path) -> None:
+    with pytest.raises(UsageError, match=r"it has no manifest\.json") as caught:
+        bundles.read(there.parent)
+    assert caught.value.hint == "it holds copy.aot: name one of them"
+
+
 def test_no_bundle_has_no_digest(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert bundles.digest(tmp_path / "nothing.aot") is bundles.digest(tmp_path / "file") is None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from aotfactory.cli.tables.text import print_table, say, table_of, value_text
@@ -54,5 +55,17 @@ def print_recipe(console: Console, facts: Mapping[str, Any]) -> None:
     if facts["description"]:
         console.print()
         for paragraph in facts["description"].split("\n\n"):
-            plain = "\n" in paragraph and re.search(r"^[ |*-]", paragraph, re.MULTILINE)
-            console.print(Text(paragraph if plain else " ".join(paragraph.split())), "", sep="\n")
+            _print_paragraph(console, paragraph)
+
+
+def _print_paragraph(console: Console, paragraph: str) -> None:
+    """Prose and lists are wrapped anew, for this width; whatever else was laid out by hand stays as it is."""
+    items = re.split(r"^[*-] ", paragraph, flags=re.MULTILINE)[1:]
+    if re.match(r"[*-] ", paragraph) and not re.search(r"^(?![*-] |  \S)", paragraph, re.MULTILINE):
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        for item in items:
+            grid.add_row("*", Text(" ".join(item.split())))
+        console.print(grid, "", sep="\n")
+        return
+    plain = "\n" in paragraph and re.search(r"^[ |*-]", paragraph, re.MULTILINE)
+    console.print(Text(paragraph if plain else " ".join(paragraph.split())), "", sep="\n")
