@@ -36,7 +36,7 @@ LARGEST = 256 * 2**20
 
 
 def summary(network: Network, archs: Iterable[str]) -> dict[str, Any]:
-    """What an engine is of: target, inputs with types and extents, attributes, architectures."""
+    """The facts that tell engines apart: target, inputs with types and extents, attributes, architectures."""
     return {
         "target": network.target,
         "inputs": {t.name: [t.dtype, _shape(network, t.name)] for t in network.inputs},
@@ -46,7 +46,7 @@ def summary(network: Network, archs: Iterable[str]) -> dict[str, Any]:
 
 
 def replaced(path: Path, bundle: Bundle) -> str | None:
-    """What is in place of a bundle and is about to go, if that is of something else; None: nothing is."""
+    """Describe the bundle that is about to be replaced, if it is of something else; None: nothing is lost."""
     try:
         data = json.loads(read_file(path / MANIFEST, limit=LARGEST))
         before = summary(network_from_json(data, plain=True), [v["arch"] for v in data["variants"]])

@@ -40,7 +40,7 @@ class FarmResult:
 
     @property
     def exit_code(self) -> int:
-        """Of the first engine that went wrong: 1 for a failed check, else as the error has it."""
+        """The exit code of the first engine that went wrong: 1 for a failed check, else as the error has it."""
         wrong = [made for made in self.made if made.status in ("failed", "error")]
         return 0 if not wrong else wrong[0].error.exit_code if wrong[0].error else 1
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of each engine of a farm, on disk: reports, the directory's index, and the farm's state."""
+"""The outcomes of a farm's engines on disk: reports, the directory's index, and the farm's state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aotfactory.core.files import read_file, replace_file
 SCHEMA = "aotfactory.farm/1"
 
 STATE = "farm.json"
-"""What became of each engine, in the farm's directory: for the report, and for the next run's estimate."""
+"""The file with each engine's outcome, in the farm's directory: for the report, and for the next run's estimate."""
 
 INDEXED_EVERY = 5.0
 """Seconds between writings of the index and the state, which grow with the number of engines."""
@@ -28,7 +28,7 @@ Status = Literal["built", "cached", "failed", "error", "not begun"]
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What became of one engine.
+    """The outcome of one engine.
 
     Attributes:
         status: ``failed``: a check did; ``error``: it could not be built; ``cached``: nothing had changed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What follows an engine's bundle: its plan, and its run on a GPU. Here one at a time; a cluster has many GPUs."""
+"""The steps after an engine's bundle: its plan, and its run on a GPU. Here one at a time; a cluster has many GPUs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engines of a farm run on a GPU of their architecture: each by `aotfactory validate` in a process of its own."""
+"""The engines of a farm run on a GPU of their architecture: each with `aotfactory validate` in a process of its own."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from aotfactory.plugins.catalog import Catalog
 
 SCHEMA = "aotfactory.graft/1"
 TOLERANCE = {np.dtype(np.float32): 2e-4, np.dtype(np.float16): 2e-2}
-"""Of the largest value: the two sides add and multiply in other orders."""
+"""A share of the largest value: the two sides add and multiply in other orders."""
 
 LARGEST = 2**27
 """Elements of a tensor that is made to compare both sides of a match."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `graft` looks for, as both of PyTorch's exporters write it, and the plugin that takes its place."""
+"""The patterns that `graft` looks for, as both of PyTorch's exporters write it, and the plugin that takes its place."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def _known(name: str, data: Any) -> Check:
 
 
 def _what_runs(result: CompiledVariant) -> Any:
-    """What the outcome depends on beside the definitions: everything but the architecture."""
+    """All that the outcome depends on beside the definitions, which is everything but the architecture."""
     launched: list[Any] = []
     if result.variant:
         launched = [

@@ -13,7 +13,7 @@ from aotfactory.plugins.attributes import type_name
 
 
 def to_json(recipe: Recipe) -> dict[str, Any]:
-    """What ``aotfactory list --format json`` prints of each."""
+    """A recipe as ``aotfactory list --format json`` prints it."""
     return {
         "name": recipe.name,
         "plugin": recipe.plugin,

@@ -107,7 +107,7 @@ def _empty(target: str) -> dict[str, Any]:
 
 
 def _valid(part: dict[str, Any]) -> dict[str, Any]:
-    """What was gathered from one file, if it is what the formats can show.
+    """The facts gathered from one file, if the formats can show them.
 
     Raises:
         DefinitionError: A value in it is not what belongs there.
@@ -137,7 +137,7 @@ def _failed(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _variant(variant: Mapping[str, Any], before: Any) -> dict[str, Any]:
-    """What people look for in a variant; `before`: registers and spills in the build before this one."""
+    """The facts about a variant that people look for; `before`: registers and spills in the build before this one."""
     constant = {"grid_y": "1", "grid_z": "1", "block_y": "1", "block_z": "1", "shared_mem": "0"}
     launch = {n: e for n, e in variant["launch"].items() if constant.get(n) != e}
     now = [variant["registers"], variant["spills"]]

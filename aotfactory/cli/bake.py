@@ -45,13 +45,13 @@ def bake(
     plugins: Annotated[
         list[str], typer.Option("--plugins", metavar="PATH[:FUNC]", help="Plugin definitions; only --jit needs them.")
     ] = [],  # noqa: B006  (typer copies it)
-    mode: Annotated[Mode, typer.Option(help="Build the network by calls, or from ONNX.")] = Mode.network,
+    mode: Annotated[Mode, typer.Option(help="Build the network through the API, or from ONNX.")] = Mode.network,
     model: Annotated[Path | None, typer.Option(metavar="FILE.onnx", help="The model, if it was moved.")] = None,
     jit: Annotated[bool, typer.Option("--jit", help="Take the plugins' impl; the plan then needs Python.")] = False,
     road: Annotated[RoadName, typer.Option("--road", help="library: with a plugin library.")] = RoadName.aot,
     tactic: Annotated[int | None, typer.Option(metavar="N", help="Offer TensorRT only this tactic.")] = None,
     version_compatible: Annotated[
-        bool, typer.Option("--version-compatible", help="Run in later minor versions, by the lean runtime.")
+        bool, typer.Option("--version-compatible", help="Run in later minor versions, with the lean runtime.")
     ] = False,
     exclude_lean_runtime: Annotated[
         bool, typer.Option("--exclude-lean-runtime", help="Leave the lean runtime out of the plan.")

@@ -103,7 +103,7 @@ def _compile(target: str, flags: CompileFlags) -> BuildResult:
 
 
 def left_out(flags: ShapeFlags) -> list[str]:
-    """What to say where a dynamic shape has no --opt-shape: TensorRT times tactics at that shape."""
+    """Notices where a dynamic shape has no --opt-shape: TensorRT times tactics at that shape."""
     given = {text.rpartition("=")[0] for text in (*flags.opt_shape, *flags.shape)}
     return [
         f"--opt-shape {name and name + '='}... is left out: TensorRT chooses tactics at --max-shape, {shape}"

@@ -36,7 +36,7 @@ BROKEN = 70
 """Exit code where aotfactory itself is wrong (EX_SOFTWARE): never that of a check that failed."""
 
 _CODES = {2: ("AOT200", "wrong usage"), INTERRUPTED: (None, "interrupted")}
-"""Codes and messages of ends that are no error of ours: typer refuses a command line that it cannot read."""
+"""Codes and messages of ends that are not errors of ours: typer refuses a command line that it cannot read."""
 
 
 @contextmanager

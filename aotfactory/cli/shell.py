@@ -21,7 +21,7 @@ BASH = r"""
     read -ra words <<<"$line"
     [[ $line == *[[:space:]] ]] && words+=("")
     kept=${words[${#words[@]}-1]}
-    # What stands before the last break that bash knows is on the line already.
+    # The text before the last break that bash knows is on the line already.
     if [[ $kept == *[=:]* && $COMP_WORDBREAKS == *[=:]* ]]; then kept=${kept%%"${kept##*[=:]}"}; else kept=; fi
     IFS=$'\n'
     COMPREPLY=( $( env COMP_WORDS="${words[*]}" COMP_CWORD=$(( ${#words[@]} - 1 )) \

@@ -40,7 +40,7 @@ class Format(str, enum.Enum):
 
 
 ERROR, NOTICE, DETAIL, LOG_ONLY = range(4)
-"""What is said: errors always, notices unless --quiet, details where --verbose is given; the log gets all of it."""
+"""Levels of talk: errors always, notices unless --quiet, details with --verbose; the log gets all of it."""
 
 
 @dataclass
@@ -110,7 +110,7 @@ def show(render: Callable[[Console], None]) -> None:
 def _filtering(console: type[Console]) -> Any:
     """A console that prints what other people wrote as text, never as something that a terminal acts on.
 
-    Rich's own styles are no part of the text yet where it passes here.
+    Rich's own styles are not part of the text yet where it passes here.
     """
     from rich.segment import Segment
 
@@ -149,7 +149,7 @@ def _stdout() -> Iterator[None]:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        # What is left in the buffer must not fail again when Python exits.
+        # The rest of the buffer must not fail again when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise UnusablePlaceError(f"cannot write to standard output: {error.strerror}") from error
@@ -184,7 +184,7 @@ def working() -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def _descriptor_1_to_stderr() -> Iterator[None]:
-    """What programs and libraries write to descriptor 1 must not get into the result either: ptxas inherits it."""
+    """Keep what programs and libraries write to descriptor 1 out of the result as well: ptxas inherits it."""
     try:
         kept = os.dup(1)
     except OSError:  # closed by whoever started us

@@ -38,7 +38,7 @@ def validate(
     lean: LeanOption = False,
     format: FormatOption = Format.text,
 ) -> None:
-    """Compare a bundle or plan with its reference, by every executor that this machine has.
+    """Compare a bundle or plan with its reference, using every executor that this machine has.
 
     Example: aotfactory validate engines/circ_pad.aot --require interpreter
     """

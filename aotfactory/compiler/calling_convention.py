@@ -40,7 +40,7 @@ RELAXED_BARRIERS = PtxIsa(8, 0)
 _LAST_BARRIER = re.compile(
     r"(\bbarrier\.cluster\.arrive)(?:\.release)?((?:\.aligned)?;\s*barrier\.cluster\.wait(?:\.acquire)?(?:\.aligned)?;\s*ret;)"
 )
-"""What keeps a block's shared memory there until its cluster has read it, at the end of what Triton compiles."""
+"""At the end of what Triton compiles: keeps a block's shared memory alive until its cluster has read it."""
 
 _WRITE = re.compile(r"\b(?:st|red|atom|mbarrier|multimem|cp\.async\.bulk|call)\b[\w.:]*")
 _OWN_SPACE = re.compile(r"\.(?:global|local|shared(?!::cluster))\b(?!.*shared::cluster)")

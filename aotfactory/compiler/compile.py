@@ -132,7 +132,7 @@ def _tasks(
                 raise ArchitectureError(
                     f"PTX ISA {isa} does not know {arch.target}", hint=f"--ptx-isa {arch.oldest_isa}"
                 )
-            # What no driver and no user limits, the kernel may.
+            # Where neither a driver nor the user limits the ISA, a kernel may ask for a newer one.
             known = options.isa is not None or driver_version() is not None
             isas = isa, isa if known else max(isa, ptxas.compiler_isa(arch))
             plugin = plugin_call(network, call)
@@ -236,7 +236,7 @@ def _left_out(
 
 
 def _require_one(results: Sequence[CompiledVariant]) -> None:
-    """Of each call, architecture and combination, one tactic at least must be left.
+    """Hold that one tactic at least is left for each call, architecture and combination.
 
     Raises:
         DefinitionError: A plan can launch none of an autotuner's configs.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the environment does to Triton, found before a definition is blamed for it."""
+"""Effects of the environment on Triton, found before a definition is blamed for it."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def _signature(fn: Any, signature: Any, constants: Mapping[Any, Any]) -> Any:
     """The types by the parameters' names.
 
     Raises:
-        AuthorError: A text has more or fewer types than the kernel has parameters that are no constants.
+        AuthorError: A text has more or fewer types than the kernel has parameters that are not constants.
     """
     if isinstance(signature, Mapping):
         return _named(fn, signature)
@@ -56,7 +56,7 @@ def _signature(fn: Any, signature: Any, constants: Mapping[Any, Any]) -> Any:
     if len(types) != len(names):
         raise AuthorError(
             f"the signature {signature!r} has {len(types)} types, but {fn.__name__} has {len(names)} parameters that "
-            f"are no constants: {', '.join(names)}",
+            f"are not constants: {', '.join(names)}",
             hint=f"give them by name: signature={{'{names[0] if names else 'x_ptr'}': '*fp32', ...}}",
         )
     return dict(zip(names, types, strict=True))

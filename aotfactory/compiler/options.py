@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network is compiled for."""
+"""Options of a compilation."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ Checked = tuple[Variant | None, tuple[Check, ...]]
 
 
 def checked(cache: Cache | None, inputs: Mapping[str, Any], check: Callable[[], Checked]) -> Checked:
-    """What `check` gives, from the cache where it was given before.
+    """The result of `check`, from the cache where it is there.
 
     Args:
         inputs: Everything that the outcome depends on, as JSON values, but the versions.

@@ -61,7 +61,7 @@ def _entry(files: Mapping[str, bytes]) -> dict[str, dict[str, str]]:
 
 
 def _contents(entry: Any) -> dict[str, bytes]:
-    """The files of an entry by name; a name is none that leads elsewhere."""
+    """The files of an entry by name; a name that leads elsewhere is left out."""
     files = {name: text.encode() for name, text in entry["text"].items()}
     files |= {name: base64.b64decode(text, validate=True) for name, text in entry["base64"].items()}
     if strange := [name for name in files if not re.fullmatch(r"\w[\w.-]*", name)]:

@@ -59,8 +59,8 @@ def variant_from_json(data: Json, text: Text) -> Variant:
     """The variant that `variant_to_json` took down.
 
     Raises:
-        DefinitionError: An expression is none, or a file is not named by its content.
-        TypeError: A text is none. Or as other values of the wrong type raise; a manifest's schema rules them out.
+        DefinitionError: An expression cannot be read, or a file is not named by its content.
+        TypeError: A text is not one. Or as other values of the wrong type raise; a manifest's schema rules them out.
     """
     variant = Variant(
         id=_text(data, "id"),

@@ -101,7 +101,7 @@ class Cache:
         return data
 
     def put(self, kind: str, key: str, data: bytes) -> None:
-        """Add an entry. A cache that cannot be written is none, and no error."""
+        """Add an entry. Where the cache cannot be written, nothing is kept, which is not an error."""
         packed = pack(data)
         if max(len(data), len(packed)) > LARGEST:
             return
@@ -110,7 +110,7 @@ class Cache:
             self.shared.put(f"{kind}/{key}", packed)
 
     def get_as(self, kind: str, key: str, read: Callable[[Any], Value]) -> Value | None:
-        """What `read` makes of an entry's JSON; None where there is no entry, or one that it cannot use.
+        """The value that `read` makes of an entry's JSON; None where there is no entry, or one that it cannot use.
 
         A whole entry may still be none of ours: of a shared cache, or of a disk that somebody else wrote to.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What definitions depend on beside themselves: the modules they import, the files and variables that they read.
+"""The dependencies of definitions beside themselves: the modules they import, the files and variables that they read.
 
 A result may be used again where all of these are as they were. Python tells which files are opened (an audit hook) and
 which variables are read; both are recorded only where a definition asks, itself or through a library: what Triton and

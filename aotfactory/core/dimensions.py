@@ -139,7 +139,7 @@ def over_inputs(expr: Expr, inputs: Shapes) -> Expr:
 
 
 def _solution(form: LinearForm, name: str, symbols: Mapping[str, Expr], place: Expr) -> Expr:
-    """What the symbol is where `form` equals `place`."""
+    """The symbol's value where `form` equals `place`."""
     rest: Expr = Constant(form.constant)
     for other, multiple in form.multiples.items():
         if other != name:

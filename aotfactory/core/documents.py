@@ -30,8 +30,8 @@ def parse_json(content: bytes) -> Any:
     """The value of a JSON document in UTF-8.
 
     Raises:
-        ValueError: It is none, is nested too deeply (limit json_depth), or has a text that is not Unicode (half of a
-            surrogate pair).
+        ValueError: It is not JSON, is nested too deeply (limit json_depth), or has a text that is not Unicode (half
+            of a surrogate pair).
     """
 
     def refuse(name: str) -> Any:

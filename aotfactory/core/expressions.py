@@ -286,7 +286,7 @@ def from_json(obj: object) -> Expr:
 
 
 def parse(text: str) -> Expr:
-    """The expression with this text, as `str` gives it; DefinitionError if it is none.
+    """The expression with this text, as `str` gives it; DefinitionError if it is not one.
 
     Python's own parser reads it, which takes about 90 parentheses inside each other; JSON has no such limit.
     """

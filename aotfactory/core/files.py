@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 ENGINE_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
-"""What may be the name of an engine: it becomes that of files."""
+"""Names that an engine may have: they become those of files."""
 
 
 def read_file(path: Path, *, limit: int) -> bytes:
@@ -59,7 +59,7 @@ def open_regular(path: Path, *, limit: int) -> Iterator[BinaryIO]:
     kind and size are looked at, on the open file, before anything is read. Symbolic links are followed to such a file.
 
     Raises:
-        OSError: It is none, or cannot be opened.
+        OSError: It is not one, or cannot be opened.
     """
     try:
         # O_NONBLOCK: opening a pipe must not wait for a writer.

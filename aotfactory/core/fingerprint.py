@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a result depends on beside the user's own files: aotfactory's source, and the packages that do the work."""
+"""The fingerprint of a result's makers: aotfactory's source, and the versions of the packages that do the work."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PINNED = {
 """Distributions whose version is in every key, and the packages that need not be looked at for that reason."""
 
 PREFIXES = ("TRITON_", "LLVM_", "MLIR_", "NVPTX_", "DISABLE_", "AOTFACTORY_TENSORRT")
-"""Of the variables that switch Triton and its compiler; those that a definition reads are recorded as it does."""
+"""Prefixes of variables that switch Triton and its compiler; those that a definition reads are recorded as it does."""
 
 PLACES = ("TRITON_CACHE_DIR", "TRITON_HOME", "TRITON_DUMP_DIR", "TRITON_OVERRIDE_DIR", "TRITON_CACHE_MANAGER")
 """Variables that say where, not what."""
@@ -65,7 +65,7 @@ def _versions() -> dict[str, str]:
 
 @functools.cache
 def source_hash() -> str:
-    """Of aotfactory's own modules, the kernels left out: a version alone stands still while it is being worked on."""
+    """A hash of aotfactory's own modules, without the kernels: a version alone stands still while it is worked on."""
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         inside = path.relative_to(PACKAGE)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SHARE = 0.5
-"""Of the memory that the machine has left."""
+"""Share of the memory that the machine has left."""
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class Ended(BaseException):
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What became of a program: its exit code, negative for a signal, and what it said."""
+    """The outcome of a program: its exit code, negative for a signal, and what it said."""
 
     code: int
     stdout: str

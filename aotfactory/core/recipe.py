@@ -49,7 +49,7 @@ class Input:
         if self.dims and len(self.dims) != len(self.shape):
             problem = f"has {len(self.dims)} dims for a shape of {len(self.shape)}"
         elif odd := [d for d in self.dims if not isinstance(d, str)]:
-            problem = f"has dims with {odd[0]!r}, which is no name: each dimension has one"
+            problem = f"has dims with {odd[0]!r}, which is not a name: each dimension has one"
         elif unknown := [d for d in self.dtypes if d not in DTYPES]:
             problem = f"has unknown data type {unknown[0]!r}"
         elif sum((self.limits is not None, bool(self.choices), self.data is not None)) > 1:
@@ -120,7 +120,7 @@ class Recipe:
             raise RecipeError(f"recipe {self.name!r}: {problem[0]}", where=_caller(), hint=problem[1])
 
     def _problem(self) -> tuple[str, str] | None:
-        """What is wrong, and what to do about it."""
+        """The problem with the recipe, and what to do about it."""
         if not self.dtypes:
             return "it has no data types", 'name at least one: dtypes=("fp32",)'
         for what, names in (("dtypes", self.dtypes), ("tolerance", self.tolerance)):

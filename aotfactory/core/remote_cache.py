@@ -17,7 +17,7 @@ COMMAND = install_command("remote")
 class RemoteCache:
     """Entries behind a URL, packed as in the local cache, which verifies what it gets from here.
 
-    A store that does not answer costs speed and is no error: after the first failure it is left alone.
+    A store that does not answer costs speed, and is not an error: after the first failure it is left alone.
 
     Args:
         url: As fsspec takes it. A ``?readonly`` at its end is for machines that only use what others made.

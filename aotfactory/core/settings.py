@@ -23,7 +23,7 @@ SETTINGS = {
     "TRITON_ALWAYS_COMPILE": "Triton's own: its cache is not read.",
     "CC": "The C compiler.",
     "CXX": "The C++ compiler of launcher and runner.",
-    "COLUMNS": "How wide tables are where the output is no terminal.",
+    "COLUMNS": "How wide tables are where the output is not a terminal.",
 }
 
 SECRET = ("AOTFACTORY_REMOTE_CACHE",)

@@ -33,7 +33,7 @@ def parse(text: str, path: Path) -> dict[str, Any]:
     """The values of a TOML document.
 
     Raises:
-        UsageError: It is none, or is nested deeper than `DEPTH`; with the line.
+        UsageError: It is not TOML, or is nested deeper than `DEPTH`; with the line.
     """
     _require_shallow(text, path)
     tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")

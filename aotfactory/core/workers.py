@@ -51,7 +51,7 @@ def run_all(tasks: Sequence[Callable[[], Result]], jobs: int) -> list[Result]:
 
 
 class Outcome(Generic[Result]):
-    """What one task came to: a result or an error."""
+    """The outcome of one task: a result or an error."""
 
     def __init__(self, value: Result | None = None, error: BaseException | None = None) -> None:
         self.value, self.error = value, error

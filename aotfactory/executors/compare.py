@@ -14,7 +14,7 @@ PLACES = 3
 
 
 def mismatch(out: Array, expected: Array, tolerance: Tolerance, key: str = "") -> str | None:
-    """What is wrong with an output, or None: how many elements, where, by how much, and what was allowed.
+    """The problem with an output, or None: how many elements, where, by how much, and what was allowed.
 
     An element is right if it is the reference rounded to the output's type (NaN is NaN, whatever its bits, and zero is
     zero: compilers fuse and reorder what makes its sign), or no further from the reference than the tolerance. So a

@@ -156,7 +156,7 @@ def _as_told(
 
 
 def _sorted_twin(name: str, shape: Shape, types: Mapping[str, str], arrays: Mapping[str, Array]) -> Array | None:
-    """What a tensor `sorted_x` beside an `x` of its shape and type is."""
+    """The data of a tensor `sorted_x` beside an `x` of its shape and type."""
     twin = arrays.get(name.removeprefix("sorted_")) if name.startswith("sorted_") else None
     if twin is None or twin.shape != shape or types[name] != types.get(name.removeprefix("sorted_")):
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the outputs of a network should be, by its recipes' NumPy references."""
+"""The outputs that a network should have, computed by its recipes' NumPy references."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def outputs(network: Network, find_recipe: FindRecipe, inputs: Mapping[str, Arra
 
 
 def of_call(recipe: Recipe, call: Call, values: Mapping[str, Array]) -> tuple[Array, ...]:
-    """What the recipe says of one call's outputs.
+    """The outputs of one call by its recipe's reference.
 
     Raises:
         CheckError: The reference raises, or does not return an array for every output.
@@ -92,7 +92,7 @@ def tolerance(network: Network, recipe: Recipe, call: Call, output: str) -> tupl
 
 
 def mismatch(network: Network, recipe: Recipe, call: Call, output: str, out: Array, expected: Array) -> str | None:
-    """What is wrong with one output of a call, by its recipe's tolerance, or None."""
+    """The problem with one output of a call, by its recipe's tolerance, or None."""
     key, allowed = tolerance(network, recipe, call, output)
     return comparison.mismatch(out, expected, allowed, key)
 
@@ -100,7 +100,7 @@ def mismatch(network: Network, recipe: Recipe, call: Call, output: str, out: Arr
 def compare(
     network: Network, find_recipe: FindRecipe, got: Mapping[str, Array], expected: Mapping[str, Array]
 ) -> str | None:
-    """What is wrong with the outputs, or None; each by the tolerance of the recipe of the call that makes it."""
+    """The problems with the outputs, or None; each by the tolerance of the recipe of the call that makes it."""
     for call in network.calls:
         recipe = find_recipe(call.plugin)
         for name in call.outputs:

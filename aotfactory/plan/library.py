@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a plugin library carries: every call of some bundles, each as a bundle of its own.
+"""The content of a plugin library: every call of some bundles, each as a bundle of its own.
 
 TensorRT asks a plugin about itself alone, so the symbols of a call are those that its own inputs tell. The C++ side
 (``runtime/plugin/part.cpp``) reads the document that is written here; plans carry parts of it.
@@ -25,7 +25,7 @@ SCHEMA = "aotfactory.plugin_parts/1"
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryDocument:
-    """What is linked into a library.
+    """The parts that are linked into a library.
 
     Attributes:
         parts: A bundle of one call each, those with the fewest dynamic dimensions first. No two have the same plugin,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plan on disk with its record, and how it is run: by the runner, or by trtexec."""
+"""A plan on disk with its record, and how it is run: with the runner, or with trtexec."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class PlanFile:
         """Data for each input: of its .npy file, else random of the given shape or the profile's opt.
 
         Raises:
-            UsageError: There is no such input, or a file is no array.
+            UsageError: There is no such input, or a file is not an array.
         """
         self._require_whole()
         tensors = {t.name: t for t in self.network.inputs}
@@ -115,7 +115,7 @@ class PlanFile:
         references: Mapping[str, Array] | None = None,
         tolerance: Tolerance | None = None,
     ) -> TrtexecResult:
-        """Run it by trtexec; see `run_trtexec`.
+        """Run it with trtexec; see `run_trtexec`.
 
         Raises:
             UsageError: It takes Python, or has inputs that the bundle does not know; or as `run_trtexec`.
@@ -141,7 +141,7 @@ class PlanFile:
     def _require_whole(self) -> None:
         if not self.whole:
             raise ExecutorError(
-                f"{self.path} has inputs or outputs that are no plugin's, which trtexec is not given here",
+                f"{self.path} has inputs or outputs of other nodes than the plugins', which trtexec is not given here",
                 hint="use --executor runner, or call trtexec yourself",
             )
 

@@ -32,7 +32,7 @@ tensorrt_api.load()
 import tensorrt.plugin as trtp  # noqa: E402
 
 AotKernel = Tuple[Union[str, bytes], Union[str, bytes], trtp.KernelLaunchParams, trtp.SymExprs]  # noqa: UP006, UP007
-"""What an `aot_impl` returns: entry name, PTX, launch parameters, extra arguments."""
+"""The result of an `aot_impl`: entry name, PTX, launch parameters, extra arguments."""
 
 ALIGNMENT = 16
 """Bytes that a pointer, and the number that a hinted integer, is declared to be divisible by: one vector access."""
@@ -107,7 +107,7 @@ class Launch:
         return workspaces_among(self.arguments.values())
 
     def compile(self, tensors: CallTensors, workspaces: Sequence[Workspace]) -> AotKernel:
-        """What an `aot_impl` returns of it; all of these workspaces are passed, whether it takes them or not."""
+        """The result for an `aot_impl` to return; all of these workspaces are passed, whether it takes them or not."""
         layers, kernel = autotuned.unwrap(self.fn)
         given, grid = self.arguments, self.grid
         refused: list[str] = []
@@ -175,7 +175,7 @@ def aot_kernels(*launches: Launch | CudaLaunch) -> AotKernel:
     tensors = tensors_of_call("aot_kernels")
     workspaces = tuple({id(w): w for one in launches for w in one.workspaces}.values())
     given = [value for one in launches for value in (*one.arguments.values(), *one.unused)]
-    # What another takes, each may leave; what none takes is found to be missing.
+    # Each may leave what another takes; what none takes is found to be missing.
     taken = [tensor for _, tensor in (*tensors.inputs, *tensors.outputs) if any(value is tensor for value in given)]
     row = [replace(one, unused=taken).compile(tensors, workspaces) for one in launches]
     (name, ptx, first, extra), *then = row

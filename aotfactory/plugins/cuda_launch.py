@@ -63,7 +63,7 @@ class CudaLaunch:
         return workspaces_among(self.arguments.values())
 
     def compile(self, tensors: CallTensors, workspaces: Sequence[Workspace]) -> Any:
-        """What an `aot_impl` returns of it; all of these workspaces are passed, whether it takes them or not."""
+        """The result for an `aot_impl` to return; all of these workspaces are passed, whether it takes them or not."""
         kernel, values = self.kernel, {n: symbolic_ints.folded(v) for n, v in self.arguments.items()}
         found = cuda_source.declared(self.text, kernel, f"{self.file}:{self.line}")
         _require_arguments(found, values)

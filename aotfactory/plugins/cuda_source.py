@@ -17,7 +17,7 @@ from typing import Any
 from aotfactory.core.errors import CudaSourceError, KernelArgumentError
 
 _BYTES = ("void", "uint2", "uint4", "int2", "int4", "ulonglong2")
-"""What any tensor may be taken as, to move it by."""
+"""Types that any tensor may be taken as, to move it by."""
 _ELEMENTS = {
     "fp32": ("float", "float2", "float4"),
     "fp16": ("__half", "__half2", "unsigned short"),
@@ -177,7 +177,7 @@ def _without_comments(source: str) -> str:
 
 
 def _items(text: str) -> list[str]:
-    """What stands between commas up to the closing parenthesis."""
+    """The texts between commas, up to the closing parenthesis."""
     items, depth, start = [], 0, 0
     for i, letter in enumerate(text):
         if letter in "([<{":

@@ -47,7 +47,7 @@ _road: Road = "aot"
 
 @dataclass(frozen=True)
 class Device:
-    """What CUDA would answer on a GPU of this compute capability (90 is 9.0)."""
+    """CUDA's answers on a GPU of this compute capability (90 is 9.0)."""
 
     capability: int
 
@@ -165,7 +165,7 @@ class TargetDriver:
         )
 
     def get_benchmarker(self) -> NoReturn:
-        """What an autotuner that is launched asks for."""
+        """The benchmark that an autotuner asks for when it is launched."""
         self.get_current_stream()
 
     def get_active_torch_device(self) -> Any:
@@ -213,7 +213,7 @@ def taking(road: Road) -> Iterator[None]:
 
 
 def road() -> Road:
-    """What kernels are compiled for now: AOT plugins of a plan (``aot``), or a plugin library (``library``).
+    """The road that kernels are compiled for now: AOT plugins of a plan (``aot``), or a plugin library (``library``).
 
     For an `autotune` that offers more tactics to the second.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a plugin library's kernels may have beyond those of AOT plugins, as an `aot_impl` says it.
+"""Features that only a plugin library's kernels have, as an `aot_impl` asks for them.
 
 TensorRT takes a name, PTX, seven launch parameters and int32 arguments from an `aot_impl`. What else a plugin library
 needs travels with the name, which is text for everybody else.
@@ -102,7 +102,7 @@ def kind_of(value: Any) -> str:
 
 @dataclass(frozen=True)
 class LibraryLaunch:
-    """What a returned kernel has beyond what TensorRT takes from it.
+    """The parts of a returned kernel that TensorRT does not take from it.
 
     Attributes:
         extra_args: All of them, `SymInt32` and `SymbolicQuotient`; None: as returned.

@@ -63,5 +63,5 @@ def import_alone(name: str, stand_ins: Mapping[str, Mapping[str, Any]] | Iterabl
             finally:
                 new = {n: m for n, m in sys.modules.items() if n not in before and n not in modules}
     finally:
-        # What was really imported stays: torch cannot be imported twice, and Triton looks for the module of a kernel.
+        # Really imported modules stay: torch cannot be imported twice, and Triton looks for the module of a kernel.
         sys.modules.update(new)

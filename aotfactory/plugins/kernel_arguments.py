@@ -184,7 +184,7 @@ def _syntax(function: Any) -> ast.Module:
 
 
 def _resolved(node: ast.expr, names: inspect.ClosureVars) -> Any:
-    """What the name of a called function stands for, where that can be told."""
+    """The object that the name of a called function stands for, where that can be told."""
     if isinstance(node, ast.Name):
         return names.nonlocals.get(node.id, names.globals.get(node.id))
     if isinstance(node, ast.Attribute):

@@ -67,7 +67,7 @@ HINTS = (
     (r"'outputs' (should be of type|contains)|'outputs'.*contains", "annotate it: outputs: Tuple[trtp.TensorDesc]"),
     (r"Unexpected (attribute|tensor) .* specified in", "use the names of the register function"),
     (r"different from the one specified at registration", "use the annotations of the register function"),
-    # What the functions return.
+    # Mistakes in what the functions return.
     (r"values to unpack \(expected 4|cannot unpack non-iterable|(Launch params|PTX/CUBIN|Kernel name) must be", _FOUR),
     (r"Extra args must be a 'tensorrt.plugin.SymInt32'", "wrap each one: trtp.SymInt32(expression)"),
     (
@@ -139,7 +139,7 @@ HINTS = (
     (r"calls sys\.exit", 'put what a script does under `if __name__ == "__main__":`'),
     (r"attempted relative import", "give the module by its dotted name: --plugins package.module"),
 )
-"""What to write instead, by what TensorRT or Python says of a definition."""
+"""Corrections, by what TensorRT or Python says of a definition."""
 
 _OURS = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}{os.sep}"
 _PACKAGES = tuple(  # wherever they are: a directory on PYTHONPATH need not be called site-packages

@@ -33,7 +33,7 @@ LAUNCH_FIELDS = ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", 
 
 @dataclass(frozen=True, kw_only=True)
 class ReturnedKernel:
-    """What an `aot_impl` returned: entry name, PTX text, seven launch parameters, extra arguments.
+    """The result of an `aot_impl`: entry name, PTX text, seven launch parameters, extra arguments.
 
     Attributes:
         kinds: Of the extra arguments: ``i32``; for a plugin library also ``i64`` and ``fp32``.
@@ -170,7 +170,7 @@ class PluginCall:
         return plugin
 
     def combinations(self) -> list[tuple[Combination, list[int]]]:
-        """What `autotune` supports, each with its tactics; ``[0]``, TensorRT's default tactic, where it names none."""
+        """The combinations that `autotune` offers, each with its tactics: ``[0]``, the default, where it names none."""
         with blame(self.definition, "autotune"):
             flat = self._plugin.get_supported_format_combinations(self._descs(self.combination), self._inputs)
         count = len(self._shapes)

@@ -30,7 +30,7 @@ def read_model(
         hint: What to do where there is no such file.
 
     Raises:
-        UsageError: It cannot be read, or is no model.
+        UsageError: It cannot be read, or is not a model.
     """
     try:
         model = onnx.ModelProto.FromString(read_file(path, limit=LIMITS["onnx_bytes"]))

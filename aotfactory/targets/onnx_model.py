@@ -119,7 +119,7 @@ def check_dims(request: TargetOptions, inputs: list[onnx.ValueInfoProto], path: 
 
 
 def _no_plugin_hint(model: onnx.ModelProto, plugins: frozenset[str]) -> str:
-    """What may be meant: nodes of domains that are no standard, and those of a plugin's name, whatever its case."""
+    """Nodes that may be meant: of domains that are not ONNX's own, or with a plugin's name, whatever its case."""
     hint = "a plugin's node has its name as operator, and its namespace as domain or as plugin_namespace"
     nodes = list(all_nodes(model.graph.node))
     near: set[str] = set()
@@ -310,7 +310,7 @@ def _from_dims(dims: list[int | str], request: TargetOptions, where: str, name: 
 
 
 def symbol(name: str, axis: int, dim: int | str) -> str:
-    """What a dimension of a model's input is called where it is dynamic: as in the model, if that will do."""
+    """The name of a dynamic dimension of a model's input: the model's own, if it can be one here."""
     if isinstance(dim, str) and SYMBOL.fullmatch(dim) and not keyword.iskeyword(dim):
         return dim
     return f"x_{re.sub(r'[^0-9A-Za-z_]', '_', name)[:48]}_{axis}"

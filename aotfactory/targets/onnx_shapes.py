@@ -43,7 +43,7 @@ Shape = list[Expr | None]
 
 
 class Shapes:
-    """What is known of a model's tensors while its nodes are added in order.
+    """Shapes and types of a model's tensors, as far as they are known while its nodes are added in order.
 
     Args:
         symbols: What the names of the inputs' dimensions stand for.
@@ -153,7 +153,7 @@ class Shapes:
     def _completed(
         self, nodes: list[onnx.NodeProto], told: Mapping[str, onnx.ValueInfoProto]
     ) -> dict[str, onnx.ValueInfoProto]:
-        """What the file states, or the other dimensions tell, of tensors that the inference found only in part."""
+        """Complete tensors that the inference found in part, from the file's statements or their other dimensions."""
         more: dict[str, onnx.ValueInfoProto] = {}
         for node in nodes:
             for name in node.output:
@@ -228,10 +228,10 @@ class Shapes:
                 )
 
     def check_stated(self, tensor: Tensor, where: str) -> None:
-        """What the file states of a plugin's output is what the plugin gives.
+        """Hold the file's statement about a plugin's output against the plugin's own answer.
 
         Raises:
-            UsageError: It is not; TensorRT goes by the plugin.
+            UsageError: They differ; TensorRT goes by the plugin.
         """
         kind = self.stated[tensor.name].type.tensor_type if tensor.name in self.stated else None
         if kind is None:

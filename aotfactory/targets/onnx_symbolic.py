@@ -42,7 +42,7 @@ def complete(
 
 
 def _quotient(whole: Shape, parts: list[Expr], ranges: Mapping[str, Range]) -> Expr | None:
-    """What the parts leave of the elements; a Reshape keeps their number, so the division is exact."""
+    """The elements divided by those of the parts; a Reshape keeps their number, so the division is exact."""
     if any(d is None for d in whole):
         return None
     above = [d for d in whole if d is not None]

@@ -15,7 +15,7 @@
     torch.onnx.export(Model(), (x,), "model.onnx", dynamo=True,
                       custom_translation_table=aotfactory.torch.translations())
 
-PyTorch is no dependency of aotfactory: importing this package needs it, and nothing else here does.
+PyTorch is not a dependency of aotfactory: importing this package needs it, and nothing else here does.
 """
 
 try:

@@ -195,7 +195,7 @@ def test_a_model_with_other_nodes_is_run_on_random_data(programs, tmp_path, requ
     assert found["runner"].detail.endswith(f"; at {at}")
     asked = [c["arguments"][c["arguments"].index("--at") + 1] for c in made.calls]
     assert asked == [*at.split(", "), "opt"]
-    with pytest.raises(UsageError, match=r"has inputs or outputs that are no plugin's(.|\n)*--executor runner"):
+    with pytest.raises(UsageError, match=r"has inputs or outputs of other nodes (.|\n)*--executor runner"):
         PlanFile.read(made.plan).in_trtexec(TrtexecOptions(), inputs={})
 
 

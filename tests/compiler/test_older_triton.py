@@ -45,7 +45,7 @@ def test_what_triton_took_before_is_compiled_and_judged(signature: str, constant
 
 def test_a_text_with_too_few_types(tmp_path: Path) -> None:
     plugin, _ = edited(tmp_path, PLUGIN, {SIGNATURE: '        signature="*fp32,*fp32,i32,*fp32",\n'})
-    said = r"has 4 types, but shifted_sub_kernel has 5 parameters that are no constants: a_ptr, b_ptr, n, rows, y_ptr"
+    said = r"has 4 types, but shifted_sub_kernel has 5 parameters that are not constants: a_ptr, b_ptr, n, rows, y_ptr"
     with pytest.raises(DefinitionError, match=said) as caught:
         build(network(plugin, *INPUTS), interpret=False)
     assert "signature={'a_ptr': '*fp32', ...}" in (caught.value.hint or "")

@@ -379,7 +379,7 @@ class TestProgram:
     def test_paths_that_are_no_text(self, launcher: Path) -> None:
         done = subprocess.run([launcher, b"/no/\xff\n"], capture_output=True, check=False)
         assert done.returncode == 2
-        assert json.loads(done.stdout)["error"].startswith(r"'/no/\xff\x0a' is no bundle")
+        assert json.loads(done.stdout)["error"].startswith(r"'/no/\xff\x0a' is not a bundle")
 
     def test_a_crash_is_reported(self, tmp_path: Path) -> None:
         program = tmp_path / "crash"

@@ -158,8 +158,8 @@ def test_refused(launcher: Path, tmp_path: Path, name: str) -> None:
     ("change", "message"),
     [
         (put("tensors", 1, "shape", 0, 1, 5), "the call has no output 5"),
-        (put("tensors", 1, "shape", 0, 1, 0), "'y' is no scalar of type int32 or int64"),
-        (put("tensors", 2, "dtype", "fp32"), "'s' is no scalar of type int32 or int64"),
+        (put("tensors", 1, "shape", 0, 1, 0), "'y' is not a scalar of type int32 or int64"),
+        (put("tensors", 2, "dtype", "fp32"), "'s' is not a scalar of type int32 or int64"),
         (put("tensors", 1, "shape", 0, ["sum", ["size_tensor", 1, 1, 1], 1]), "can only be a whole dimension"),
         (put("tensors", 1, "shape", 0, ["size_tensor", 1]), "a size tensor is"),
         (put("tensors", 0, "shape", 0, ["size_tensor", 1, 1, 1]), "an input can't have a data-dependent dimension"),
@@ -211,7 +211,7 @@ def test_what_is_no_file(launcher: Path, tmp_path: Path) -> None:
 
 
 def test_no_bundle(launcher: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no bundle: No such file"):
+    with pytest.raises(UsageError, match="is not a bundle: No such file"):
         run_launcher(tmp_path / "nothing", launcher=launcher, dry_run=True)
     refused(launcher, tmp_path, "manifest.json: No such file")
 

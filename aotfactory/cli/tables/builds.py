@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What commands made or found: builds, checks, grafts, new files, findings of doctor."""
+"""Tables of what commands made or found: builds, checks, grafts, new files, findings of doctor."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def print_new(console: Console, name: str, files: Sequence[Path], package: bool)
 
 
 def print_findings(console: Console, findings: Iterable[Finding]) -> None:
-    """What `doctor` found: a line for everything, and the remedy under what is not right."""
+    """The findings of `doctor`: a line for everything, and the remedy under what is not right."""
     styles = {"ok": "green", "warning": "yellow", "failure": "bold red"}
     for finding in findings:
         say(console, (finding.status, styles[finding.status]), " ", (finding.name, "bold"), f": {finding.detail}")

@@ -33,7 +33,7 @@ class AotError(Exception):
     """A message of this kind."""
 
     remedy: ClassVar[str] = ""
-    """What to do about errors of this kind, where the hint of the message does not say."""
+    """Advice about errors of this kind, where the hint of the message has none."""
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         self.message = shortened(message, LONGEST["message"])
@@ -52,7 +52,7 @@ class AotError(Exception):
         return f"{text}\n  hint: {self.hint}" if self.hint else text
 
     def to_json(self) -> dict[str, str | None]:
-        """What ``--format json`` says of it."""
+        """The error as ``--format json`` has it."""
         return {"code": self.code, "message": self.message, "where": self.where, "hint": self.hint}
 
 

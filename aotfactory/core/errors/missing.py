@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this machine lacks: exit code 3. `aotfactory doctor` looks for all of it at once."""
+"""Things that this machine lacks: exit code 3. `aotfactory doctor` looks for all of it at once."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def _not_compiled(network: Network, result: CompiledVariant, shapes: Mapping[str
 
 
 def _what_runs(result: CompiledVariant) -> Any:
-    """What the interpreter's answer depends on, beside the call: everything but the architecture."""
+    """All that the interpreter's answer depends on beside the call, which is everything but the architecture."""
     assert result.variant is not None
     launches = tuple((tuple(k.launch.items()), k.extra_args) for k in result.variant.kernels)
     sources = tuple(c.source for c in result.compilations)

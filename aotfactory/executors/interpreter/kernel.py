@@ -86,7 +86,7 @@ def _patch_names(variables: dict[str, Any]) -> None:
 
 _compile = triton.compile
 _captures: list[Callable[..., Any]] = []
-"""What stands for `triton.compile` now: the last one."""
+"""The stand-ins for `triton.compile`, of which the last one counts."""
 
 
 def _captured_compile(src: Any, target: Any = None, options: Any = None, *rest: Any, **more: Any) -> Any:

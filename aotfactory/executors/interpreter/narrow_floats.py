@@ -101,7 +101,7 @@ def _integer(self: Any, source: Any, to: Any) -> Any:
 
 
 def _narrow(handle: Any) -> np.dtype[Any] | None:
-    # What a comparison gives is labelled with the type of its operands.
+    # Triton's interpreter labels the result of a comparison with the type of its operands.
     return None if handle.data.dtype == np.bool_ else NARROW.get(str(handle.dtype.scalar))
 
 

@@ -76,7 +76,7 @@ def asserted(condition: Any, message: Operand) -> None:
 
 
 NAMES = {f"_aotfactory_{f.__name__}": f for f in (all_of, any_of, negated, extreme_of, counted, asserted)}
-"""What the rewritten functions call them; the interpreter gives their globals all that its own module has."""
+"""Their names in the rewritten functions; the interpreter gives their globals all that its own module has."""
 
 
 class _Transformer(interpreter.ASTTransformer):  # type: ignore[misc]

@@ -25,7 +25,7 @@ class Task:
 
 @dataclass
 class Answer:
-    """What came of a task; `status` is that of a check, or ``late``.
+    """The answer to a task; `status` is that of a check, or ``late``.
 
     Attributes:
         doubtful: The interpreter failed on it, at shapes that the kernel has not been compiled for.

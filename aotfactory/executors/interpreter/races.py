@@ -56,7 +56,7 @@ class _Access:
 
 
 class Races:
-    """What a program has accessed since its last barrier, in buffers that it may write to."""
+    """The accesses of a program since its last barrier, in buffers that it may write to."""
 
     def __init__(self, warps: int, ptx: str = "") -> None:
         """The warps of a program, and what the kernel was compiled to."""

@@ -30,7 +30,7 @@ LARGEST = 2**24
 """Elements of a tensor whose float64 reference is computed; beyond, memory accesses alone are checked."""
 
 LARGEST_BYTES = 2**29
-"""Of a tensor that is filled with data; a larger one is zeros, and its memory accesses alone are checked."""
+"""Bytes of a tensor that is filled with data; a larger one is zeros, and its memory accesses alone are checked."""
 
 WHOLE = 256
 """Programs of a grid that is run as a whole."""
@@ -92,7 +92,7 @@ class Verdict:
 
 @dataclass
 class _Prepared:
-    """What the variants of one combination share in one situation: the network, its data and references.
+    """The parts that variants of one combination share in one situation: the network, its data and references.
 
     Attributes:
         vast: A tensor that is too large for data, if there is one.
@@ -172,7 +172,7 @@ class Judge:
         verdict.wrong = f"{call.name}: {wrong}" if wrong else None
         return verdict
 
-    # What variants share.
+    # Parts that variants share.
 
     def _prepare(self, call: Call, job: Mapping[str, Any], situation: Situation) -> _Prepared:
         roles = {t.name: t.role for t in self.network.tensors}
@@ -452,7 +452,7 @@ def _unwritten(written: Array, whole: bool, at_most: int) -> int:
 
 
 def _chosen(sources: list[Any], kernel: ReturnedKernel, compilations: list[dict[str, Any]]) -> Any:
-    """What the kernel was compiled from: an `aot_impl` may compile several and choose."""
+    """The source that the kernel was compiled from: an `aot_impl` may compile several and choose."""
     named = [
         (source, compiled["ptx"] == kernel.ptx)
         for source, compiled in zip(sources, compilations, strict=False)

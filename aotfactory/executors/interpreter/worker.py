@@ -47,7 +47,7 @@ VAST_COST = 2**16
 """Where tensors without data stand among those with data, by elements."""
 
 VAST_SHARE = 0.1
-"""Of the time for all that a run without data may take: its programs may loop over very much."""
+"""Share of all the time that a run without data may take: its programs may loop over very much."""
 
 
 AGAIN, AGAIN_COST = 4, 2**16
@@ -56,7 +56,7 @@ AGAIN, AGAIN_COST = 4, 2**16
 
 @dataclass
 class _Shared:
-    """What forked processes find in their copy of this one."""
+    """The parts that forked processes find in their copy of this one."""
 
     judge: Judge
     jobs: list[dict[str, Any]]
@@ -68,7 +68,7 @@ _shared: _Shared | None = None
 
 def main() -> None:
     request = json.load(sys.stdin)
-    # What definitions, and the programs that they start, print must not get between.
+    # The prints of definitions, and of programs that they start, must not get between.
     stream, sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8"), sys.stderr
     os.dup2(2, 1)
     sys.path += [path for path in request["path"] if path not in sys.path]  # what a program that calls us added
@@ -145,7 +145,7 @@ def _vast(network: Network, shapes: Mapping[str, Shape]) -> bool:
 
 
 def _cost(situation: Situation) -> int:
-    """What comes first is cheap: small tensors, or such large ones that they get no data."""
+    """Cheap are small tensors, and such large ones that they get no data; those come first."""
     return VAST_COST if situation.vast else sum(math.prod(shape) for shape in situation.shapes.values())
 
 
@@ -237,7 +237,7 @@ def run(task: Task) -> Answer:
     except CheckError as error:
         return Answer(task, "failed", f"{error.message}; at {task.situation}")
     except AotError as error:
-        # A shape that the plugin itself refuses is no case of it; the profile's own shapes are.
+        # A shape that the plugin itself refuses is not a case of it; the profile's own shapes are.
         asked = task.situation.profile and task.situation.label not in cases.MADE_UP
         status = "failed" if asked else "skipped"
         return Answer(task, status, f"{error.message}; at {task.situation}")

@@ -26,7 +26,7 @@ void load_kernel(const FileReader& read, const LaunchedKernel& kernel, const std
             throw Error(Exit::damaged, "more than " + std::to_string(limits::total_ptx_bytes) + " bytes of PTX");
         }
         if (found->second.find('\0') != std::string::npos) {  // the driver takes a zero-terminated text
-            throw Error(Exit::damaged, kernel.ptx + ": holds a zero byte, so it is no PTX");
+            throw Error(Exit::damaged, kernel.ptx + ": holds a zero byte, so it is not PTX");
         }
         if (sha256_hex(found->second) != kernel.sha256) {
             throw Error(Exit::damaged, kernel.ptx + ": its SHA-256 is not the manifest's: damaged or changed");
@@ -65,7 +65,7 @@ Bundle load_bundle(const std::string& directory) {
     const FileDescriptor opened(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (opened.value() < 0) {
         const std::string reason = std::strerror(errno);
-        throw Error(Exit::usage, quote(directory) + " is no bundle: " + reason);
+        throw Error(Exit::usage, quote(directory) + " is not a bundle: " + reason);
     }
     return load_bundle([&](const std::string& name, std::size_t limit) {
         return RegularFile(name, Exit::damaged, opened.value()).text(limit);

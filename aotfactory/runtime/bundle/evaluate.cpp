@@ -114,7 +114,8 @@ Launch evaluate_launch(const Variant& variant, const LaunchedKernel& kernel, con
     for (std::size_t axis = 0; axis < 3; ++axis) {
         if (kernel.cluster[0] != 0 && launch.grid[axis] % kernel.cluster[axis] != 0) {
             throw Error(Exit::definition, kernel.launch[axis].where() + ": " + launch_field_names[axis] + " = " +
-                                              std::to_string(launch.grid[axis]) + " is no multiple of the cluster's " +
+                                              std::to_string(launch.grid[axis]) +
+                                              " is not a multiple of the cluster's " +
                                               std::to_string(kernel.cluster[axis]) + " blocks");
         }
     }

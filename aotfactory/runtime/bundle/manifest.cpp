@@ -153,7 +153,7 @@ void Parser::read_calls(const JsonNode& node) {
         const Tensor& size = manifest.tensors[outputs[pending.output]];
         if (!size.shape.empty() || (size.dtype != DType::int32 && size.dtype != DType::int64)) {
             throw Error(Exit::damaged,
-                        pending.where + ": " + quote(size.name) + " is no scalar of type int32 or int64");
+                        pending.where + ": " + quote(size.name) + " is not a scalar of type int32 or int64");
         }
         manifest.tensors[pending.tensor].shape[pending.dimension].size_tensor = outputs[pending.output];
     }

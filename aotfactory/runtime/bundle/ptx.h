@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the launcher must know of a PTX text: the parameters of its entries. A launch that passes fewer than the kernel
-// has (a compiler's hidden ones, say) makes the driver read past the argument array.
+// Reads from a PTX text all that the launcher must know: the parameters of its entries. A launch that passes fewer than
+// the kernel has (a compiler's hidden ones, say) makes the driver read past the argument array.
 #pragma once
 
 #include <optional>

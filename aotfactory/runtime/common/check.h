@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a program found out about a run: its checks, as the report lists them.
+// A program's findings about a run: its checks, as the report lists them.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a program prints, and how it ends.
+// How a program prints its result, and ends.
 #pragma once
 
 #include <functional>

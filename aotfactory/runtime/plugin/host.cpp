@@ -9,7 +9,7 @@ namespace aot::plugin {
 
 namespace {
 
-// What the function of that name gives, of the first library that gives anything. Libraries are found by their names
+// The result of the function of that name, from the first library that gives one. Libraries are found by their names
 // among those that are loaded, for a host may have loaded TensorRT such that others do not see its symbols.
 template <typename Result>
 Result* ask(const char* name) {

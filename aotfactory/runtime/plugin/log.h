@@ -17,7 +17,7 @@ void set_logger_finder(nvinfer1::ILoggerFinder* finder) noexcept;
 
 void log(Severity severity, const std::string& subject, const char* message) noexcept;
 
-// What `work` returns; if it throws, `failed`, and the error is logged as `subject`'s, the plugin's name.
+// Returns the result of `work`; if it throws, `failed`, and the error is logged as `subject`'s, the plugin's name.
 template <typename Result, typename Work>
 Result guarded(const std::string& subject, Result failed, Work work) noexcept {
     try {
