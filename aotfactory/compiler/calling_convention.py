@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from aotfactory.compiler import cluster_barriers
 from aotfactory.compiler.ptx import NAME, VERSION, Entry, Module, Parameter, parse_module, shared_memory, uses
 from aotfactory.core.arch import SHARED_LIMIT, TARGET_ISA, Arch, PtxIsa, shared_limiter
 from aotfactory.core.errors import CallingConventionError, DefinitionError
@@ -35,16 +36,6 @@ _CLUSTERS = (
     "it works in thread block clusters",
     f"{_PLAIN_LAUNCH}, so the PTX must have .reqnctapercluster: compile with __cluster_dims__, for Triton num_ctas",
 )
-RELAXED_BARRIERS = PtxIsa(8, 0)
-
-_LAST_BARRIER = re.compile(
-    r"(\bbarrier\.cluster\.arrive)(?:\.release)?((?:\.aligned)?;\s*barrier\.cluster\.wait(?:\.acquire)?(?:\.aligned)?;\s*ret;)"
-)
-"""At the end of what Triton compiles: keeps a block's shared memory alive until its cluster has read it."""
-
-_WRITE = re.compile(r"\b(?:st|red|atom|mbarrier|multimem|cp\.async\.bulk|call)\b[\w.:]*")
-_OWN_SPACE = re.compile(r"\.(?:global|local|shared(?!::cluster))\b(?!.*shared::cluster)")
-
 _FORBIDDEN = (
     (
         r"%envreg[12]\b",
@@ -154,7 +145,7 @@ def fit(
     version = min(module.version, isa or module.version)
     _check_target(module, kernel, version, arch)
     return FittedKernel(
-        text=_rewrite(module, kernel, kept, version, new_name or entry),
+        text=_rewrite(module, kernel, kept, version, new_name or entry, in_place=bool(aliased)),
         entry=new_name or entry,
         isa=version,
         target=module.target,
@@ -311,7 +302,9 @@ def _check_target(module: Module, kernel: Entry, version: PtxIsa, arch: Arch | N
         )
 
 
-def _rewrite(module: Module, kernel: Entry, kept: tuple[Parameter, ...], version: PtxIsa, name: str) -> str:
+def _rewrite(
+    module: Module, kernel: Entry, kept: tuple[Parameter, ...], version: PtxIsa, name: str, *, in_place: bool
+) -> str:
     if not re.fullmatch(r"[A-Za-z][\w$]*|[_$%][\w$]+", name):
         raise CallingConventionError(f"{name!r} cannot be the name of a kernel", hint="use letters, digits and _")
     if name != kernel.name and uses(module.text, name):
@@ -322,16 +315,11 @@ def _rewrite(module: Module, kernel: Entry, kept: tuple[Parameter, ...], version
     ]
     if kept != kernel.parameters:
         edits.append((kernel.parameters_span, ",".join(f"\n\t{parameter.source}" for parameter in kept) + "\n"))
-    body = module.body(kernel)
-    if version >= RELAXED_BARRIERS and all(_OWN_SPACE.search(opcode) for opcode in _WRITE.findall(body)):
-        # Nothing follows that barrier for which earlier accesses would have to be in order, and a kernel's end makes
-        # its stores visible. As written, each block waits until they are, and the next one cannot start meanwhile.
-        # A store to another block's shared memory, though, must have arrived before that block ends.
-        offset = kernel.body_span[0]
-        edits += [
-            ((offset + found.start(), offset + found.end()), f"{found[1]}.relaxed{found[2]}")
-            for found in _LAST_BARRIER.finditer(body)
-        ]
+    offset = kernel.body_span[0]
+    edits += [
+        ((offset + edit.start, offset + edit.end), edit.text)
+        for edit in cluster_barriers.edits(module.body(kernel), version, in_place=in_place)
+    ]
     text = module.text
     for (start, end), new in sorted(edits, reverse=True):
         text = text[:start] + new + text[end:]

@@ -391,36 +391,6 @@ def test_refuses_clusters_where_not_every_gpu_has_them(name):
         fit_k(text, arch=arch(name))
 
 
-BARRIER = "barrier.cluster.arrive{}.aligned;\nbarrier.cluster.wait.aligned;\n"
-
-
-def test_the_last_barrier_of_a_cluster_does_not_wait_for_memory():
-    """It keeps shared memory there; what other barriers order is not for us to say."""
-    cluster = {"directives": ".explicitcluster\n.reqnctapercluster 2", "target": "sm_90"}
-    fitted = fit_k(copying(2, body=BARRIER.format("") * 2, **cluster), arch=arch("sm_90"))
-    assert BARRIER.format("") + BARRIER.format(".relaxed") + "ret;" in fitted.text
-    assemble(fitted.text, arch("sm_90"))
-    after = fit_k(copying(2, body=BARRIER.format("") + "st.global.u32 [%rd1], %r1;\n", **cluster), arch=arch("sm_90"))
-    older = fit_k(copying(2, body=BARRIER.format(""), version="7.8", **cluster), arch=arch("sm_90"))
-    assert "relaxed" not in after.text + older.text
-
-
-@pytest.mark.parametrize(
-    ("write", "relaxed"),
-    [
-        ("st.shared::cta.u32 [%a], %r1;", True),
-        ("st.shared::cluster.u32 [%a], %r1;", False),
-        ("st.u32 [%rd1], %r1;", False),  # generic: it may be another block's, as in CUDA C++
-        ("red.relaxed.cluster.shared::cluster.add.u32 [%a], %r1;", False),
-    ],
-)
-def test_the_last_barrier_waits_for_stores_to_other_blocks(write, relaxed):
-    body = f".reg .b32 %a;\nmov.u32 %a, 0;\n{write}\n{BARRIER.format('')}"
-    cluster = {"directives": ".explicitcluster\n.reqnctapercluster 2", "target": "sm_90"}
-    fitted = fit_k(copying(2, body=body, **cluster), arch=arch("sm_90"))
-    assert ("relaxed.aligned" in fitted.text) == relaxed
-
-
 def test_refuses_clusters_of_more_than_a_plain_launch_has():
     text = copying(2, directives=".explicitcluster\n.reqnctapercluster 16", target="sm_90")
     with pytest.raises(DefinitionError, match=r"demands clusters of 16 blocks(.|\n)*at most 8"):
