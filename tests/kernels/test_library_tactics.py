@@ -30,8 +30,11 @@ def check(name: str, tactic: int, *inputs: Any, **attributes: Any) -> None:
     )
     built = build(made, CATALOG.sources, road="library", archs="sm_90", tactic=tactic)
     assert not built.failed, built.found
-    assert len(built.variant.kernels) > 1
-    assert built.checks["interpreter"].compared == "reference"
+    # An older Triton says of clusters, besides, that it leaves them out.
+    (variant,) = (result.variant for result in built.results if result.variant)
+    assert len(variant.kernels) > 1
+    found = {check.compared for check in built.found if (check.name, check.subject) == ("interpreter", variant.id)}
+    assert found == {"reference"}
 
 
 @pytest.mark.parametrize("shape", ["N=0/500/3000", "N=1/20/90 31", "7 N=1/20/40 9", "2 3 N=1/20/40 9"])
@@ -53,9 +56,7 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("offered")
-@pytest.mark.parametrize(
-    ("tactic", "pixels"), [(9, "70 80"), (10, "H=1/41/71 79"), (11, "H=0/41/71 79"), (11, "70 80")]
-)
+@pytest.mark.parametrize(("tactic", "pixels"), [(9, "70 80"), (10, "71 79"), (11, "H=0/41/71 79")])
 def test_group_norm_of_few_groups(tactic: int, pixels: str) -> None:
     x = tensor("x", f"1 8 {pixels}", "fp16")
     weight, bias = tensor("weight", "8", "fp16"), tensor("bias", "8", "fp16")
