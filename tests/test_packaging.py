@@ -86,7 +86,7 @@ class TestWheel:
         required = re.findall(r"^Requires-Dist: ([\w-]+)(?!.*extra ==)", metadata, re.MULTILINE)
         assert {"tensorrt-cu13-bindings", "tensorrt-lean-cu13-libs", "triton", "numpy"} <= set(required)
         assert not {"torch", "tensorrt", "tensorrt-cu13"} & set(required)
-        assert "aotfactory = aotfactory.cli.main:main" in archive.read(f"{info}/entry_points.txt").decode()
+        assert "aotfactory = aotfactory.__main__:main" in archive.read(f"{info}/entry_points.txt").decode()
         assert f"{info}/licenses/LICENSE" in archive.namelist()
 
     def test_installed_elsewhere(self, wheel: Path, tmp_path: Path) -> None:

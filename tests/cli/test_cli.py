@@ -435,6 +435,25 @@ class TestTerminal:
         assert terminal.PATIENCE == 1
 
 
+EARLY = """
+import sys
+from aotfactory.__main__ import main
+
+class Interrupted:
+    def find_spec(self, name, *rest):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted())
+main()
+"""
+
+
+def test_interrupted_while_it_is_being_loaded() -> None:
+    done = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 def test_interrupted_by_a_signal(tmp_path: Path) -> None:
     slow = Definitions(tmp_path, SLOW.replace("SECONDS", "60"))
     # One job: with two, the other worker may say "computing" as well before the signal comes.
