@@ -182,7 +182,7 @@ def run_launcher(
         flags = {"dry_run": dry_run, "tight": tight, "unchecked_profile": unchecked_profile, "save_inputs": save_inputs}
         command += [option(name) for name, wanted in flags.items() if wanted]
         command += timing.options() if timing is not None else []
-        code, stdout, stderr = run_command(command, timeout=timeout, env=env)
+        code, stdout, stderr = run_command(command, timeout=timeout, env=env, leaf=not wrapper)
         report = parse_report(stdout, code, stderr, command, program="launcher", schema=SCHEMA)
         result = LaunchResult(
             report=report,

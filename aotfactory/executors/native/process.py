@@ -19,6 +19,7 @@ def run_command(
     echo: bool = True,
     on_line: Callable[[str], None] | None = None,
     family: bool = False,
+    leaf: bool = False,
 ) -> tuple[int, str, str]:
     """Runs a command: its exit code, stdout and stderr. See `run_program`.
 
@@ -30,5 +31,5 @@ def run_command(
     """
     if echo:
         print("+", printable(" ".join(command)), file=sys.stderr, flush=True)
-    done = run_program(command, timeout=timeout, env=env, family=family, on_line=on_line)
+    done = run_program(command, timeout=timeout, env=env, family=family, leaf=leaf, on_line=on_line)
     return done.code, done.stdout, done.stderr
