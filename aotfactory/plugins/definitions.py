@@ -33,11 +33,12 @@ def find(plugin_id: str) -> Plugin:
             hint="TensorRT's plugins have at least one: begin with inp0: trtp.TensorDesc",
         )
     if plugin.function("aot_impl") is None:
+        only = ", only an impl, which Python would run" if plugin.function("impl") else ""
         raise PluginError(
-            f"plugin {plugin_id} has no aot_impl",
+            f"plugin {plugin_id} has no aot_impl{only}",
             where=plugin.where("register"),
-            hint=f'add @trtp.aot_impl("{plugin_id}"); if a function of the module registers it: --plugins PATH:FUNC'
-            f"{_left_out()}",
+            hint=f'add @trtp.aot_impl("{plugin_id}"){" (docs/how-to/jit-to-aot.md)" if only else ""}; if a function of '
+            f"the module registers it: --plugins PATH:FUNC{_left_out()}",
         )
     if list(plugin.definition.aot_impl_attr_names) != list(plugin.attributes):
         raise PluginError(

@@ -186,6 +186,12 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "has no aot_impl",
         "add @trtp.aot_impl.*PATH:FUNC",
     ),
+    "an impl alone": (
+        SOURCE[: SOURCE.index(AOT)].replace(REGISTER, REGISTER + HERE)
+        + '@trtp.impl("NS::copy")\ndef run(inp0: trtp.Tensor, outputs: Tuple[trtp.Tensor], stream: int) -> None:\n    pass\n',
+        "has no aot_impl, only an impl, which Python would run",
+        r"add @trtp.aot_impl.*jit-to-aot\.md",
+    ),
     "remainder": (computed("n % 64"), "aot_impl of .*for %", r"write a % b as a - a // b \* b"),
     "number first": (computed("2 * n"), r"for \*: 'int' and 'ShapeExpr'", r"expr \* 2 and not 2 \* expr"),
     "true division": (computed("n / 2"), "for /", r"there are \+ - \* // == <"),
