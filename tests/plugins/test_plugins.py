@@ -188,7 +188,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "an impl alone": (
         SOURCE[: SOURCE.index(AOT)].replace(REGISTER, REGISTER + HERE)
-        + '@trtp.impl("NS::copy")\ndef run(inp0: trtp.Tensor, outputs: Tuple[trtp.Tensor], stream: int) -> None:\n    pass\n',
+        + '@trtp.impl("NS::copy")\ndef run(inp0, outputs: Tuple[trtp.Tensor], stream: int) -> None:\n    pass\n',
         "has no aot_impl, only an impl, which Python would run",
         r"add @trtp.aot_impl.*jit-to-aot\.md",
     ),
