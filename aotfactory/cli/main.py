@@ -175,7 +175,7 @@ def _versions() -> dict[str, str]:
         found["tensorrt"] = f"{tensorrt.version} ({tensorrt.kind})"
     except MissingError:
         found["tensorrt"] = "missing"
-    for name in ("triton", "numpy", "cuda-python", "polygraphy", "onnx"):
+    for name in ("triton", "numpy", "cuda-python", "onnx"):
         try:
             found[name] = package_version(name)
         except PackageNotFoundError:

@@ -52,7 +52,8 @@ def check(
     def demand(what: str, expr: Expr, low: int, high: int, why: str, over: Mapping[str, Interval]) -> None:
         proof = proofs.prove_within(expr, low, high, over)
         if proof.status != "proved":
-            problems.append(f"{what} = {expr} {_where(proof, network, over)}: {why}")
+            where = "" if isinstance(expr, expressions.Constant) else f" {_where(proof, network, over)}"
+            problems.append(f"{what} = {expr}{where}: {why}")
 
     for number, (kernel, promised) in enumerate(zip(variant.kernels, divisible, strict=True), start=1):
         of = f" of kernel {number}" if variant.then else ""

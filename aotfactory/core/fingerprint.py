@@ -24,7 +24,6 @@ PINNED = {
     "tensorrt-cu13-libs": ("tensorrt_libs",),
     "tensorrt-lean-cu13-libs": ("tensorrt_lean_libs",),
     "cuda-bindings": ("cuda",),
-    "polygraphy": ("polygraphy",),
 }
 """Distributions whose version is in every key, and the packages that need not be looked at for that reason."""
 

@@ -20,6 +20,7 @@ from aotfactory.core import proofs
 from aotfactory.core.dimensions import unsolved
 from aotfactory.core.errors import DimensionError, OnnxFileError, OnnxNodeError, OnnxShapeError, OptionsError
 from aotfactory.core.expressions import Expr, Symbol
+from aotfactory.core.extras import install_command
 from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Network, NetworkInput, Profile, Range, Tensor, id_parts, shape_text
 from aotfactory.core.proofs import Interval
@@ -234,7 +235,7 @@ class _Reader:
             raise OnnxShapeError(
                 f"{self.path}: the shape of {what}, is not known",
                 hint=f"state type and shape of {name!r} in the model's value_info, or fold the model's constants: "
-                "polygraphy surgeon sanitize --fold-constants MODEL -o FOLDED",
+                f"polygraphy surgeon sanitize --fold-constants MODEL -o FOLDED ({install_command('fold')})",
             )
         dims: list[Expr] = []
         for axis, d in enumerate(shape):

@@ -255,7 +255,6 @@ class TestOtherCommands:
             "triton",
             "numpy",
             "cuda-python",
-            "polygraphy",
             "onnx",
         ]
         assert lines["Python"] == sys.version.split()[0]

@@ -249,6 +249,7 @@ class TestProblems:
         with pytest.raises(UsageError, match=rf"the shape of 'a', an input of {pad.id}, is not known") as caught:
             load(tmp_path, pad, [unknown, node(pad, "a", "y")], [tensor("x", [1, 8])])
         assert "--fold-constants" in str(caught.value.hint)
+        assert "[fold]" in str(caught.value.hint)
 
     def test_a_dimension_that_nothing_tells(self, tmp_path: Path, pad: Definitions) -> None:
         join = helper.make_node("Tile", ["x", "times"], ["a"])

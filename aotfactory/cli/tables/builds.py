@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aotfactory.cli.tables.bundles import print_network, print_variants
-from aotfactory.cli.tables.text import MARKS, mark, print_skipped, say
+from aotfactory.cli.tables.text import MARKS, folded, mark, print_skipped, say
 from aotfactory.core.check import NAMES, Check, summary
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def print_build(console: Console, report: BuildResult) -> None:
     if beside := report.bundle.network.beside:
         others = ", ".join(f"{count} {operator}" for operator, count in beside.items())
         say(console, f"TensorRT imports itself: {others}")
-    for check in report.failed:
-        say(console, (f"{check.name} failed", "bold red"), f": {check.subject}: {check.detail}")
+    for subject, check in folded(report.failed):
+        say(console, (f"{check.name} failed", "bold red"), f": {subject}: {check.detail}")
     reasons = {(c.name, c.detail.split(" as ")[0]) for c in report.checks if c.status == "skipped"}
     reasons -= {(name, "abi failed") for name in NAMES}  # that has been said
     for name, detail in sorted(reasons):
@@ -68,9 +68,9 @@ def print_baked(console: Console, baked: Baked) -> None:
 
 def print_checks(console: Console, checks: Sequence[Check], skipped: Mapping[str, str]) -> None:
     """Checks of an artifact, each with what was compared, and their sum."""
-    for check in checks:
+    for subject, check in folded(checks):
         shown = mark([check]) if check.status == "passed" else (MARKS[check.status],)
-        say(console, f"{check.name} {check.subject}: ", *shown, wrap=True)
+        say(console, f"{check.name} {subject}: ", *shown, wrap=True)
         say(console, (f"  {check.detail}", "dim"), wrap=True)
     say(console, f"kernels: {summary(checks) or 'none judged'}")
     print_skipped(console, skipped)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.padding import Padding
@@ -62,6 +63,36 @@ def mark(checks: Sequence[Check]) -> tuple[Part, ...]:
     notes = [f"{passed} of {len(checks)}"] if passed != len(checks) else []
     notes += [] if weak is None else ["memory only" if weak.compared == "memory" else "sampled"]
     return (MARKS["passed"], f" ({', '.join(notes)})") if notes else (MARKS["passed"],)
+
+
+_TACTIC = re.compile(r"(.*)(?:\.t| tactic )(\d+)", re.DOTALL)
+
+
+def folded(checks: Iterable[Check]) -> list[tuple[str, Check]]:
+    """Checks of tactics that had the same outcome as one: the subject, ``NAME tactics 1-7``, and the first of them."""
+    groups: dict[tuple[object, ...], list[tuple[int | None, Check]]] = {}
+    for check in checks:
+        found = _TACTIC.fullmatch(check.subject)
+        stem, tactic = (found[1], int(found[2])) if found else (check.subject, None)
+        outcome = (check.name, check.status, check.detail, check.compared, check.sampled)
+        groups.setdefault((stem, tactic is None, *outcome), []).append((tactic, check))
+    result = []
+    for (stem, *_), group in groups.items():
+        numbers = sorted({tactic for tactic, _ in group if tactic is not None})
+        subject = f"{stem} tactics {_ranges(numbers)}" if len(numbers) > 1 else group[0][1].subject
+        result.append((subject, group[0][1]))
+    return result
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """``1-3, 5`` of numbers in order."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def print_skipped(console: Console, skipped: Mapping[str, str]) -> None:
