@@ -145,7 +145,7 @@ def fit(
     version = min(module.version, isa or module.version)
     _check_target(module, kernel, version, arch)
     return FittedKernel(
-        text=_rewrite(module, kernel, kept, version, new_name or entry, in_place=bool(aliased)),
+        text=_rewrite(module, kernel, kept, version, new_name or entry, shared=bool(aliased or workspaces)),
         entry=new_name or entry,
         isa=version,
         target=module.target,
@@ -303,7 +303,7 @@ def _check_target(module: Module, kernel: Entry, version: PtxIsa, arch: Arch | N
 
 
 def _rewrite(
-    module: Module, kernel: Entry, kept: tuple[Parameter, ...], version: PtxIsa, name: str, *, in_place: bool
+    module: Module, kernel: Entry, kept: tuple[Parameter, ...], version: PtxIsa, name: str, *, shared: bool
 ) -> str:
     if not re.fullmatch(r"[A-Za-z][\w$]*|[_$%][\w$]+", name):
         raise CallingConventionError(f"{name!r} cannot be the name of a kernel", hint="use letters, digits and _")
@@ -318,7 +318,7 @@ def _rewrite(
     offset = kernel.body_span[0]
     edits += [
         ((offset + edit.start, offset + edit.end), edit.text)
-        for edit in cluster_barriers.edits(module.body(kernel), version, in_place=in_place)
+        for edit in cluster_barriers.edits(module.body(kernel), version, shared=shared)
     ]
     text = module.text
     for (start, end), new in sorted(edits, reverse=True):

@@ -31,9 +31,10 @@ _WRITE = re.compile(r"\b(?:st|red|atom|mbarrier|multimem|cp\.async\.bulk|call)\b
 _OWN_SPACE = re.compile(r"\.(?:global|local|shared(?!::cluster))\b(?!.*shared::cluster)")
 
 _QUIET = re.compile(
-    r"(?:st|ld(?!matrix))(?:\.\w+)*?\.(?:shared(?:::cta)?|local|param|const)\b(?!::)|ld(?:\.\w+)*?\.global\b|ldmatrix\b"
+    r"(?:st|ld(?!matrix))(?:\.\w+)*?\.(?:shared(?:::cta)?|local|param|const)\b(?!::)|ld(?:\.(?!acquire|relaxed|volatile|mmio)\w+)*?\.global\b|ldmatrix\b"
 )
-"""Accesses of a block's own memory, and loads from global memory: all that an exchange may come after."""
+"""Accesses of a block's own memory, and loads from global memory: all that an exchange may come after. But for loads
+that others may have stored something for: what they make known, the barrier has to hand on."""
 
 _NOISY = re.compile(r"(?:st|ld|ldu|red|atom|cp|mbarrier|multimem|tensormap|call|fence|membar|wgmma|tcgen05)\b")
 _LABEL = re.compile(r"([\w$%]+)\s*:(?!:)")
@@ -47,7 +48,7 @@ class Edit(NamedTuple):
     text: str
 
 
-def edits(body: str, version: PtxIsa, *, in_place: bool) -> list[Edit]:
+def edits(body: str, version: PtxIsa, *, shared: bool) -> list[Edit]:
     """What to write instead in a kernel's body, for barriers of a cluster to wait for no more than they have to.
 
     * The last barrier of a kernel is made relaxed: nothing follows for which earlier accesses would have to be in
@@ -56,15 +57,15 @@ def edits(body: str, version: PtxIsa, *, in_place: bool) -> list[Edit]:
       ends.
     * The first exchange of a kernel gets a fence of the block's own shared memory, and a relaxed barrier: where no path
       to it has written anything else, nor read other blocks' shared memory, there is no more to make visible; and what
-      was loaded from global memory, no other block writes, since inputs and outputs are apart (not `in_place`).
+      was loaded from global memory, no other block writes, since inputs and outputs are apart (not `shared`).
 
     Args:
-        in_place: Whether an output shares an input's buffer.
+        shared: Whether blocks may load from a buffer that others store to: an output in an input's, or a workspace.
     """
     found: list[Edit] = []
     if version >= RELAXED and all(_OWN_SPACE.search(opcode) for opcode in _WRITE.findall(body)):
         found += [Edit(*last.span(), f"{last[1]}.relaxed{last[2]}") for last in _LAST.finditer(body)]
-    if version >= RESTRICTED and not in_place and "brx" not in body:  # which may lead anywhere
+    if version >= RESTRICTED and not shared and "brx" not in body:  # which may lead anywhere
         taken = [range(edit.start, edit.end) for edit in found]
         for start, arrive in _first_exchanges(body):
             if not any(start in span for span in taken):

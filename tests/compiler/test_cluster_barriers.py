@@ -54,6 +54,9 @@ REMOTE = "mapa.shared::cluster.u32 %b, %a, 0;\nld.shared::cluster.u32 %r1, [%b];
         ("st.global.u32 [%rd1], %r1;\n", False),
         ("@%p st.global.u32 [%rd1], %r1;\n", False),
         ("atom.shared.add.u32 %r2, [%a], %r1;\n", False),
+        ("ld.acquire.gpu.global.u32 %r1, [%rd1];\n", False),  # what it learnt of is handed on
+        ("ld.volatile.global.u32 %r1, [%rd1];\n", False),
+        ("ld.global.nc.L1::evict_last.L2::cache_hint.b32 { %r1 }, [%rd1], 1;\n", True),
         ("st.u32 [%rd1], %r1;\n", False),  # generic: another block's, for all that is known
         ("st.shared::cluster.u32 [%a], %r1;\n", False),
         ("cp.async.ca.shared.global [%a], [%rd1], 4;\n", False),
@@ -77,7 +80,7 @@ def test_an_exchange_in_a_loop_waits_for_what_went_before():
     assert "fence" not in fit_k(copying(2, body=loop, version="8.6", **CLUSTER), arch=arch("sm_90")).text
 
 
-def test_the_first_exchange_is_left_alone_in_place_and_for_older_drivers():
+def test_the_first_exchange_is_left_alone_with_shared_buffers_and_for_older_drivers():
     """In place, another block may overwrite what this one has loaded, if that load has not arrived."""
     body = f"{SCRATCH}{BARRIER.format('')}{REMOTE}st.global.u32 [%rd1], %r1;\n"
     new, old = (copying(2, body=body, version=v, **CLUSTER) for v in ("8.6", "8.5"))
@@ -85,3 +88,6 @@ def test_the_first_exchange_is_left_alone_in_place_and_for_older_drivers():
     assert "fence" not in fit_k(old, arch=arch("sm_90")).text
     assert "fence" not in fit_k(new, arch=arch("sm_90"), isa=PtxIsa(8, 0)).text
     assert "fence" not in fit_k(new, arch=arch("sm_90"), aliased=(0,)).text
+    three = copying(3, body=body, version="8.6", **CLUSTER)
+    assert OWN in fit_k(three, arch=arch("sm_90"), outputs=2).text
+    assert "fence" not in fit_k(three, arch=arch("sm_90"), workspaces=1).text
