@@ -217,8 +217,8 @@ LAUNCH, SECOND, TURNS = 1.3, 2.0, 4.0
 SPEED, FROM_L2, BUSY = 2.95e6, 7e6, 1.08
 """Bytes a microsecond, read or written; read from L2 for the second time; and how much longer turns take."""
 
-SHORTEST = 131072
-"""Elements of a row below which they were not measured."""
+SHORTEST = {"one": 131072, "several": 262144}
+"""Elements of a row below which a cluster was as fast, or nothing was measured; for one row, and for several."""
 
 NEAR = 1.2
 """Times the least of their own estimates, up to which they are offered."""
@@ -248,7 +248,8 @@ def tactics(x: trtp.TensorDesc, work: int, weights: bool = True) -> List[int]:
 def offered(rows: _row_tactics.Rows, others: List[int]) -> List[int]:
     """Tactics that are expected to be faster than all of the others, for a plugin library; none for AOT plugins."""
     few = rows.count <= _row_tactics.MULTIPROCESSORS[90]
-    if road() != "library" or rows.tensors > 1 or not few or rows.length < SHORTEST:
+    long = rows.length >= SHORTEST["one" if rows.count == 1 else "several"]
+    if road() != "library" or rows.tensors > 1 or not (few and long):
         return []
     times = {n: _row_tactics.estimate(rows, n) for n in others}
     clusters = {n for n in times if isinstance(_row_tactics.TACTICS[n], _row_tactics.Cluster)}

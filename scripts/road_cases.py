@@ -44,17 +44,28 @@ def rows(name: str, count: int, length: int) -> Shapes:
 
 
 LONG = 2**20
-ROWS = ((1, 2**17), (64, 2**17), (1, 2**18), (16, 2**18), (1, LONG), (8, LONG), (64, LONG))
-"""Rows and columns of the row kernels that are timed."""
+ROWS = {
+    "fp16": [
+        *((n, 2**17) for n in (1, 8, 32, 64)),
+        *((n, 2**18) for n in (1, 16, 132)),
+        *((n, LONG) for n in (1, 8, 64)),
+    ],
+    "fp32": [(1, 2**17), (32, 2**17), (64, 2**17), (16, 2**18), (8, LONG)],
+}
+"""Rows and columns of the row kernels that are timed, by type."""
 
 LARGE: dict[str, tuple[str, tuple[str, ...], Shapes]] = {
     "square": ("non_zero", ("fp32", "fp16", "bf16", "int8"), {None: (SIDE, SIDE)}),
     "groups-128": ("group_norm_silu", ("fp32", "fp16"), groups(2, 512, 128)),
     "groups-huge": ("group_norm_silu", ("fp32", "fp16"), groups(1, 128, 512)),
     **{
-        f"{name}-{count}x{length}": (name, ("fp16",), rows(name, count, length))
+        f"{name}-{count}x{length}": (
+            name,
+            tuple(t for t in ROWS if (count, length) in ROWS[t]),
+            rows(name, count, length),
+        )
         for name in ("softmax", "rms_norm", "layer_norm")
-        for count, length in ROWS
+        for count, length in ROWS["fp16"]
     },
 }
 """Recipe, types and shapes of what is timed."""

@@ -54,6 +54,7 @@ def main() -> int:
         "--leaks", default="", help="recipes whose GPU memory is watched; by default one bundle of each"
     )
     parser.add_argument("--parts", default="check,leaks,speed,launcher", help="comma-separated")
+    parser.add_argument("--cases", default="", help="what is timed, as patterns: 'groups-* softmax-*/fp32'")
     parser.add_argument("--counters", default="", help="whose counters: groups-huge=8,10 softmax-8x1048576=40")
     parser.add_argument("--dry-run", action="store_true", help="launch nothing")
     options = parser.parse_args()
@@ -66,7 +67,7 @@ def main() -> int:
     rows = check_all(options, paths, started) if "check" in parts else []
     watched = [name for name in options.leaks.split(",") if name]
     alone = leaks(options.dir, paths, watched) if "leaks" in parts else []
-    speed = compare_speed(options.dir, wanted) if "speed" in parts else []
+    speed = compare_speed(options.dir, options.cases.split()) if "speed" in parts else []
     launched = launch_all(options.dir, paths) if "launcher" in parts else []
     counted = counters(options.dir, counted_cases(options.counters)) if "counters" in parts else []
     result = {

@@ -9,6 +9,7 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,18 @@ RTOL = {"fp32": 2e-5, "fp16": 4e-3, "bf16": 3e-2}
 
 
 def compare_speed(directory: Path, wanted: list[str]) -> list[Row]:
-    """Kernels at large shapes in each tactic, beside PyTorch's of the same: how long, and whether they are equal."""
+    """Kernels at large shapes in each tactic, beside PyTorch's of the same: how long, and whether they are equal.
+
+    Args:
+        wanted: Patterns of cases and types, such as ``softmax-*/fp32``; none: all.
+    """
     try:
         import torch
     except ImportError:
         return [{"bundle": "speed", "problems": [], "not_run": "PyTorch is not installed"}]
     rows: list[Row] = []
     for path in sorted(directory.glob("large/*/*/*.aot")):
-        if wanted and path.stem not in wanted:
+        if wanted and not any(fnmatch("/".join(path.parts[-3:-1]), pattern) for pattern in wanted):
             continue
         (part,) = library_document([bundles.read(path)]).parts
         case, dtype = path.parts[-3:-1]

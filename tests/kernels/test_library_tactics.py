@@ -51,7 +51,7 @@ def test_non_zero_of_each_type(dtype: str) -> None:
 def offered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tactics that are for larger tensors than can be interpreted."""
     monkeypatch.setattr(_group_norm_tiles, "LARGE", 0)
-    monkeypatch.setattr(_row_pieces, "SHORTEST", 0)
+    monkeypatch.setattr(_row_pieces, "SHORTEST", {"one": 0, "several": 0})
     monkeypatch.setattr(_row_pieces, "estimate", lambda rows, tactic: 0.0)
 
 
@@ -83,14 +83,15 @@ def test_pieces_of_rows(name: str, tactic: int, rows: str, cols: str, dtype: str
     check(name, tactic, *inputs, **CATALOG.recipes[name].attributes)
 
 
-@pytest.mark.parametrize(
-    ("shape", "own"),
-    [((1, 2**17), True), ((1, 2**20), True), ((16, 2**18), True), ((4096, 8192), False), ((2048, 50256), False)],
-)
+LONG = [(1, 2**17), (1, 2**20), (16, 2**18), (64, 2**20)]
+SHORT = [(8, 2**17), (4096, 8192), (2048, 50256), (1, 4096)]
+
+
+@pytest.mark.parametrize("shape", [*LONG, *SHORT])
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_pieces_are_offered_for_few_long_rows(name: str, shape: tuple[int, int], own: bool) -> None:
+def test_pieces_are_offered_for_few_long_rows(name: str, shape: tuple[int, int]) -> None:
     rows = _row_tactics.Rows(*shape, shape[1], 2, 2, 8, 20, weights=name != "softmax")
     others = _row_tactics.offered(rows)
     with device.taking("library"):
-        assert bool(_row_pieces.offered(rows, others)) == own
+        assert bool(_row_pieces.offered(rows, others)) == (shape in LONG)
     assert not _row_pieces.offered(rows, others)
