@@ -38,7 +38,6 @@ _KNOWN = {  # capability: multiprocessors, KiB of shared memory that a block may
 """A usual product of each architecture: NVIDIA's data sheets, and the CUDA C++ Programming Guide, "Compute
 Capabilities". What is compiled must be right on any other product of the architecture, too."""
 
-RUNTIME = "cuda.bindings.runtime"
 
 _assumed = PORTABLE.capability
 _shared = SHARED_LIMIT
@@ -141,6 +140,28 @@ class Device:
             "cudaDeviceGetAttribute": lambda a, device: (done, attributes[a]) if a in attributes else ask(a, device),
         }
 
+    def cuda_driver(self, driver: types.ModuleType) -> dict[str, Callable[..., Any]]:
+        """The same of `cuda.bindings.driver`, which does not load where there is no driver."""
+        done, major, minor = driver.CUresult.CUDA_SUCCESS, *divmod(self.capability, 10)
+        asked = driver.CUdevice_attribute
+        attributes = {
+            asked.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: major,
+            asked.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: minor,
+            asked.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: self.for_torch().multi_processor_count,
+        }
+        ask = driver.cuDeviceGetAttribute
+        return {
+            "cuInit": lambda flags: (done,),
+            "cuDeviceGetCount": lambda: (done, 1),
+            "cuDeviceGet": lambda ordinal: (done, driver.CUdevice(0)),
+            "cuDeviceGetName": lambda length, device: (done, self.name.encode()),
+            "cuDeviceGetAttribute": lambda a, device: (done, attributes[a]) if a in attributes else ask(a, device),
+        }
+
+
+BINDINGS = {"cuda.bindings.runtime": Device.cuda_runtime, "cuda.bindings.driver": Device.cuda_driver}
+"""NVIDIA's Python bindings by the module's name, and what is answered in their place."""
+
 
 class TargetDriver:
     """As much of Triton's driver as compiling asks for, and modules that ask for a GPU."""
@@ -241,7 +262,7 @@ def answering(capability: int | None = None) -> Iterator[None]:
     undo: list[Any] = []
     finders = [
         _AfterImport("torch", lambda torch: _patch(torch, target.device, undo)),
-        _AfterImport(RUNTIME, lambda runtime: _patch_runtime(runtime, target.device, undo)),
+        *(_AfterImport(name, lambda module: _patch_bindings(module, target.device, undo)) for name in BINDINGS),
     ]
     sys.meta_path[:0] = finders
     try:
@@ -257,9 +278,9 @@ def answering(capability: int | None = None) -> Iterator[None]:
             patch.stop()
 
 
-def _patch_runtime(runtime: types.ModuleType, device: Device, undo: list[Any]) -> None:
-    answers: dict[str, Any] = device.cuda_runtime(runtime)
-    patch = mock.patch.multiple(runtime, **answers)
+def _patch_bindings(module: types.ModuleType, device: Device, undo: list[Any]) -> None:
+    answers: dict[str, Any] = BINDINGS[module.__name__](device, module)
+    patch = mock.patch.multiple(module, **answers)
     patch.start()
     undo.append(patch)
 

@@ -59,13 +59,22 @@ def test_nvidias_runtime_bindings_answer_for_the_architecture() -> None:
     assert runtime.cudaGetDeviceProperties is before
 
 
+def test_nvidias_driver_bindings_answer_where_there_is_no_driver() -> None:
+    driver = pytest.importorskip("cuda.bindings.driver")
+    major = driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
+    with device.answering(103):
+        done, one = driver.cuDeviceGet(0)
+        assert (driver.cuInit(0), done) == ((done,), driver.CUresult.CUDA_SUCCESS)
+        assert driver.cuDeviceGetAttribute(major, one) == (done, 10)
+
+
 def test_nvidias_runtime_bindings_may_be_imported_meanwhile() -> None:
     pytest.importorskip("cuda.bindings.runtime")
     code = """
 import sys
 from aotfactory.plugins import device
 with device.answering(120):
-    assert device.RUNTIME not in sys.modules
+    assert not set(device.BINDINGS) & set(sys.modules)
     from cuda.bindings import runtime
     print(runtime.cudaGetDeviceProperties(0)[1].major)
 """
