@@ -15,6 +15,7 @@ from aotfactory.core import dtypes
 from aotfactory.core.errors import CheckError, ReferenceCheckError
 from aotfactory.core.memory import limited_memory
 from aotfactory.core.network import id_parts
+from aotfactory.core.processor_time import limited_time
 from aotfactory.executors.inputs import Array
 from aotfactory.executors.reference import FindRecipe
 from aotfactory.plugins import registry
@@ -23,12 +24,16 @@ from aotfactory.targets import onnx_attributes
 from aotfactory.targets.onnx_file import plugin_id
 from aotfactory.targets.onnx_model import RESERVED
 
+MOST_SECONDS = 600.0
+"""Processor time for a model: the evaluator is slow, and takes any size."""
+
 
 def run(model: onnx.ModelProto, find_recipe: FindRecipe, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Every tensor of a model at these inputs, those between the nodes included.
 
     Raises:
-        CheckError: A node cannot be computed here: the evaluator lacks its operator, or a plugin has no recipe.
+        CheckError: A node cannot be computed here: the evaluator lacks its operator, or a plugin has no recipe. Or all
+            of them take more than `MOST_SECONDS`.
     """
     model = _prepared(model)
     operators = {
@@ -36,7 +41,7 @@ def run(model: onnx.ModelProto, find_recipe: FindRecipe, inputs: Mapping[str, Ar
     }
     try:
         evaluator = ReferenceEvaluator(model, new_ops=list(operators.values()))
-        with np.errstate(all="ignore"), limited_memory():
+        with np.errstate(all="ignore"), limited_memory(), limited_time(MOST_SECONDS, _out_of_time):
             found: dict[str, Array] = evaluator.run(None, dict(inputs), intermediate=True)
     except CheckError:
         raise
@@ -46,6 +51,13 @@ def run(model: onnx.ModelProto, find_recipe: FindRecipe, inputs: Mapping[str, Ar
         text = str(error).splitlines()[0] if str(error) else ""
         raise ReferenceCheckError(f"the model cannot be computed on the CPU: {type(error).__name__}: {text}") from error
     return {name: array for name, array in found.items() if name}
+
+
+def _out_of_time() -> ReferenceCheckError:
+    return ReferenceCheckError(
+        f"the model was not computed within {MOST_SECONDS:g} s of processor time",
+        hint="give it smaller shapes, or leave --model out",
+    )
 
 
 def _plugins() -> frozenset[str]:

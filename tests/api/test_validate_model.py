@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +15,9 @@ import pytest
 from building import MODULES
 from commands import Run
 from onnx import TensorProto, helper, numpy_helper
+
+from aotfactory.executors import onnx_reference
+from aotfactory.executors.reference import FindRecipe
 
 MODULE = str(MODULES / "leaky_relu.py")
 BIAS = np.linspace(-3, 3, 16, dtype=np.float32)
@@ -62,3 +68,28 @@ def test_options_that_do_not_fit(built: tuple[Path, Path], run: Run) -> None:
     _, bundle = built
     assert run("validate", str(bundle), "--save-inputs", "in").code == 2
     assert run("validate", str(bundle), "--model", "nothing.onnx", "--plugins", MODULE).code == 2
+
+
+def spinning(operator: Callable[..., Any]) -> Callable[..., Any]:
+    """An operator that never comes to an end."""
+
+    def make(node: onnx.NodeProto, find_recipe: FindRecipe) -> Any:
+        class Spins(operator(node, find_recipe)):  # type: ignore[misc]
+            def _run(self, *inputs: Any, **ignored: Any) -> Any:
+                while True:
+                    pass
+
+        Spins.__name__ = node.op_type
+        return Spins
+
+    return make
+
+
+def test_a_model_that_takes_too_long(built: tuple[Path, Path], run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, bundle = built
+    monkeypatch.setattr(onnx_reference, "MOST_SECONDS", 0.3)
+    monkeypatch.setattr(onnx_reference, "_operator", spinning(onnx_reference._operator))
+    result = run("validate", str(bundle), "--model", str(path), "--plugins", MODULE)
+    assert result.code == 1
+    assert "the model was not computed within 0.3 s of processor time" in result.err
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)

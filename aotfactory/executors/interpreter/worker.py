@@ -30,6 +30,7 @@ from aotfactory.core.arch import parse_archs
 from aotfactory.core.errors import AotError, CheckError
 from aotfactory.core.network import Network, Shape
 from aotfactory.core.network_json import network_from_json
+from aotfactory.core.processor_time import limited_time
 from aotfactory.executors import cases
 from aotfactory.executors.data import decisive
 from aotfactory.executors.interpreter import libdevice, operators
@@ -229,7 +230,8 @@ def run(task: Task) -> Answer:
     if task.situation.vast:
         left, grace = min(left, VAST_SHARE * _shared.seconds), 1.0
     try:
-        with _alarm(left + grace):
+        most = left + grace
+        with limited_time(most, lambda: OutOfTime(f"a run did not end within {most:.0f} s of processor time")):
             verdict = _shared.judge.judge(_shared.jobs[task.job], task.situation, left)
     except (CannotRun, OutOfTime) as reason:
         doubtful = isinstance(reason.__cause__, Unsupported) and not task.situation.profile
@@ -244,23 +246,6 @@ def run(task: Task) -> Answer:
     status = "failed" if verdict.wrong else "passed"
     detail = "; ".join([f"{verdict.wrong}; at {task.situation}", *verdict.notes]) if verdict.wrong else ""
     return Answer(task, status, detail, verdict.compared, verdict.run, verdict.of, verdict.notes, idle=verdict.idle)
-
-
-class _alarm:
-    """Raises OutOfTime after so much processor time; a kernel may wait for what never comes."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def __enter__(self) -> None:
-        def ring(number: int, frame: object) -> None:
-            raise OutOfTime(f"a run did not end within {self.seconds:.0f} s of processor time")
-
-        signal.signal(signal.SIGPROF, ring)
-        signal.setitimer(signal.ITIMER_PROF, self.seconds)
-
-    def __exit__(self, *error: object) -> None:
-        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 if __name__ == "__main__":
