@@ -88,6 +88,7 @@ def attempt(attack: Attack, sandbox: Path) -> tuple[str, str]:
     temporary.mkdir()
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
     memory, wrong = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, ""
+    others = children()
     try:
         with limited(attack.seconds), contextlib.redirect_stderr(io.StringIO()):
             outcome = attack.run(folder) or "taken as what it is"
@@ -108,21 +109,21 @@ def attempt(attack: Attack, sandbox: Path) -> tuple[str, str]:
         wrong = f"escaped: {found}"
     if not wrong and (found := [p.name for p in temporary.iterdir()]):
         wrong = f"left temporary files: {found}"
-    if not wrong and (found := children()):
+    if not wrong and (found := [command for number, command in children().items() if number not in others]):
         wrong = f"left processes: {found}"
     for path in (folder, temporary):
         shutil.rmtree(path, ignore_errors=True)
     return outcome, wrong
 
 
-def children() -> list[str]:
-    """Command lines of the processes below this one that still run."""
-    found = []
+def children() -> dict[str, str]:
+    """The processes below this one that still run: their numbers and command lines."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
             if parent == str(os.getpid()) and state != "Z":
-                found.append((process / "cmdline").read_text().replace("\0", " "))
+                found[process.name] = (process / "cmdline").read_text().replace("\0", " ")
     return found
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from small_definitions import SOURCE, Definitions, changed
 
-from aotfactory.api import build as building
 from aotfactory.api import making
 from aotfactory.api.build import BuildResult, build_bundle
 from aotfactory.api.recipes import to_json as recipe_to_json
@@ -77,7 +76,7 @@ def test_a_new_build_replaces_the_old_bundle(tmp_path: Path) -> None:
 
 
 def test_launches_at_the_profiles_points(tmp_path: Path) -> None:
-    report = building.to_json(build(Definitions(tmp_path), tmp_path))
+    report = build(Definitions(tmp_path), tmp_path).to_json()
     at = report["variants"][0]["launch_at"]
     assert {point: (at[point]["grid"], at[point]["extra_args"]) for point in at} == {
         "min": ([1, 1, 1], [64]),
