@@ -38,6 +38,15 @@ def test_two_kernels_share_a_workspace(tmp_path: Path) -> None:
     assert built.checks["interpreter"].detail.startswith("against the reference")
 
 
+def test_a_row_of_many_programs_is_not_compared(tmp_path: Path) -> None:
+    plugin, sources = edited(tmp_path, CENTER)
+    built = build(network(plugin, tensor("x", "400 48")), sources, road="library")
+    assert not built.failed, built.found
+    check = built.checks["interpreter"]
+    why = "memory accesses only: not all programs of its kernels in a row were run, at static x 400x48"
+    assert (check.compared, check.detail[: len(why)]) == ("memory", why)
+
+
 WRONG = {
     "a sum is missing": (
         {"grid=blocks)\n    second": "grid=trtp.max(blocks - 1, 1))\n    second"},

@@ -10,7 +10,7 @@ from typing import Any
 from aotfactory.core.check import Case
 from aotfactory.core.network import Network, shape_text
 from aotfactory.executors.effort import SPENT
-from aotfactory.executors.interpreter.trial import Situation
+from aotfactory.executors.interpreter.trial import ROW_IN_PART, Situation
 from aotfactory.plugins.catalog import Catalog
 
 
@@ -67,9 +67,11 @@ def outcome(
         return {**found, "status": "skipped", "detail": reason or spent}
     plugin = next(c.plugin for c in network.calls if c.name == job["call"])
     why = "its tensors are too large" if catalog.for_plugin(plugin) else "the plugin has no recipe"
+    if any(ROW_IN_PART in a.notes for a in done):
+        why = ROW_IN_PART
     against = "against the reference" if found["compared"] == "reference" else f"memory accesses only: {why}"
     parts = [f"{against}, at {', '.join(_places(done))}", _programs(done)]
-    parts += dict.fromkeys(note for a in done for note in a.notes)
+    parts += dict.fromkeys(note for a in done for note in a.notes if note != ROW_IN_PART)
     if late:
         parts.append(f"not run, for the {seconds:g} s {SPENT}: {', '.join(_late(late, done))}")
     reasons = dict.fromkeys(

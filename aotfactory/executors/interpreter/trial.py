@@ -42,6 +42,10 @@ FEWEST = 4
 """Programs that are run whatever time they take."""
 
 
+ROW_IN_PART = "not all programs of its kernels in a row were run"
+"""Why nothing was compared: a kernel reads what all programs of those before it have written."""
+
+
 class CannotRun(Exception):
     """A case that cannot be run, with the reason."""
 
@@ -166,7 +170,7 @@ class Judge:
         except interpreted.Unsupported as error:
             raise CannotRun(f"{call.name}: {error}") from error
         if row.several and verdict.run < verdict.of:
-            verdict.notes.append("kernels in a row, not all of whose programs ran: only memory accesses were checked")
+            verdict.notes.append(ROW_IN_PART)
             return verdict
         wrong = self._compare(prepared, call, plugin, buffers, most, verdict)
         verdict.wrong = f"{call.name}: {wrong}" if wrong else None
