@@ -8,8 +8,9 @@ import sys
 from typing import Any
 
 from aotfactory.core.recipe import Input, Recipe
-from aotfactory.plugins import definitions
+from aotfactory.plugins import definitions, registry
 from aotfactory.plugins.attributes import type_name
+from aotfactory.plugins.catalog import Catalog
 
 
 def to_json(recipe: Recipe) -> dict[str, Any]:
@@ -22,6 +23,23 @@ def to_json(recipe: Recipe) -> dict[str, Any]:
         "dtypes": list(recipe.dtypes),
         "attributes": {n: v.tolist() if hasattr(v, "tolist") else v for n, v in recipe.attributes.items()},
     }
+
+
+def bare_plugins(catalog: Catalog) -> list[dict[str, Any]]:
+    """The plugins that loaded modules register and that no recipe is of: what a build by their id must be given."""
+    found = []
+    for plugin_id in registry.registered():
+        plugin = registry.lookup(plugin_id)
+        if catalog.for_plugin(plugin_id) is None:
+            found.append(
+                {
+                    "plugin": plugin_id,
+                    "inputs": plugin.inputs,
+                    "attribute_types": {name: type_name(kind) for name, kind in plugin.attributes.items()},
+                    "aot": plugin.function("aot_impl") is not None,
+                }
+            )
+    return found
 
 
 def in_full(recipe: Recipe) -> dict[str, Any]:

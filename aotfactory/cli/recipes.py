@@ -21,6 +21,8 @@ def list_command(
 ) -> None:
     """List the recipes, aotfactory's own, those of installed packages and those in --plugins, or show one in full.
 
+    Plugins in --plugins that have no recipe come last, with what a build by their id must be given.
+
     Example: aotfactory list rope
     """
     with working():
@@ -38,9 +40,10 @@ def list_command(
     found = [wanted] if wanted else list(catalog.recipes.values())
     if format is Format.json:
         entries = [recipes.in_full(wanted)] if wanted else [recipes.to_json(recipe) for recipe in found]
-        print_json({"schema": "aotfactory.list/1", "recipes": entries})
+        bare = {} if wanted else {"plugins": recipes.bare_plugins(catalog)}
+        print_json({"schema": "aotfactory.list/1", "recipes": entries, **bare})
     elif wanted:
         facts = recipes.in_full(wanted)
         show(lambda console: print_recipe(console, facts))
     else:
-        show(lambda console: print_recipes(console, found))
+        show(lambda console: print_recipes(console, found, recipes.bare_plugins(catalog)))

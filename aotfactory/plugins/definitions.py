@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from aotfactory.core.errors import PluginError, TargetError
-from aotfactory.plugins import absent
+from aotfactory.plugins import absent, loader
 from aotfactory.plugins.mistakes import explained
 from aotfactory.plugins.registry import Plugin, lookup, registered
 
@@ -19,11 +20,14 @@ def find(plugin_id: str) -> Plugin:
         UsageError: No module that was loaded registers it.
         DefinitionError: It has no `aot_impl`, or one that TensorRT could not call.
     """
-    known = ", ".join(registered()) or "none"
     if plugin_id not in registered():
+        ids = sorted(registered(), key=lambda known: (known.startswith("aotfactory::"), known))
+        close = difflib.get_close_matches(plugin_id[:200], ids, 1)
+        meant = f"did you mean {close[0]}? " if close else ""
+        ways = f"--plugins {' or '.join(loader.registering()[:3])}" if loader.registering() else "--plugins PATH"
         raise TargetError(
             f"no plugin {plugin_id!r} is registered",
-            hint=f"registered are {known}; --plugins PATH loads a module{_left_out()}",
+            hint=f"{meant}{ways} loads more; registered are {', '.join(ids) or 'none'}{_left_out()}",
         )
     plugin = lookup(plugin_id)
     if not plugin.inputs:
@@ -38,7 +42,7 @@ def find(plugin_id: str) -> Plugin:
             f"plugin {plugin_id} has no aot_impl{only}",
             where=plugin.where("register"),
             hint=f'add @trtp.aot_impl("{plugin_id}"){" (docs/how-to/jit-to-aot.md)" if only else ""}; if a function of '
-            f"the module registers it: --plugins PATH:FUNC{_left_out()}",
+            f"the module registers it: --plugins {' or '.join(loader.registering()[:3]) or 'PATH:FUNC'}{_left_out()}",
         )
     if list(plugin.definition.aot_impl_attr_names) != list(plugin.attributes):
         raise PluginError(

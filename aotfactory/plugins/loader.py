@@ -22,6 +22,8 @@ from aotfactory.plugins import absent, device
 from aotfactory.plugins.mistakes import explained, top_level
 
 _called: set[tuple[str, str]] = set()
+_given: dict[str, Path] = {}
+"""Files of the modules that `load` was given, by what it was given."""
 _directories: set[Path] = set()
 """Where files of definitions were loaded from."""
 
@@ -38,16 +40,30 @@ def load(spec: str) -> types.ModuleType:
     """
     name, function = split(spec)
     module = _load_file(Path(name)) if name.endswith(".py") else _load_name(name)
+    if (path := _file(module)) and not module.__name__.startswith("aotfactory."):
+        _given[name] = path
     if function is not None:
         if not callable(getattr(module, function, None)):
             raise PluginModuleError(f"{name} has no function {function!r}", hint="write --plugins PATH:FUNC")
         if (module.__name__, function) not in _called:
             _callable_alone(name, function, getattr(module, function))
-            path = _file(module)
             with _importing(path), explained(path, what=f"{function}()"):
                 getattr(module, function)()
             _called.add((module.__name__, function))
     return module
+
+
+def registering() -> list[str]:
+    """``PATH:FUNC`` of functions of the loaded modules that register plugins, need no argument and were not called."""
+    found = []
+    for name, path in _given.items():
+        called = {function for module, function in _called if _file(sys.modules[module]) == path}
+        for node in top_level(path, ast.FunctionDef):
+            inside = (n.func for part in node.body for n in ast.walk(part) if isinstance(n, ast.Call))
+            registers = any(isinstance(f, ast.Attribute) and f.attr in ("register", "aot_impl") for f in inside)
+            if registers and node.name not in called and len(node.args.args) == len(node.args.defaults):
+                found.append(f"{name}:{node.name}")
+    return found
 
 
 def _callable_alone(name: str, function: str, called: Callable[..., Any]) -> None:

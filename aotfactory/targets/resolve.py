@@ -89,12 +89,17 @@ def _of_plugin(plugin_id: str, request: TargetOptions) -> Network:
         raise DimensionError(
             f"--dim: the dimensions of {plugin_id} have no names", hint="use --min-shape and --max-shape"
         )
-    inputs = []
-    for name in names:
-        profile = profile_of(request, name, names)
-        if profile is None:
-            raise ShapeError(f"{plugin_id} needs a shape for {name}", hint=f"--shape {name}=1x3x32x32")
-        inputs.append(_input(name, request.dtype.get(name, request.dtype.get(None, "fp32")), profile, None))
+    profiles = {name: profile_of(request, name, names) for name in names}
+    if lacking := [name for name, profile in profiles.items() if profile is None]:
+        raise ShapeError(
+            f"{plugin_id} needs a shape for {', '.join(lacking)}",
+            hint=" ".join(f"--shape {name}=1x3x32x32" for name in lacking),
+        )
+    inputs = [
+        _input(name, request.dtype.get(name, request.dtype.get(None, "fp32")), profile, None)
+        for name, profile in profiles.items()
+        if profile is not None
+    ]
     return network_builder.chain(
         name=id_parts(plugin_id)[1],
         target=plugin_id,

@@ -180,6 +180,12 @@ class TestOtherCommands:
         assert found["circ_pad"]["inputs"] == [{"name": "x", "shape": [1, 3, 32, 32], "dtypes": []}]
         assert found["circ_pad"]["attributes"] == {"pads": [1, 1, 1, 1]}
 
+    def test_list_has_plugins_without_a_recipe(self, run: Run, copy: Definitions) -> None:
+        assert f"{copy.id}  no recipe\n    inp0; scale: int\n" in run("list", "--plugins", str(copy.path)).out
+        report = json.loads(run("list", "--plugins", str(copy.path), "--format", "json").out)
+        facts = {"plugin": copy.id, "inputs": ["inp0"], "attribute_types": {"scale": "int"}, "aot": True}
+        assert facts in report["plugins"]
+
     def test_inspect(self, run: Run, copy: Definitions) -> None:
         run(*build(copy, "--shape", "1x64"))
         done = run("inspect", "engines/copy.aot")

@@ -413,6 +413,23 @@ def test_an_unknown_plugin_is_told_with_those_that_are_there(tmp_path: Path) -> 
     assert definitions.id in str(caught.value.hint)
 
 
+def test_an_unknown_plugin_that_a_function_may_register_is_told_with_it(tmp_path: Path) -> None:
+    body = "".join(f"    {line}\n" for line in SOURCE.splitlines())
+    other = "def helper(name):\n    trtp.register(name)\n\n\ndef other():\n    pass\n"
+    definitions = Definitions(tmp_path, f"def setup(again=False):\n{body}\n\n{other}")
+    loader.load(str(definitions.path))
+    with pytest.raises(UsageError, match=f"no plugin '{definitions.id}' is registered") as caught:
+        find(definitions.id)
+    functions = [f for f in loader.registering() if f.startswith(str(definitions.path))]
+    assert functions == [f"{definitions.path}:setup"]
+    assert ":setup" in (caught.value.hint or "")
+    loader.load(f"{definitions.path}:setup")
+    assert f"{definitions.path}:setup" not in loader.registering()
+    with pytest.raises(UsageError) as caught:
+        find(definitions.id.replace("copy", "coppy"))
+    assert (caught.value.hint or "").startswith(f"did you mean {definitions.id}? ")
+
+
 @pytest.mark.usefixtures("no_torch")
 class TestTorch:
     def test_may_be_missing_where_only_impl_uses_it(self, tmp_path: Path) -> None:

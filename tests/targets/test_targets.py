@@ -210,6 +210,12 @@ class TestShapes:
         with pytest.raises(UsageError, match="needs a shape for inp0"):
             bare(attributes={"scale": "1"})
 
+    def test_all_shapes_that_are_missing_are_told_at_once(self, tmp_path: Path) -> None:
+        bare = resolver(tmp_path, TWO[: TWO.index("from aotfactory.recipe")], by_id=True)
+        said = r"needs a shape for inp0, inp1\n  hint: --shape inp0=1x3x32x32 --shape inp1=1x3x32x32"
+        with pytest.raises(UsageError, match=said):
+            bare(attributes={"scale": "1"})
+
 
 class TestTypes:
     def test_of_the_network(self, two: Resolve) -> None:

@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     from aotfactory.core.recipe import Recipe
 
 
-def print_recipes(console: Console, recipes: Iterable[Recipe]) -> None:
-    """Two lines for every recipe."""
+def print_recipes(console: Console, recipes: Iterable[Recipe], bare: Iterable[Mapping[str, Any]] = ()) -> None:
+    """Two lines for every recipe, and for every plugin without one."""
     for r in sorted(recipes, key=lambda r: r.name):
         say(console, (r.name, "bold"), f"  {r.summary}")
         inputs = ", ".join(f"{i.name} {shape_text(i.shape)}" for i in r.inputs)
         attributes = [f"{n}={value_text(v)}" for n, v in r.attributes.items()]
         facts = [r.plugin, inputs, " ".join(r.dtypes), *attributes]
         console.print(Padding(Text("; ".join(facts)), (0, 0, 0, 4)))
+    for plugin in bare:
+        say(console, (plugin["plugin"], "bold"), "  no recipe" if plugin["aot"] else "  no aot_impl")
+        attributes = [f"{name}: {kind}" for name, kind in plugin["attribute_types"].items()]
+        console.print(Padding(Text("; ".join([", ".join(plugin["inputs"]), *attributes])), (0, 0, 0, 4)))
 
 
 def print_recipe(console: Console, facts: Mapping[str, Any]) -> None:
