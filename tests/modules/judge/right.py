@@ -193,7 +193,7 @@ def sorted_rows(x_ptr, y_ptr, m, n, BLOCK: tl.constexpr):
     tl.store(y_ptr + tl.program_id(0) * n + col, tl.sort(x), mask=col < n)
 
 
-kind(sorted_rows, lambda x: np.sort(x, -1), dtypes=("int32",), exact=True)
+kind(sorted_rows, lambda x: np.sort(x, -1), shape=(3, 25), dtypes=("int32",), exact=True, BLOCK=64)
 
 
 @triton.jit
@@ -272,7 +272,7 @@ def random_numbers(x_ptr, y_ptr, m, n, BLOCK: tl.constexpr):
     tl.store(y_ptr + at, tl.where(fine, x + x, 0), mask=inside)
 
 
-kind(random_numbers, twice)
+kind(random_numbers, twice, shape=(3, 100))
 
 
 @triton.jit
