@@ -14,6 +14,7 @@ from aotfactory.compiler.compile import CompiledVariant, Options, compile_networ
 from aotfactory.core.arch import PtxIsa, Road, parse_archs
 from aotfactory.core.check import Check
 from aotfactory.core.network import Network, NetworkInput, Profile
+from aotfactory.executors.effort import DEFAULT_EFFORT, Effort
 from aotfactory.executors.interpreter import check as interpreter
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets import network_builder
@@ -113,6 +114,7 @@ def build(
     all_dtypes: bool = False,
     tactic: int | None = None,
     road: Road = "aot",
+    effort: Effort = DEFAULT_EFFORT,
 ) -> Built:
     """Compile and check a network; `sources` are the modules that the interpreter's process loads."""
     options = Options(
@@ -125,7 +127,7 @@ def build(
     results = compile_network(made, options, lambda name: None)
     found = [check for result in results for check in result.checks]
     if interpret:
-        found += interpreter.check(made, results, sources)
+        found += interpreter.check(made, results, sources, effort)
     return Built(made, results, found)
 
 

@@ -78,6 +78,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.dist = "worksteal"
 
 
+LONG = {"test_packaging.py", "test_docs.py", "test_readme.py"}
+"""Of few tests, each of which takes seconds, and some of which wait for pip."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # They come first, so that the last ones are small and no process has a long one left when the others are done.
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 def pytest_report_header() -> str:
     packages = ("triton", "numpy", "tensorrt-cu13-bindings", "tensorrt-lean-cu13-libs", "tensorrt-cu13", "tensorrt")
     installed = {dist.name.lower().replace("_", "-"): dist.version for dist in metadata.distributions()}

@@ -9,6 +9,7 @@ import pytest
 from aotfactory.kernels import _group_norm_tiles, _row_pieces, _row_tactics
 from building import build, tensor
 
+from aotfactory.executors.effort import Effort
 from aotfactory.plugins import device
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets import network_builder
@@ -28,7 +29,9 @@ def check(name: str, tactic: int, *inputs: Any, **attributes: Any) -> None:
         outputs=recipe.outputs,
         length=1,
     )
-    built = build(made, CATALOG.sources, road="library", archs="sm_90", tactic=tactic)
+    # What teaches most comes first: the profile's shapes, each whole.
+    effort = Effort(seconds=2)
+    built = build(made, CATALOG.sources, road="library", archs="sm_90", tactic=tactic, effort=effort)
     assert not built.failed, built.found
     # An older Triton says of clusters, besides, that it leaves them out.
     (variant,) = (result.variant for result in built.results if result.variant)
