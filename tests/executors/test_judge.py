@@ -220,7 +220,7 @@ X = Input(name="x", shape=(2, 3), dims=("N", "D"))
         (lambda: Input(name="x", shape=(2,), dtypes=("float",)), "unknown data type 'float'"),
         (lambda: Input(name="x", shape=(2,), limits=(3, 1)), "not a smallest and a largest value"),
         (lambda: Input(name="x", shape=(2,), limits=(0, 1), choices=(1,)), "several of limits, choices and data"),
-        (lambda: Input(name="x", shape=(2, 2), dims=("N", None)), "dims with None, which is no name"),
+        (lambda: Input(name="x", shape=(2, 2), dims=("N", None)), "dims with None, which is not a name"),
         (
             lambda: Recipe(**COMMON, inputs=(X,), dtypes=("fp32",), tolerance={"float32": None}),
             "names data type 'float32'",

@@ -10,7 +10,7 @@ from typing import Any
 from aotfactory.core.check import Case
 from aotfactory.core.network import Network, shape_text
 from aotfactory.executors.effort import SPENT
-from aotfactory.executors.interpreter.trial import ROW_IN_PART, Situation
+from aotfactory.executors.interpreter.situation import ROW_IN_PART, Situation
 from aotfactory.plugins.catalog import Catalog
 
 

@@ -37,7 +37,9 @@ from aotfactory.executors.interpreter import libdevice, operators
 from aotfactory.executors.interpreter.disguise import hide_mode, pass_for_compiled
 from aotfactory.executors.interpreter.kernel import OutOfTime, Unsupported, make_compile_capturable
 from aotfactory.executors.interpreter.outcome import Answer, Task, outcome
-from aotfactory.executors.interpreter.trial import LARGEST, LARGEST_BYTES, CannotRun, Judge, Situation
+from aotfactory.executors.interpreter.prepared import LARGEST, LARGEST_BYTES
+from aotfactory.executors.interpreter.situation import CannotRun, Situation
+from aotfactory.executors.interpreter.trial import Judge
 from aotfactory.plugins import device
 from aotfactory.plugins.catalog import Catalog
 
