@@ -10,11 +10,12 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from triton import knobs
 from triton.backends.nvidia.compiler import CUDABackend
+from triton.compiler.compiler import AsmDict
 
 from aotfactory.compiler.older_triton import older_calls
 from aotfactory.core.arch import SHARED_LIMIT, Road
@@ -31,6 +32,7 @@ class Compilation:
         metadata: Triton's metadata of the kernel: name, num_warps, shared, global_scratch_size, ...
         ptx: The PTX as Triton wrote it.
         source: Hash of the kernel's source, signature and constants, whatever it was compiled for.
+        texts: Of what Triton made on the way (ttir, ttgir, llir), what the definitions looked at.
     """
 
     signature: dict[str, str]
@@ -38,6 +40,7 @@ class Compilation:
     metadata: dict[str, Any]
     ptx: str
     source: str
+    texts: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -57,7 +60,7 @@ def compiling_for(
     """
     compiled: list[Compilation] = []
     parse_options, make_cubin, own_hash = CUDABackend.parse_options, CUDABackend.make_cubin, CUDABackend.hash
-    previous_listener = knobs.compilation.listener
+    previous_listener, take = knobs.compilation.listener, AsmDict.__getitem__
 
     def with_defaults(self: Any, options: dict[str, Any]) -> Any:
         # Triton takes the newest ISA its ptxas knows, which older drivers refuse, and its default for fusing
@@ -78,11 +81,20 @@ def compiling_for(
         with redirect_stdout(io.StringIO()):  # where ptxas fails, Triton prints the whole kernel
             return make_cubin(*args)
 
+    def look(self: dict[str, Any], kind: str) -> Any:
+        value = take(self, kind)
+        if kind in ("ttir", "ttgir", "llir"):
+            for compilation in compiled:
+                if compilation.ptx == self.get("ptx"):
+                    compilation.texts[kind] = value
+        return value
+
     def hashed(self: Any) -> str:
         """Part of Triton's cache key: who launches kernels through Triton must not find one without its cubin."""
         return f"{own_hash(self)}{'' if assemble else '-ptx'}"
 
     CUDABackend.parse_options, CUDABackend.make_cubin, CUDABackend.hash = with_defaults, quietly, hashed
+    AsmDict.__getitem__ = look
     try:
         with (
             device.answering(capability),
@@ -96,6 +108,7 @@ def compiling_for(
             yield compiled
     finally:
         CUDABackend.parse_options, CUDABackend.make_cubin, CUDABackend.hash = parse_options, make_cubin, own_hash
+        AsmDict.__getitem__ = take
         knobs.compilation.listener = previous_listener
 
 

@@ -127,10 +127,14 @@ def _job(result: CompiledVariant) -> dict[str, Any]:
         "workspaces": [w.bytes.to_json() for w in result.variant.workspaces],
         "then": [_launch(kernel) for kernel in result.variant.then],
         "compilations": [
-            {"metadata": {k: v for k, v in c.metadata.items() if isinstance(v, int | str | float)}, "ptx": c.ptx}
+            {"metadata": {k: v for k, v in c.metadata.items() if _plain(v)}, "ptx": c.ptx, "texts": c.texts}
             for c in result.compilations
         ],
     }
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, int | str | float | list | tuple)
 
 
 def _launch(kernel: LaunchedKernel) -> dict[str, Any]:

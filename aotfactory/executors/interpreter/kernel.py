@@ -100,6 +100,15 @@ def make_compile_capturable() -> None:
     triton.compile = triton.compiler.compile = triton.compiler.compiler.compile = _captured_compile
 
 
+class _Made(dict[str, str]):
+    """What Triton made of a kernel, by its kind: the PTX, and what the definitions looked at when they compiled it."""
+
+    def __missing__(self, kind: str) -> str:
+        raise Unsupported(
+            f"the aot_impl looks at {kind!r} of the compiled kernel here, and did not when it was compiled"
+        )
+
+
 @contextmanager
 def capturing(compilations: Sequence[dict[str, Any]]) -> Iterator[list[Any]]:
     """Let `triton.compile` take down its source, and answer with the metadata and PTX of the real compilations.
@@ -114,8 +123,11 @@ def capturing(compilations: Sequence[dict[str, Any]]) -> Iterator[list[Any]]:
         src.num_ctas = int((options or {}).get("num_ctas", 1))
         src.races = Races(int(recorded["metadata"].get("num_warps", 1)), recorded["ptx"])
         sources.append(src)
-        metadata = SimpleNamespace(**recorded["metadata"])
-        return SimpleNamespace(metadata=metadata, name=metadata.name, src=src, asm={"ptx": recorded["ptx"]})
+        metadata = SimpleNamespace(target=target or triton.runtime.driver.active.get_current_target())
+        vars(metadata).update(recorded["metadata"])
+        asm = _Made(recorded.get("texts", {}), ptx=recorded["ptx"])
+        digest = recorded["metadata"].get("hash", "")
+        return SimpleNamespace(metadata=metadata, name=metadata.name, hash=digest, src=src, asm=asm)
 
     before = triton.compile, triton.compiler.compile, triton.compiler.compiler.compile
     make_compile_capturable()

@@ -241,6 +241,8 @@ def run(task: Task) -> Answer:
     except CheckError as error:
         return Answer(task, "failed", f"{error.message}; at {task.situation}")
     except AotError as error:
+        if isinstance(error.__cause__, Unsupported):
+            return Answer(task, "skipped", str(error.__cause__))
         # A shape that the plugin itself refuses is not a case of it; the profile's own shapes are.
         asked = task.situation.profile and task.situation.label not in cases.MADE_UP
         status = "failed" if asked else "skipped"

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Definitions that call Triton's compiler in other ways: as older versions had it, or by a name of their own."""
+"""Definitions that use Triton's compiler in other ways: as older versions had it, by a name of their own, or looking
+closely at what comes out.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from building import build, edited, network, tensor
 from triton.compiler import ASTSource
 
 from aotfactory.core.errors import DefinitionError
+from aotfactory.executors.interpreter import check as interpreter
 
 PLUGIN = Path(__file__).resolve().parents[1] / "mutants" / "shifted_sub.py"
 INPUTS = tensor("a", "N=1/7/64 C=48"), tensor("b", "N=1/7/64 C=48")
@@ -57,3 +62,32 @@ def test_the_compiler_under_a_name_of_the_modules_own(tmp_path: Path) -> None:
     plugin, sources = edited(tmp_path, PLUGIN, edits)
     built = build(network(plugin, *INPUTS), sources)
     assert built.checks["interpreter"].detail.startswith("against the reference"), built.failed
+
+
+def test_the_compiled_kernel_is_looked_at(tmp_path: Path) -> None:
+    """Also when the definitions are asked again, in the interpreter's process, which compiles nothing."""
+    looks = """    compiled = triton.compile(source, options={"num_warps": 1})
+    assert "tt.func" in compiled.asm["ttir"] and "ttg.num-warps" in compiled.asm["ttgir"]
+    assert compiled.metadata.target.arch == 80 and compiled.name == compiled.metadata.name and compiled.hash
+"""
+    edits = {'    compiled = triton.compile(source, options={"num_warps": 1})\n': looks}
+    plugin, sources = edited(tmp_path, PLUGIN, edits)
+    built = build(network(plugin, *INPUTS), sources)
+    assert built.checks["interpreter"].detail.startswith("against the reference"), built.failed
+    assert sorted(built.result.compilations[0].texts) == ["ttgir", "ttir"]
+
+
+def test_what_is_looked_at_in_the_interpreters_process_alone_is_skipped(tmp_path: Path) -> None:
+    looks = """    compiled = triton.compile(source, options={"num_warps": 1})
+    import os
+
+    if "AOTFACTORY_TEST_PARENT" not in os.environ:
+        compiled.asm["llir"]
+"""
+    edits = {'    compiled = triton.compile(source, options={"num_warps": 1})\n': looks}
+    plugin, sources = edited(tmp_path, PLUGIN, edits)
+    with mock.patch.dict(os.environ, {"AOTFACTORY_TEST_PARENT": "1"}):
+        made = network(plugin, *INPUTS)
+        results = build(made, interpret=False).results
+    (check,) = interpreter.check(made, results, sources)
+    assert (check.status, "looks at 'llir' of the compiled kernel" in check.detail) == ("skipped", True), check.detail
