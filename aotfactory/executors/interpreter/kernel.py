@@ -43,6 +43,21 @@ class OutOfTime(Exception):
     """A program was given up because the time for it was spent."""
 
 
+def _remembering(of: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """NumPy's type of one of Triton's: the interpreter makes a table of all of them each time that it looks one up."""
+    known: dict[str, Any] = {}
+
+    def remembered(kind: Any) -> Any:
+        if (found := known.get(kind.scalar.name)) is None:
+            found = known[kind.scalar.name] = of(kind.scalar)
+        return found
+
+    return remembered
+
+
+interpreter._get_np_dtype = _remembering(interpreter._get_np_dtype)
+
+
 @contextmanager
 def _language(fn: Any) -> Iterator[None]:
     """Triton's language in the interpreter's terms: patched once, where the interpreter does so for every call of a
