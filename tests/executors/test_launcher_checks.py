@@ -164,6 +164,12 @@ class TestFaults:
         with pytest.raises(CheckError, match=message):
             run(kernel(name))
 
+    def test_wrong_runs_are_not_timed(self, run: Runner) -> None:
+        """As in the runner: how fast something wrong is tells nothing."""
+        result = run(kernel("store_behind"), timing=Timing(iterations=2), check=False)
+        assert (result.passed, result.runs[0].timing) == (False, None)
+        assert run(kernel("copy"), timing=Timing(iterations=2)).runs[0].timing
+
     def test_wrong_grid(self, run: Runner) -> None:
         launch = {**bundles.variant()["launch"], "grid_x": ["floor_div", ["prod", "N", 8], 1024]}
         message = "written of y: never written: 352 elements, the first at flat index 2048"

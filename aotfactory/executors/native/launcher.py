@@ -13,11 +13,11 @@ from typing import Any, Literal
 from aotfactory.compiler.bundle import read
 from aotfactory.core import cuda, dimensions
 from aotfactory.core.errors import InputError, NoGpuError, ProgramError, ShapeError
-from aotfactory.core.network import Network, shape_text
+from aotfactory.core.network import Network
 from aotfactory.executors.inputs import Array
 from aotfactory.executors.native.cmake import ProgramBuild, ready_program
 from aotfactory.executors.native.process import run_command
-from aotfactory.executors.native.program import Timing, input_file, load_tensor, option, parse_report
+from aotfactory.executors.native.program import Timing, load_tensor, option, parse_report, tensor_options
 
 SCHEMA = "aotfactory.launch/1"
 
@@ -173,10 +173,7 @@ def run_launcher(
         directory = output_dir or Path(scratch, "outputs")
         command = [*wrapper, str(program), os.fspath(bundle), "--at", at, "--seed", str(seed), "--device", str(device)]
         command += ["--output-dir", str(directory)] if save_outputs or save_inputs else []
-        for name, value in (inputs or {}).items():
-            command += ["--input", f"{name}={input_file(value, Path(scratch))}"]
-        for name, shape in (shapes or {}).items():
-            command += ["--shape", f"{name}={shape_text(shape)}"]
+        command += tensor_options(inputs, shapes, Path(scratch))
         command += ["--arch", arch] if arch is not None else []
         command += ["--tactic", str(tactic)] if tactic is not None else []
         flags = {"dry_run": dry_run, "tight": tight, "unchecked_profile": unchecked_profile, "save_inputs": save_inputs}

@@ -20,6 +20,7 @@ from aotfactory.core.errors import (
     ProgramMissingError,
     ProgramUsageError,
 )
+from aotfactory.core.network import shape_text
 from aotfactory.executors.inputs import Array
 from aotfactory.executors.npy import load_npy
 
@@ -49,9 +50,10 @@ class Timing:
     graph: bool = False
     copy_baseline: bool = False
 
-    def options(self) -> list[str]:
-        numbers = ("warmup", "iterations", "repeat", "input_sets")
-        flags = ("graph", "copy_baseline")
+    def options(self, *, of_plan: bool = False) -> list[str]:
+        """As arguments of a program; a plan is not run on several sets of tensors, nor beside a copy."""
+        numbers = ["warmup", "iterations", "repeat", *([] if of_plan else ["input_sets"])]
+        flags = ["graph", *([] if of_plan else ["copy_baseline"])]
         return [
             "--timing",
             *[text for name in numbers for text in (option(name), str(getattr(self, name)))],
@@ -61,6 +63,18 @@ class Timing:
 
 def option(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def tensor_options(
+    inputs: Mapping[str, Array | Path] | None, shapes: Mapping[str, Sequence[int]] | None, scratch: Path
+) -> list[str]:
+    """Arguments that give the inputs of one of our programs their data and shapes."""
+    options: list[str] = []
+    for name, value in (inputs or {}).items():
+        options += ["--input", f"{name}={input_file(value, scratch)}"]
+    for name, shape in (shapes or {}).items():
+        options += ["--shape", f"{name}={shape_text(shape)}"]
+    return options
 
 
 def input_file(value: Array | Path, scratch: Path) -> Path:

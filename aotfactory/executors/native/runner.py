@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aotfactory.core.errors import ProgramError
-from aotfactory.core.network import shape_text
 from aotfactory.executors.inputs import Array
 from aotfactory.executors.native.cmake import PACKAGES, ProgramBuild, ready_program
 from aotfactory.executors.native.process import run_command
-from aotfactory.executors.native.program import Timing, input_file, load_tensor, parse_report
+from aotfactory.executors.native.program import Timing, load_tensor, parse_report, tensor_options
 
 SCHEMA = "aotfactory.run/1"
 
@@ -130,10 +129,7 @@ def run_runner(
         directory = output_dir or Path(scratch, "tensors")
         command = [*options.wrapper, str(program), str(plan), "--at", options.at, "--seed", str(options.seed)]
         command += ["--device", str(options.device), "--output-dir", str(directory)]
-        for name, value in (inputs or {}).items():
-            command += ["--input", f"{name}={input_file(value, Path(scratch))}"]
-        for name, shape in (shapes or {}).items():
-            command += ["--shape", f"{name}={shape_text(shape)}"]
+        command += tensor_options(inputs, shapes, Path(scratch))
         for library in options.plugin_libraries:
             command += ["--plugin-library", str(library)]
         for name in options.in_place:
@@ -141,7 +137,7 @@ def run_runner(
         flags = {"--lean": options.lean, "--host-code": options.host_code, "--tight": options.tight}
         command += [flag for flag, wanted in {**flags, "--save-inputs": save_inputs}.items() if wanted]
         command += ["--library", str(options.library)] if options.library else []
-        command += _timing(options.timing) if options.timing else []
+        command += options.timing.options(of_plan=True) if options.timing else []
         code, stdout, stderr = run_command(command, timeout=options.timeout, env=options.env)
         report = parse_report(stdout, code, stderr, command, program="runner", schema=SCHEMA)
         result = RunnerResult(
@@ -157,9 +153,3 @@ def run_runner(
     if check and result.failures:
         raise ProgramError("; ".join(result.failures), where=str(plan))
     return result
-
-
-def _timing(timing: Timing) -> list[str]:
-    numbers = {"--warmup": timing.warmup, "--iterations": timing.iterations, "--repeat": timing.repeat}
-    arguments = ["--timing", *(text for name, value in numbers.items() for text in (name, str(value)))]
-    return [*arguments, "--graph"] if timing.graph else arguments

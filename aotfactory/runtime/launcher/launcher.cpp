@@ -137,7 +137,7 @@ bool run_tactics(Job& job, const std::string& arch, Executor* executor) {
                                  : write_tensor(directory, tensor.name, tensor.dtype, output.dims, output.data));
             }
             print_failures(result.checks);
-            if (job.options.timing && !result.outputs.empty()) {
+            if (job.options.timing && result.passed() && !result.outputs.empty()) {
                 run["timing"] = measure(*executor, variants, result.outputs, job.options.timing_options);
             }
         }
