@@ -181,7 +181,7 @@ class TargetDriver:
 
     def get_current_stream(self, device: int = 0) -> NoReturn:
         raise AuthorError(
-            "a kernel is launched here, kernel[grid](...), but a plugin is compiled before there is data",
+            "a kernel is launched here (kernel[grid], or kernel.warmup), but a plugin is compiled before there is data",
             hint="return aot_kernel(kernel, x_ptr=x, ..., grid=grid): the same arguments, by the parameters' names",
         )
 

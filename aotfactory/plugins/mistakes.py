@@ -114,6 +114,23 @@ HINTS = (
         r"'(Autotuner|Heuristics|LibEntry|CachedAutotuner|LibTuner)' object has no attribute",
         "triton.compile takes what @triton.jit made: give it KERNEL.fn; aot_kernel takes the kernel as it is",
     ),
+    (
+        r"'function' object has no attribute 'arg_names'",
+        "triton.compile takes what @triton.jit made, not the function inside of it: KERNEL, not KERNEL.fn",
+    ),
+    # Triton as it was.
+    (
+        r"compile\(\) got an unexpected keyword argument '(signature|constants|constexprs|num_warps|num_stages)'",
+        "triton.compile(triton.compiler.ASTSource(KERNEL, signature={...}, constexprs={...}), options={...})",
+    ),
+    (
+        r"cannot import name 'AttrsDescriptor'",
+        "divisibility is written attrs={(0,): [['tt.divisibility', 16]]}, by the parameter's place; or use aot_kernel",
+    ),
+    (
+        r"aot_impl of .*: TypeError: tuple indices must be integers or slices, not str",
+        "metadata has attributes: compiled.metadata.shared, compiled.metadata.num_warps, compiled.metadata.name",
+    ),
     # Arithmetic on dimensions.
     (r"Float symbolic expressions", "extra arguments are int32; compile a float in, as tl.constexpr"),
     (r"unsupported operand type\(s\) for %", f"{_OPERATORS}; write a % b as a - a // b * b"),

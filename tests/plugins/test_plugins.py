@@ -317,6 +317,16 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "AssertionError: assert inp0.ndim == 7",
         "",
     ),
+    "a compiler of Triton 2": (
+        changed(COUNT, f"{COUNT}    import triton\n    triton.compile(None, signature='*fp32'){HERE}\n"),
+        "unexpected keyword argument 'signature'",
+        r"ASTSource\(KERNEL, signature=",
+    ),
+    "attributes of Triton 3.2": (
+        changed(COUNT, f"{COUNT}    from triton.compiler import AttrsDescriptor{HERE}\n"),
+        "cannot import name 'AttrsDescriptor'",
+        r"attrs=\{\(0,\): ",
+    ),
     "torch used in the import": (
         f"import torch\nx = torch.zeros(3){HERE}\n{SOURCE}",
         "torch.zeros is used, but torch is not installed",
