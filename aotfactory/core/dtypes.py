@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DType:
-    """One data type: TensorRT's member name, Triton's element type, NumPy's (or ml_dtypes') type name."""
+    """One data type: names of TensorRT's and ONNX's members, Triton's element type, NumPy's (or ml_dtypes') type."""
 
     name: str
     trt: str
+    onnx: str
     triton: str
     numpy: str
     itemsize: int
@@ -34,15 +35,15 @@ class DType:
 DTYPES = {
     d.name: d
     for d in (
-        DType("fp32", "FLOAT", "fp32", "float32", 4),
-        DType("fp16", "HALF", "fp16", "float16", 2),
-        DType("bf16", "BF16", "bf16", "bfloat16", 2),
-        DType("fp8", "FP8", "fp8e4nv", "float8_e4m3fn", 1),
-        DType("int8", "INT8", "i8", "int8", 1),
-        DType("uint8", "UINT8", "u8", "uint8", 1),
-        DType("int32", "INT32", "i32", "int32", 4),
-        DType("int64", "INT64", "i64", "int64", 8),
-        DType("bool", "BOOL", "i1", "bool", 1),
+        DType("fp32", "FLOAT", "FLOAT", "fp32", "float32", 4),
+        DType("fp16", "HALF", "FLOAT16", "fp16", "float16", 2),
+        DType("bf16", "BF16", "BFLOAT16", "bf16", "bfloat16", 2),
+        DType("fp8", "FP8", "FLOAT8E4M3FN", "fp8e4nv", "float8_e4m3fn", 1),
+        DType("int8", "INT8", "INT8", "i8", "int8", 1),
+        DType("uint8", "UINT8", "UINT8", "u8", "uint8", 1),
+        DType("int32", "INT32", "INT32", "i32", "int32", 4),
+        DType("int64", "INT64", "INT64", "i64", "int64", 8),
+        DType("bool", "BOOL", "BOOL", "i1", "bool", 1),
     )
 }
 
@@ -70,6 +71,11 @@ def find(name: str) -> DType:
     if known is None:
         raise DataTypeError(f"unknown data type {name!r}", hint=f"use one of {', '.join(DTYPES)}")
     return DTYPES[known]
+
+
+def to_trt(name: str, members: Any) -> Any:
+    """The member for a data type, of `trt.DataType`: TensorRT is loaded late."""
+    return getattr(members, find(name).trt)
 
 
 def of_trt(value: Any) -> DType:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from aotfactory.core import dtypes
 from aotfactory.core.errors import OnnxNodeError, OnnxShapeError
 from aotfactory.core.expressions import Constant, Expr, Symbol
 from aotfactory.core.network import POINTS, Call, Network, Profile, Tensor
 from aotfactory.targets import onnx_attributes
 from aotfactory.targets.onnx_file import read_model
 from aotfactory.targets.onnx_model import RESERVED, check_dims, model_inputs, symbol
+from aotfactory.targets.onnx_shapes import NUMBERS
 from aotfactory.targets.request import TargetOptions, check_names, profile_of
 
 OPSET = 17
@@ -41,7 +41,7 @@ def export(network: Network, *, aot: bool | None) -> onnx.ModelProto:
 
     def value(tensor: Tensor) -> onnx.ValueInfoProto:
         shape = [d.value if isinstance(d, Constant) else str(d) for d in tensor.shape]
-        return onnx.helper.make_tensor_value_info(tensor.name, _element(tensor.dtype), shape)
+        return onnx.helper.make_tensor_value_info(tensor.name, NUMBERS[tensor.dtype], shape)
 
     nodes = []
     for call in network.calls:
@@ -52,7 +52,7 @@ def export(network: Network, *, aot: bool | None) -> onnx.ModelProto:
         nodes,
         network.name,
         [value(t) for t in network.inputs],
-        [onnx.helper.make_tensor_value_info(t.name, _element(t.dtype), None) for t in network.outputs],
+        [onnx.helper.make_tensor_value_info(t.name, NUMBERS[t.dtype], None) for t in network.outputs],
     )
     opset = onnx.helper.make_opsetid("", OPSET)
     return onnx.helper.make_model_gen_version(graph, opset_imports=[opset], producer_name="aotfactory")
@@ -128,10 +128,6 @@ def _set_attributes(node: onnx.NodeProto, call: Call, aot: bool | None) -> None:
         {"aot": int(aot)} if aot is not None else {}
     )
     node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in which.items())
-
-
-def _element(dtype: str) -> Any:
-    return onnx.helper.np_dtype_to_tensor_dtype(dtypes.find(dtype).array)
 
 
 def _pin(

@@ -112,7 +112,7 @@ class PluginAnswers:
                 sizes.setdefault(size.index, trtp.size_tensor(*bounds))
         made = []
         for index, tensor in enumerate(outputs):
-            dtype = _trt_dtype(tensor.dtype)
+            dtype = dtypes.to_trt(tensor.dtype, trt.DataType)
             if tensor.aliases is not None:
                 made.append(args[call.inputs.index(tensor.aliases)].aliased())
             elif index in sizes:
@@ -245,7 +245,3 @@ def _within(network: Network, call: Call, inputs: Sequence[Any]) -> bool:
 def _autotune_name(dtype: str) -> str:
     """As `AutoTuneCombination` spells a data type."""
     return {"fp32": "FP32", "fp16": "FP16"}.get(dtype, dtypes.find(dtype).trt)
-
-
-def _trt_dtype(dtype: str) -> Any:
-    return getattr(trt.DataType, dtypes.find(dtype).trt)

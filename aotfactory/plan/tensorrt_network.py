@@ -91,7 +91,7 @@ def uses_model(network: Network, options: PlanOptions) -> bool:
 
 def trt_dtype(trt: Any, name: str) -> Any:
     """TensorRT's data type of this name."""
-    return getattr(trt.DataType, dtypes.find(name).trt)
+    return dtypes.to_trt(name, trt.DataType)
 
 
 def _plugin(plugin_id: str, options: PlanOptions) -> registry.Plugin:

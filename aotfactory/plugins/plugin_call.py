@@ -146,7 +146,7 @@ class PluginCall:
         self.builder = ExprBuilder({name: Interval(r.min, r.max) for name, r in ranges.items()})
         with blame(plugin, "register"):
             self._plugin = self._create(attributes, len(inputs))
-            types = [_trt_dtype(dtype) for dtype, _ in inputs]
+            types = [dtypes.to_trt(dtype, trt.DataType) for dtype, _ in inputs]
             self._output_types = self._plugin.get_output_data_types(types, [len(shape) for _, shape in inputs])
             with _list_dims_exprs():
                 shapes = self._plugin.get_output_shapes(
@@ -271,7 +271,7 @@ class PluginCall:
 
     def _desc(self, dtype: str, tensor_format: str, shape: tuple[Expr, ...]) -> Any:
         static = trt.PluginTensorDesc()
-        static.type = _trt_dtype(dtype)
+        static.type = dtypes.to_trt(dtype, trt.DataType)
         static.format = getattr(trt.TensorFormat, tensor_format.upper())
         static.dims = trt.Dims([d.value if isinstance(d, expressions.Constant) else -1 for d in shape])
         desc = trt.DynamicPluginTensorDesc()
@@ -316,7 +316,3 @@ def _dtype(value: Any) -> str:
     if not isinstance(value, trt.DataType):
         raise PluginError(f"an output's dtype is {value!r}", hint="give each output one: trt.float32, ...")
     return dtypes.of_trt(value).name
-
-
-def _trt_dtype(name: str) -> Any:
-    return getattr(trt.DataType, dtypes.find(name).trt)

@@ -14,6 +14,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, shape_inference
 
+from aotfactory.core.dtypes import DTYPES
 from aotfactory.core.errors import DefinitionError, OnnxShapeError
 from aotfactory.core.expressions import Constant, Expr, parse
 from aotfactory.core.network import Tensor
@@ -22,17 +23,7 @@ from aotfactory.targets.onnx_file import element_name, reads, title
 from aotfactory.targets.onnx_opsets import modernized
 from aotfactory.targets.onnx_symbolic import complete
 
-ELEMENTS = {
-    TensorProto.FLOAT: "fp32",
-    TensorProto.FLOAT16: "fp16",
-    TensorProto.BFLOAT16: "bf16",
-    TensorProto.FLOAT8E4M3FN: "fp8",
-    TensorProto.INT8: "int8",
-    TensorProto.UINT8: "uint8",
-    TensorProto.INT32: "int32",
-    TensorProto.INT64: "int64",
-    TensorProto.BOOL: "bool",
-}
+ELEMENTS = {int(TensorProto.DataType.Value(dtype.onnx)): dtype.name for dtype in DTYPES.values()}
 """ONNX's element types, under the names that aotfactory writes."""
 
 NUMBERS = {name: element for element, name in ELEMENTS.items()}

@@ -10,11 +10,12 @@ from typing import Any
 import onnx
 import torch
 
+from aotfactory.core.dtypes import DTYPES
 from aotfactory.core.network import id_parts
 from aotfactory.plugins.attributes import attribute_values, element_type
 from aotfactory.plugins.registry import Plugin
 
-TENSORS = ("float", "float16", "bfloat16", "float8e4m3fn", "int8", "uint8", "int32", "int64", "bool")
+TENSORS = tuple(dtype.onnx.lower() for dtype in DTYPES.values())
 """The types that plugins take, as ONNX's schemas write them."""
 
 

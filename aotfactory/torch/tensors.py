@@ -11,17 +11,7 @@ import torch
 from aotfactory.core import dtypes
 from aotfactory.core.errors import OperatorError
 
-TORCH = {
-    "fp32": torch.float32,
-    "fp16": torch.float16,
-    "bf16": torch.bfloat16,
-    "fp8": torch.float8_e4m3fn,
-    "int8": torch.int8,
-    "uint8": torch.uint8,
-    "int32": torch.int32,
-    "int64": torch.int64,
-    "bool": torch.bool,
-}
+TORCH = {dtype.name: getattr(torch, dtype.numpy) for dtype in dtypes.DTYPES.values()}
 """PyTorch's data types, under the names that aotfactory writes."""
 
 NAMES = {dtype: name for name, dtype in TORCH.items()}
