@@ -157,6 +157,7 @@ def test_in_zsh(shell: Path) -> None:
         "build rope --out=mod": "build rope --out=model.onnx ",
     }
     zsh = installed("zsh")
+    (shell / ".zfunc").chmod(0o755)  # whatever the umask: zsh asks before it loads what others may write to
     rc = shell / ".zshrc"
     rc.write_text(rc.read_text() + ZSHRC)
     process, terminal = pty.fork()
