@@ -11,19 +11,21 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from aotfactory.compiler import calling_convention, launch_bounds, ptx, ptxas, reuse
-from aotfactory.compiler.calling_convention import TENSOR_ALIGNMENT, FittedKernel
+from aotfactory.compiler.calling_convention import FittedKernel
 from aotfactory.compiler.cross_compile import Compilation
 from aotfactory.compiler.ptxas import PtxasReport
+from aotfactory.compiler.triton_facts import check_triton, divisible
 from aotfactory.compiler.variant import LaunchedKernel, Variant, Workspace
-from aotfactory.core import dtypes, proofs
+from aotfactory.core import proofs
 from aotfactory.core.arch import Arch, PtxIsa, Road
 from aotfactory.core.check import Check
 from aotfactory.core.errors import CallingConventionError, CheckError, CompilerError, DefinitionError, LaunchError
 from aotfactory.core.limits import LIMITS
 from aotfactory.core.network import Call, Combination, Network
 from aotfactory.core.network_json import network_to_json
-from aotfactory.core.proofs import Domain, Interval
-from aotfactory.plugins.plugin_call import PluginCall, ReturnedKernel
+from aotfactory.core.proofs import Domain
+from aotfactory.plugins.plugin_call import PluginCall
+from aotfactory.plugins.returned_kernel import ReturnedKernel
 
 MOST = LIMITS["tensor_bytes"]
 """Bytes of a workspace."""
@@ -126,8 +128,8 @@ def check_candidate(candidate: Candidate, network: Network) -> reuse.Checked:
         else:
             used = [f"{k.registers} registers, {k.spills} bytes spilled" for k in variant.kernels]
             found.append(outcome("ptxas", "passed", "; then ".join(used)))
-        divisible = [_divisible(candidate.compilation(kernel), candidate.call) for kernel in candidate.row]
-        found.append(launch_bounds.check(variant, network, candidate.call, divisible, shared=candidate.shared))
+        promised = [divisible(candidate.compilation(kernel), candidate.call) for kernel in candidate.row]
+        found.append(launch_bounds.check(variant, network, candidate.call, promised, shared=candidate.shared))
     return variant, tuple(found)
 
 
@@ -185,7 +187,7 @@ def _fit_one(candidate: Candidate, kernel: ReturnedKernel, place: int) -> Fitted
     shared = proofs.bounds(kernel.launch["shared_mem"], domain)
     own = candidate.compilation(kernel)
     if own:
-        _check_triton(own, call, candidate.combination, shared, len(candidate.kernel.workspaces))
+        check_triton(own, call, candidate.combination, shared, len(candidate.kernel.workspaces))
     several = len(candidate.row) > 1  # then not each has to use every output
     aliased = [i for i, alias in enumerate(candidate.plugin.aliases) if several or alias is not None]
     fitted = calling_convention.fit(
@@ -239,53 +241,6 @@ def _assemble(kernel: FittedKernel, arch: Arch) -> tuple[FittedKernel, PtxasRepo
         return kernel, ptxas.assemble(kernel.text, arch)
     except CheckError as error:
         return kernel, error
-
-
-def _check_triton(
-    compilation: Compilation, call: Call, combination: Combination, shared: Interval, workspaces: int
-) -> None:
-    """Facts that Triton knows and PTX does not show: element types, and launches TensorRT cannot make."""
-    kinds = [kind for kind in compilation.signature.values() if kind != "constexpr"]
-    count = len(call.inputs)
-    end = len(kinds) - workspaces
-    pointers = [*kinds[:count], *kinds[end - len(call.outputs) : end]]
-    for name, dtype, kind in zip((*call.inputs, *call.outputs), combination.dtypes, pointers, strict=False):
-        element = dtypes.find(dtype).triton
-        if kind.startswith("*") and kind.removeprefix("*") not in (element, "u1" if element == "i1" else element):
-            raise CompilerError(
-                f"the kernel takes {name} as {kind}, but the tensor is {dtype}",
-                hint=f"declare it *{element} in the signature for this combination",
-            )
-    metadata = compilation.metadata
-    if shared.low < metadata.get("shared", 0):
-        raise CompilerError(
-            f"the kernel needs {metadata['shared']} bytes of dynamic shared memory, the launch gives it {shared.low}",
-            hint="set launch.shared_mem to Triton's metadata.shared",
-        )
-    for key, what in (("launch_cooperative_grid", "a cooperative launch"), ("launch_pdl", "a dependent launch")):
-        if metadata.get(key):
-            raise CallingConventionError(
-                f"the kernel wants {what}, which TensorRT cannot make", hint=f"compile it without {key}"
-            )
-    for index, divisor in _divisible_parameters(compilation):
-        if kinds[index].startswith("*") and TENSOR_ALIGNMENT % divisor:
-            raise CallingConventionError(
-                f"parameter {index} was promised to be aligned to {divisor} bytes; TensorRT aligns to "
-                f"{TENSOR_ALIGNMENT}",
-                hint="promise 16",
-            )
-
-
-def _divisible_parameters(compilation: Compilation) -> list[tuple[int, int]]:
-    names = [name for name, kind in compilation.signature.items() if kind != "constexpr"]
-    return [(names.index(n), d) for n, d in compilation.divisible.items() if n in names]
-
-
-def _divisible(compilation: Compilation | None, call: Call) -> dict[int, int]:
-    """Promised divisor of each extra argument, by its index."""
-    promised = _divisible_parameters(compilation) if compilation else []
-    kinds = [k for k in compilation.signature.values() if k != "constexpr"] if compilation else []
-    return {index - len(call.inputs): divisor for index, divisor in promised if not kinds[index].startswith("*")}
 
 
 def _raised(candidate: Candidate) -> str:

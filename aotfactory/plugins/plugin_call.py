@@ -8,112 +8,25 @@ what the definitions are given, and every check that NVIDIA's Python layer makes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from aotfactory.core import dtypes, expressions, proofs
 from aotfactory.core.arguments import Argument, Quotient
 from aotfactory.core.errors import CombinationError, LaunchError, PluginError
-from aotfactory.core.expressions import Expr, Op
+from aotfactory.core.expressions import Expr
 from aotfactory.core.network import Combination, Range, id_parts
-from aotfactory.core.proofs import Domain, Interval
+from aotfactory.core.proofs import Interval
 from aotfactory.plugins import tensorrt_api
 from aotfactory.plugins.definitions import blame
 from aotfactory.plugins.for_library import LibraryLaunch, SymbolicQuotient, kind_of
 from aotfactory.plugins.registry import Plugin
+from aotfactory.plugins.returned_kernel import LAUNCH_FIELDS, ReturnedKernel
+from aotfactory.plugins.symbolic_dimensions import ExprBuilder, list_dims_exprs
 
 trt = tensorrt_api.load().trt
 from tensorrt.plugin import _lib, _tensor  # noqa: E402
-
-LAUNCH_FIELDS = ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", "shared_mem")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReturnedKernel:
-    """The result of an `aot_impl`: entry name, PTX text, seven launch parameters, extra arguments.
-
-    Attributes:
-        kinds: Of the extra arguments: ``i32``; for a plugin library also ``i64`` and ``fp32``.
-        config: Number of the autotuner's config that `aot_kernel` compiled; None where there is none.
-        cluster: Blocks of a cluster in x, y, z that the launch states; for a plugin library.
-        workspaces: Bytes of each; for a plugin library.
-        then: Kernels to launch after this one; for a plugin library.
-    """
-
-    name: str
-    ptx: str
-    launch: Mapping[str, Expr]
-    extra_args: tuple[Argument, ...]
-    kinds: tuple[str, ...]
-    config: int | None = None
-    cluster: tuple[int, int, int] | None = None
-    workspaces: tuple[Expr, ...] = ()
-    then: tuple[ReturnedKernel, ...] = ()
-
-    @property
-    def in_a_row(self) -> tuple[ReturnedKernel, ...]:
-        """This kernel and those after it."""
-        return (self, *self.then)
-
-    @property
-    def needs_library(self) -> bool:
-        """Whether AOT plugins can't have it."""
-        return bool(self.then or self.workspaces or self.cluster or set(self.kinds) - {"i32"})
-
-
-class Dimension(trt.IDimensionExpr):  # type: ignore[misc,name-defined]
-    """A symbolic expression in the shape that TensorRT's plugin layer expects of a dimension.
-
-    TensorRT's class has no constructor; `Dimension.of` makes an instance that only ever serves Python callers.
-    """
-
-    expr: Expr
-    domain: Domain
-
-    @classmethod
-    def of(cls, expr: Expr, domain: Domain) -> Dimension:
-        dimension: Dimension = cls.__new__(cls)
-        dimension.expr, dimension.domain = expr, domain
-        return dimension
-
-    def is_constant(self) -> bool:
-        return isinstance(self.expr, expressions.Constant)
-
-    def get_constant_value(self) -> int:
-        return self.expr.evaluate({})
-
-    def is_size_tensor(self) -> bool:
-        return isinstance(self.expr, expressions.SizeTensor)
-
-    def divisor(self) -> int:
-        """The largest integer proved to divide this dimension over the whole profile (read by `aot_kernel`)."""
-        return proofs.divisor(self.expr, self.domain)
-
-    def bounds(self) -> Interval:
-        """The least and the greatest value over the whole profile (read by `upper_bound`)."""
-        return proofs.bounds(self.expr, self.domain)
-
-
-class ExprBuilder:
-    """`trt.IExprBuilder` for symbolic expressions."""
-
-    def __init__(self, domain: Domain) -> None:
-        self.domain = domain
-
-    def dimension(self, expr: Expr) -> Dimension:
-        return Dimension.of(expr, self.domain)
-
-    def constant(self, value: int) -> Dimension:
-        return self.dimension(expressions.Constant(value))
-
-    def operation(self, op: Any, left: Dimension, right: Dimension) -> Dimension:
-        return self.dimension(expressions.operation(Op[op.name], left.expr, right.expr))
-
-    def declare_size_tensor(self, index: int, opt: Dimension, upper: Dimension) -> Dimension:
-        return self.dimension(expressions.SizeTensor(index, opt.expr, upper.expr))
 
 
 class PluginCall:
@@ -148,7 +61,7 @@ class PluginCall:
             self._plugin = self._create(attributes, len(inputs))
             types = [dtypes.to_trt(dtype, trt.DataType) for dtype, _ in inputs]
             self._output_types = self._plugin.get_output_data_types(types, [len(shape) for _, shape in inputs])
-            with _list_dims_exprs():
+            with list_dims_exprs():
                 shapes = self._plugin.get_output_shapes(
                     [[self.builder.dimension(d) for d in shape] for _, shape in inputs], [], self.builder
                 )
@@ -291,18 +204,6 @@ class _ExtraArgs(dict[int, Any]):
     """Stands for `trt.ISymExprs`: a count and items."""
 
     nbSymExprs = 0
-
-
-@contextmanager
-def _list_dims_exprs() -> Iterator[None]:
-    """`trt.DimsExprs` stores C++ pointers, which a Python dimension has none of: hand out lists in its place."""
-    original = trt.DimsExprs
-    trt.DimsExprs = lambda length: [None] * length
-    try:
-        yield
-    finally:
-        trt.DimsExprs = original
-        _tensor.SymIntExpr._exprBuilder = None
 
 
 def _utf8(what: str, value: str | bytes) -> str:

@@ -18,7 +18,7 @@ from tensorrt.plugin import _tensor
 from aotfactory.core import proofs
 from aotfactory.core.expressions import Constant, Expr, SizeTensor
 from aotfactory.core.proofs import Interval
-from aotfactory.plugins.plugin_call import Dimension, ExprBuilder, _list_dims_exprs
+from aotfactory.plugins.symbolic_dimensions import Dimension, ExprBuilder, list_dims_exprs
 from doubles.signatures import Double, RefusedError, trt
 
 FIELDS = ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", "shared_mem")
@@ -107,7 +107,7 @@ class PluginLayer(Double, real="IPluginV3Layer"):
 
     def _infer_shapes(self) -> None:
         builder = ExprBuilder({})
-        with _list_dims_exprs():
+        with list_dims_exprs():
             shapes = self._plugin.get_output_shapes(
                 [[builder.dimension(d) for d in t.exprs] for t in self._inputs], [], builder
             )

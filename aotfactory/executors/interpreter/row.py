@@ -15,7 +15,7 @@ from aotfactory.core.arguments import Argument
 from aotfactory.core.expressions import Expr
 from aotfactory.core.network import Call
 from aotfactory.executors.interpreter.kernel import Buffer, Program, Wide
-from aotfactory.plugins.plugin_call import ReturnedKernel
+from aotfactory.plugins.returned_kernel import ReturnedKernel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ from aotfactory.executors.interpreter.row import Row
 from aotfactory.executors.interpreter.situation import ROW_IN_PART, CannotRun, Situation, Verdict
 from aotfactory.plugins.autotuned import preferring
 from aotfactory.plugins.catalog import Catalog
-from aotfactory.plugins.plugin_call import PluginCall, ReturnedKernel
+from aotfactory.plugins.plugin_call import PluginCall
+from aotfactory.plugins.returned_kernel import ReturnedKernel
 from aotfactory.targets.network_builder import plugin_call
 
 
