@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: parses, calls the library, prints. Modules that load TensorRT or Triton are imported late.
+"""The command line: its commands, each from a module of this room, and how it ends.
 
-Commands of more than a few lines are in `cli_build`, `cli_bake`, `cli_run` and `cli_tune`.
+Modules that load TensorRT or Triton are imported late.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -19,12 +18,25 @@ from typer.core import TyperGroup
 
 from aotfactory.cli import bake as cli_bake
 from aotfactory.cli import build as cli_build
-from aotfactory.cli import cache, doctor, explain, farm, graft, library, new, recipes, report, terminal, tune, validate
+from aotfactory.cli import (
+    cache,
+    doctor,
+    explain,
+    farm,
+    graft,
+    inspect,
+    library,
+    new,
+    recipes,
+    report,
+    terminal,
+    tune,
+    validate,
+)
 from aotfactory.cli import run as cli_run
-from aotfactory.cli.options import FormatOption
 from aotfactory.cli.shell import use_own_scripts
 from aotfactory.cli.talk import Application, Debug, LogFile, Quiet, Verbose
-from aotfactory.cli.terminal import ERROR, LOG_ONLY, Format, print_json, say, show
+from aotfactory.cli.terminal import ERROR, LOG_ONLY, print_json, say, show
 from aotfactory.core.errors import AotError, MissingError
 from aotfactory.core.errors.base import LONGEST
 from aotfactory.core.faults import fault
@@ -97,41 +109,7 @@ app.command("compile", short_help="Compile and check a target into a kernel bund
 
 
 app.command("list", short_help="List the recipes, or show one in full.")(recipes.list_command)
-
-
-@app.command(short_help="Show what a bundle or plan holds.")
-def inspect(
-    path: Annotated[
-        Path,
-        typer.Argument(metavar="PATH", help="A bundle, engines/NAME.aot, or a plan, NAME.plan.", show_default=False),
-    ],
-    format: FormatOption = Format.text,
-) -> None:
-    """Show what a bundle or plan holds, after verifying that every file is as it was made.
-
-    Example: aotfactory inspect engines/circ_pad.aot
-    """
-    from aotfactory.compiler import bundle as bundles
-
-    if path.suffix == ".plan":
-        from aotfactory.plan import record as provenance
-
-        record = provenance.verified(path)
-        found = None
-    else:
-        found = bundles.read(path)
-        record = bundles.manifest(found)
-    if format is Format.json:
-        print_json(record)
-        return
-    from aotfactory.cli.tables.bundles import print_bundle, print_record
-
-    if found:
-        show(lambda console: print_bundle(console, found))
-    else:
-        show(lambda console: print_record(console, record))
-
-
+app.command(short_help="Show what a bundle or plan holds.")(inspect.inspect)
 app.command(short_help="Build a TensorRT plan from a bundle.")(cli_bake.bake)
 app.command(short_help="Write a TensorRT plugin library that carries bundles.")(library.library)
 app.command(short_help="Run a bundle or plan on the GPU, without Python.")(cli_run.run)
