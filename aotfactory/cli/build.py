@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -93,9 +94,8 @@ def _compile(target: str, flags: CompileFlags) -> BuildResult:
             name=name,
             plain=True,
         )
-    from aotfactory.plugins.absent import gaps
-
-    for text in (*left_out(flags), *gaps()):
+    loader = sys.modules.get("aotfactory.plugins.absent")  # a cached build has loaded no definitions, and not that
+    for text in (*left_out(flags), *(loader.gaps() if loader else ())):
         say(text)
     if built.replaced:
         say(f"{built.path} replaces another engine: {built.replaced} (--name keeps both)")

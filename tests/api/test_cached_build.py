@@ -107,7 +107,8 @@ def project(built: Path, tmp_path: Path) -> Project:
     return project
 
 
-NO_TRITON = "import sys; sys.modules.update(dict.fromkeys(('triton', 'tensorrt_bindings', 'numpy')))"
+LATE = ("triton", "tensorrt_bindings", "numpy", "aotfactory.plugins.device")
+NO_TRITON = f"import sys; sys.modules.update(dict.fromkeys({LATE}))"
 
 
 def test_unchanged_needs_neither_triton_nor_tensorrt(project: Project, built: Path) -> None:
