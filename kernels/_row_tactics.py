@@ -11,10 +11,11 @@ all, and needs no GPU to choose. The estimate, in microseconds, is
 
     LAUNCH + max(memory, programs) + OVERLAP * min(memory, programs)
 
-memory: all bytes once, at SPEED for each multiprocessor; parts also read the rows again that L2 could not hold.
+memory: all bytes once, at SPEED for each multiprocessor; parts also read the rows again that L2 could not hold, and all
+of them from L2 for each program that shares them.
 programs: rounds of as many programs as fit, by their registers and threads, each of which takes LATENCY (SYNC more in a
-cluster), its bytes at NEAR, and a kernel's work for each element. Figures are of an H100; scripts/bench_rows.py holds
-estimates against times.
+cluster, whose exchange waits for no more than its own shared memory from PTX ISA 8.6 on), its bytes at NEAR, and a
+kernel's work for each element. Figures are of an H100; scripts/bench_rows.py holds estimates against times.
 """
 
 import math
@@ -29,12 +30,15 @@ from aotfactory.plugins.clusters import capability, leave_out, no_clusters
 
 MOST = 4
 MULTIPROCESSORS = {75: 40, 80: 108, 86: 84, 87: 16, 89: 142, 90: 132, 100: 148, 103: 160, 120: 170, 121: 48}
-LAUNCH, LATENCY, SYNC = 0.9, 1.2, 1.6
-SPEED, NEAR = 22400.0, 60000.0  # bytes a microsecond
+LAUNCH, LATENCY, SYNC, PAIRS = 0.9, 1.2, 1.4, 0.12
+SPEED, FROM_L2, NEAR = 22400.0, 38000.0, 60000.0  # bytes a microsecond
+ROUNDED = 0.25
+"""So much of a program may be missing for one more to a multiprocessor: registers are estimated too high."""
+
 CLUSTERED, FULL = 0.004, 0.05
 """Longer by as much for each block of a cluster, for they begin and end together; and where a thread holds much."""
 
-OVERLAP = 0.05
+OVERLAP, ALONE = 0.05, 1.2
 L2 = 16e6
 """Bytes of rows between their two readings that L2 holds beside what is written."""
 
@@ -88,6 +92,8 @@ TACTICS: Dict[int, Tile | Cluster | Parts] = {
     13: Parts(16),
     14: Parts(1, 16, 2),
     16: Parts(4, 16, 2),
+    17: Cluster(8, 16),
+    18: Cluster(4, 16),
 }
 
 
@@ -103,6 +109,7 @@ class Rows:
         work: Picoseconds of a multiprocessor for an element.
         tensors: As many are read, and held; and as many written.
         weights: Whether columns have weights, which take registers where they are loaded ahead.
+        pairs: Whether a cluster's blocks get two numbers of each other, not a sum: PAIRS longer for each block.
     """
 
     count: int
@@ -114,9 +121,12 @@ class Rows:
     work: int
     tensors: int = 1
     weights: bool = True
+    pairs: bool = False
 
 
-def rows_of(x: trtp.TensorDesc, work: int, written: int = 0, tensors: int = 1, weights: bool = True) -> Rows:
+def rows_of(
+    x: trtp.TensorDesc, work: int, written: int = 0, tensors: int = 1, weights: bool = True, pairs: bool = False
+) -> Rows:
     """The rows of a `TensorDesc`, of whose elements so many bytes are written, by default as many as are read."""
     itemsize = dtypes.of_trt(x.dtype).itemsize
     usual, largest = (x.shape.opt, x.shape.max) if x.shape.is_dynamic else (tuple(x.shape),) * 2
@@ -130,14 +140,16 @@ def rows_of(x: trtp.TensorDesc, work: int, written: int = 0, tensors: int = 1, w
         work=work,
         tensors=tensors,
         weights=weights,
+        pairs=pairs,
     )
 
 
-def rows_like(x: Any, work: int, written: int = 0, weights: bool = True) -> Rows:
+def rows_like(x: Any, work: int, written: int = 0, tensors: int = 1, weights: bool = True) -> Rows:
     """The same of a torch tensor."""
     itemsize, cols = x.element_size(), x.shape[-1]
     vector = 16 // min(itemsize, written or itemsize)
-    return Rows(x.numel() // max(cols, 1), cols, cols, itemsize, written or itemsize, vector, work, weights=weights)
+    count, written = x.numel() // max(cols, 1), written or itemsize
+    return Rows(count, cols, cols, itemsize, written, vector, work, tensors, weights)
 
 
 def arguments(rows: Rows, tactic: int) -> Dict[str, Any]:
@@ -165,7 +177,14 @@ def arguments(rows: Rows, tactic: int) -> Dict[str, Any]:
     spare = 16 if rows.count * blocks < 4 * MULTIPROCESSORS[90] else 8
     if blocks > 1 and rows.count * blocks <= MULTIPROCESSORS[90]:
         spare = (128 if rows.weights else 256) // rows.read  # a block has a multiprocessor to itself
+    # What the compiler takes beyond these costs a program: its loads are under way all at once anyway.
+    fit = 1024 // (32 * warps) if parts else 0
+    if blocks > 1 and rows.count * blocks > MULTIPROCESSORS[90] and rows.longest % rows.vector == 0:
+        fit = int(REGISTERS / (32 * warps * _registers(rows, -(-limit // (32 * warps)), True)) + ROUNDED)
+    # Given a limit, the compiler goes up to it.
+    most = REGISTERS // (2 * 32 * warps) if fit == 2 else 256
     return {
+        **({"maxnreg": most} if most < 256 else {}),
         "ROWS": lines,
         "BLOCK": block,
         "LIMIT": limit,
@@ -177,6 +196,14 @@ def arguments(rows: Rows, tactic: int) -> Dict[str, Any]:
         "num_warps": warps,
         "num_ctas": blocks,
     }
+
+
+def _registers(rows: Rows, held: int, cluster: bool) -> float:
+    """How many a thread is expected to need for so many elements."""
+    # Of a cluster, a block is offered where there are few rows, or keeps its part in its own type alone.
+    of_element = 0.8 if cluster and rows.read < 4 else 1.15 if rows.read < 4 else 1.5
+    ends = 16 if cluster and rows.longest % rows.vector else 0
+    return 24 + ends + held * rows.tensors * of_element
 
 
 def programs(count: Any, made: Dict[str, Any], cdiv: Callable[[Any, int], Any]) -> Any:
@@ -199,36 +226,40 @@ def estimate(rows: Rows, tactic: int, multiprocessors: int = MULTIPROCESSORS[90]
         each = rows.length * (rows.read / NEAR + 1.2 * work) + rows.length / chosen.programs * (moved / NEAR + work)
         between = min(count, multiprocessors * fit) / chosen.programs * rows.length * rows.read
         memory *= 1 + 0.3 * min(max(between / L2 - 1, 0), 1.6)
+        again = rows.count * (chosen.programs + 1) * rows.length * rows.read
+        memory = max(memory, again / (FROM_L2 * multiprocessors))
         each += LATENCY + 0.4
     else:
         lines = 1 if made["CLUSTER"] else made["ROWS"]
         held = lines * -(-made["LIMIT"] // threads)
-        # Of a cluster, a block is offered where there are few rows, or keeps its part in its own type alone.
-        of_element = 0.8 if made["CLUSTER"] and rows.read < 4 else 1.15 if rows.read < 4 else 1.5
-        registers = 24 + held * rows.tensors * of_element
+        registers = _registers(rows, held, made["CLUSTER"])
         if registers > min(1.13 * REGISTERS / threads, 255):
             return math.inf
-        fit = max(min(REGISTERS / (threads * registers), 2048 / threads), 1.0)
-        fit = float(min(int(fit), 32))
+        fit = min(REGISTERS / (threads * registers) + (ROUNDED if made["CLUSTER"] else 0), 2048 / threads)
+        fit = float(min(max(int(fit), 1), 32))
         length = rows.length / made["ROWS"] if made["CLUSTER"] else rows.length * lines
         count = rows.count * made["ROWS"] if made["CLUSTER"] else -(-rows.count // lines)
         each = LATENCY + length * (moved / NEAR + work) + 0.005 * made["num_warps"]
         if made["CLUSTER"]:
-            each += SYNC
+            each += SYNC + PAIRS * made["num_ctas"] * rows.pairs
             memory *= 1 + CLUSTERED * made["num_ctas"] + FULL * (held * rows.read > 128)
+            if fit == 1 and count > multiprocessors:  # nothing is read while it writes
+                memory *= ALONE
     rounds = count / (multiprocessors * fit)
     busy = (math.ceil(rounds) if rounds < 4 else rounds + 0.5) * each
     return LAUNCH + max(memory, busy) + OVERLAP * min(memory, busy)
 
 
-def tactics(x: trtp.TensorDesc, work: int, written: int = 0, tensors: int = 1, weights: bool = True) -> List[int]:
+def tactics(
+    x: trtp.TensorDesc, work: int, written: int = 0, tensors: int = 1, weights: bool = True, pairs: bool = False
+) -> List[int]:
     """The MOST tactics of the least estimated times; those that come out the same for the rows count once.
 
     Args:
         written: Bytes of an element, by default as many as are read.
         tensors: Like x, that are read; the last of several is overwritten: no program may read what is another's part.
     """
-    rows, reason = rows_of(x, work, written, tensors, weights), no_clusters()
+    rows, reason = rows_of(x, work, written, tensors, weights, pairs), no_clusters()
     best = offered(rows, MULTIPROCESSORS.get(capability(), MULTIPROCESSORS[90]))
     clusters = [n for n in best if isinstance(TACTICS[n], Cluster)]
     if reason and capability() >= 90:
@@ -250,6 +281,7 @@ def offered(rows: Rows, multiprocessors: int = MULTIPROCESSORS[90], clusters: bo
     others = [n for n in others if of[n] <= WORTH * of[others[0]]]
     # Not every runtime may launch a cluster: there is always something else, and clusters only where they would win.
     near = min(WORTH * min(of.values()), AHEAD * of[others[0]])
-    most = 1 if rows.count > multiprocessors else 2
-    together = [n for n in of if isinstance(TACTICS[n], Cluster) and of[n] <= near][:most] if clusters else []
+    together = [n for n in of if isinstance(TACTICS[n], Cluster) and of[n] <= near] if clusters else []
+    few = rows.count <= multiprocessors or (together and AHEAD * of[together[0]] < of[others[0]])
+    together = together[: 2 if few else 1]
     return sorted([*together, *others][:MOST])

@@ -80,37 +80,54 @@ def body_of_words(first, head, inner, cols, VECTOR: tl.constexpr):
 
 
 @triton.jit
-def from_anywhere(ptr, begin, cols, ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr):
-    """BLOCK elements of each line from `begin` on, of `cols` there are, of which whole words of 8 bytes are read.
+def from_anywhere(ptr, begin, inner, ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr):
+    """BLOCK elements of each line from `begin` on, of which the first `inner` are read, up to LIMIT.
 
-    What is beyond them, or beyond LIMIT, is not read and means nothing.
+    Those are all in whole words of 8 bytes (see `body_of_words`), and the others mean nothing.
     """
-    BITS: tl.constexpr = ptr.dtype.element_ty.primitive_bitwidth
-    PER_WORD: tl.constexpr = 64 // BITS
-    tl.static_assert(BITS == 16)
+    tl.static_assert(ptr.dtype.element_ty.primitive_bitwidth == 16)
     words = ptr.to(tl.pointer_type(tl.uint64), bitcast=True)
-    lane = 2 * lanes(ROWS, BLOCK // (2 * PER_WORD))
-    at = column(begin // PER_WORD, ROWS) + lane
-    held = lane < LIMIT // PER_WORD
-    last = cols // PER_WORD
-    first = tl.load(words + at, mask=held & (at < last), other=0)
-    second = tl.load(words + (at + 1), mask=held & (at + 1 < last), other=0)
-    third = tl.load(words + (at + 2), mask=held & (at + 2 < last), other=0)
-    shift = column(begin % PER_WORD * BITS, ROWS)
-    right, left = shift.to(tl.uint64), (63 - shift).to(tl.uint64)
-    pair = tl.join((first >> right) | ((second << left) << 1), (second >> right) | ((third << left) << 1))
-    halves = tl.join(pair.to(tl.uint32), (pair >> 32).to(tl.uint32))
-    quarters = tl.join(halves.to(tl.uint16), (halves >> 16).to(tl.uint16))
-    elements = quarters.reshape(ROWS, BLOCK) if ROWS > 1 else quarters.reshape(BLOCK)
+    lane = lanes(ROWS, BLOCK // 8)
+    at = column(begin // 4, ROWS) + 2 * lane
+    inside = (lane < column(inner // 8, ROWS)) & (lane < LIMIT // 8)
+    shift = column(begin % 4, ROWS) + lane * 0
+    a = tl.load(words + at, mask=inside, other=0)
+    b = tl.load(words + (at + 1), mask=inside, other=0)
+    c = tl.load(words + (at + 2), mask=inside & (shift > 0), other=0)
+    # By half a word where a vector begins in a later half, then by 16 bits. So an element takes one shift of two
+    # registers, and a register one choice.
+    late = shift >= 2
+    first = tl.where(late, _upper(a), a.to(tl.uint32))
+    second = tl.where(late, b.to(tl.uint32), _upper(a))
+    third = tl.where(late, _upper(b), b.to(tl.uint32))
+    fourth = tl.where(late, c.to(tl.uint32), _upper(b))
+    fifth = tl.where(late, _upper(c), c.to(tl.uint32))
+    bits = (shift % 2 * 16).to(tl.uint64)
+    one, two, three, four = _both(first, second), _both(second, third), _both(third, fourth), _both(fourth, fifth)
+    lower = tl.join(tl.join(one >> bits, three >> bits), tl.join(two >> bits, four >> bits))
+    bits += 16
+    upper = tl.join(tl.join(one >> bits, three >> bits), tl.join(two >> bits, four >> bits))
+    halves = tl.join(lower.to(tl.uint16), upper.to(tl.uint16))
+    elements = halves.reshape(ROWS, BLOCK) if ROWS > 1 else halves.reshape(BLOCK)
     return elements.to(ptr.dtype.element_ty, bitcast=True)
 
 
 @triton.jit
+def _upper(word):
+    return (word >> 32).to(tl.uint32)
+
+
+@triton.jit
+def _both(low, high):
+    return low.to(tl.uint64) | (high.to(tl.uint64) << 32)
+
+
+@triton.jit
 def weights(
-    ptr, at, inside, begin, cols, ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, WORDS: tl.constexpr
+    ptr, at, inside, begin, inner, ROWS: tl.constexpr, BLOCK: tl.constexpr, LIMIT: tl.constexpr, WORDS: tl.constexpr
 ):
-    """A tile's weights: of columns `at`, or (WORDS) from each line's column `begin` on."""
-    return from_anywhere(ptr, begin, cols, ROWS, BLOCK, LIMIT) if WORDS else tl.load(ptr + at, mask=inside, other=0)
+    """A tile's weights: of columns `at`, or (WORDS) `inner` of each line from its column `begin` on."""
+    return from_anywhere(ptr, begin, inner, ROWS, BLOCK, LIMIT) if WORDS else tl.load(ptr + at, mask=inside, other=0)
 
 
 @triton.jit

@@ -47,23 +47,25 @@ def _whole_row(
         weighted = (lane < cols) & (lane < LIMIT)
     if AHEAD:
         weight = _row_tiles.weights(
-            weight_ptr, weight_at, weighted, first + head, cols, ROWS, BLOCK, LIMIT, WORDS
+            weight_ptr, weight_at, weighted, first + head, inner, ROWS, BLOCK, LIMIT, WORDS
         )  # fmt: skip
         bias = _row_tiles.weights(
-            bias_ptr, weight_at, weighted, first + head, cols, ROWS, BLOCK, LIMIT, WORDS
+            bias_ptr, weight_at, weighted, first + head, inner, ROWS, BLOCK, LIMIT, WORDS
         )  # fmt: skip
     x = tl.load(x_ptr + at, mask=inside, other=0)
-    # Each element is divided first: the sum of large ones could leave fp32's range where their mean does not.
-    share = 1.0 / (tl.maximum(count, 1) if CLUSTER else cols + first * 0).to(tl.float32)
-    z = x.to(tl.float32)
-    mean = tl.sum(z * _row_tiles.column(share, ROWS), -1)
     if ODD:
+        # Before the first reduction: behind its barrier, they would be waited for by themselves.
         place, outside = _row_tiles.ends(count, head, inner, ROWS, VECTOR, 4 if WORDS else 2)
         end_at = _row_tiles.column(start, ROWS) + place
         end_weight_at = _row_tiles.column(first, ROWS) + place
         end_weight = tl.load(weight_ptr + end_weight_at, mask=outside, other=0).to(tl.float32)
         end_bias = tl.load(bias_ptr + end_weight_at, mask=outside, other=0).to(tl.float32)
         end = tl.load(x_ptr + end_at, mask=outside, other=0).to(tl.float32)
+    # Each element is divided first: the sum of large ones could leave fp32's range where their mean does not.
+    share = 1.0 / (tl.maximum(count, 1) if CLUSTER else cols + first * 0).to(tl.float32)
+    z = x.to(tl.float32)
+    mean = tl.sum(z * _row_tiles.column(share, ROWS), -1)
+    if ODD:
         mean += tl.sum(end * _row_tiles.column(share, ROWS), -1)
     if not AHEAD:
         # An infinite mean is of a row with an infinity, of which nothing comes but NaN.
@@ -85,10 +87,10 @@ def _whole_row(
     scale = _row_tiles.column(tl.rsqrt(squares / cols + eps), ROWS)
     if not AHEAD:
         weight = _row_tiles.weights(
-            weight_ptr, weight_at, weighted, first + head, cols, ROWS, BLOCK, LIMIT, WORDS
+            weight_ptr, weight_at, weighted, first + head, inner, ROWS, BLOCK, LIMIT, WORDS
         )  # fmt: skip
         bias = _row_tiles.weights(
-            bias_ptr, weight_at, weighted, first + head, cols, ROWS, BLOCK, LIMIT, WORDS
+            bias_ptr, weight_at, weighted, first + head, inner, ROWS, BLOCK, LIMIT, WORDS
         )  # fmt: skip
         z = _row_tiles.again(x, _row_tiles.column(squares, ROWS) < 0).to(tl.float32)
         z -= _row_tiles.column(mean, ROWS)
@@ -128,6 +130,13 @@ def _long_row(
     # Differences are of what each lane sees first: the mean of some of its elements. However far that is from the mean
     # of all, it makes their variance larger too: the difference of sums keeps all but log2(all / some) of its bits.
     seen = tl.load(x_ptr + begin + tile, mask=tile < inner, other=0, eviction_policy="evict_last").to(tl.float32)
+    if ODD:
+        # Before the first reduction, as in _whole_row.
+        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR, 4 if WORDS else 2)
+        mine = outside & (place * 0 + part == PARTS - 1)
+        end = tl.load(x_ptr + start + place, mask=outside, other=0).to(tl.float32)
+        end_weight = tl.load(weight_ptr + place, mask=mine, other=0).to(tl.float32)
+        end_bias = tl.load(bias_ptr + place, mask=mine, other=0).to(tl.float32)
     middle = tl.sum(seen * (0.5 / tl.maximum(tl.minimum(count, DEPTH), 1))[None, :], 0)
     moved, squares = _apart(seen, tile < inner, middle, share)
     for i in range(DEPTH * LANES, inner, DEPTH * LANES):
@@ -140,8 +149,6 @@ def _long_row(
     mean = (middle + moved) * 2
     total = tl.sum(mean * (count / cols), 0)
     if ODD:
-        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR, 4 if WORDS else 2)
-        end = tl.load(x_ptr + start + place, mask=outside, other=0).to(tl.float32)
         total += tl.sum(end * (1.0 / cols), 0)
     # A lane of a row shorter than the block may have seen none: its 0 is no mean.
     apart = tl.where(count > 0, mean - total, 0)
@@ -151,9 +158,6 @@ def _long_row(
         whole += tl.sum(end * end, 0)
     scale = tl.rsqrt(whole / cols + eps)
     if ODD:
-        mine = outside & (place * 0 + part == PARTS - 1)
-        end_weight = tl.load(weight_ptr + place, mask=mine, other=0).to(tl.float32)
-        end_bias = tl.load(bias_ptr + place, mask=mine, other=0).to(tl.float32)
         tl.store(y_ptr + start + place, (end * scale * end_weight + end_bias).to(y_ptr.dtype.element_ty), mask=mine)
     size = _row_tiles.part_size(inner, PARTS, VECTOR)
     last = tl.minimum((part + 1) * size, inner)
@@ -161,10 +165,10 @@ def _long_row(
         at = i + lane
         real = at < last
         weight = _row_tiles.weights(
-            weight_ptr, head + at, real, head + i, cols, 1, LANES, LANES, WORDS
+            weight_ptr, head + at, real, head + i, last - i, 1, LANES, LANES, WORDS
         ).to(tl.float32)  # fmt: skip
         bias = _row_tiles.weights(
-            bias_ptr, head + at, real, head + i, cols, 1, LANES, LANES, WORDS
+            bias_ptr, head + at, real, head + i, last - i, 1, LANES, LANES, WORDS
         ).to(tl.float32)  # fmt: skip
         x = tl.load(x_ptr + begin + at, mask=real, other=0).to(tl.float32)
         y = (x - total) * scale * weight + bias

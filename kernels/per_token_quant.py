@@ -82,11 +82,13 @@ def _whole_row(
     inside = (lane < _row_tiles.column(inner, ROWS)) & (lane < LIMIT)
     at = _row_tiles.column(begin, ROWS) + lane
     x = tl.load(x_ptr + at, mask=inside, other=0)
-    largest = tl.max(_magnitude(x.to(tl.float32)), -1)
     if ODD:
+        # Before the first reduction: behind its barrier, they would be waited for by themselves.
         place, outside = _row_tiles.ends(count, head, inner, ROWS, VECTOR)
         end_at = _row_tiles.column(start, ROWS) + place
         end = tl.load(x_ptr + end_at, mask=outside, other=0).to(tl.float32)
+    largest = tl.max(_magnitude(x.to(tl.float32)), -1)
+    if ODD:
         largest = tl.maximum(largest, tl.max(_magnitude(end), -1))
     if CLUSTER:
         largest = tl.max(largest, 0) + first * 0
@@ -115,6 +117,10 @@ def _long_row(
     head, begin, inner = _row_tiles.body(start, cols, VECTOR, ODD)
     largest = tl.zeros((LANES,), tl.int32)
     tile = tl.arange(0, DEPTH)[:, None] * LANES + tl.arange(0, LANES)[None, :]
+    if ODD:
+        # Before the first reduction, as in _whole_row.
+        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR)
+        end = tl.load(x_ptr + start + place, mask=outside, other=0).to(tl.float32)
     for i in range(0, inner, DEPTH * LANES):
         inside = i + tile < inner
         x = tl.load(x_ptr + begin + (i + tile), mask=inside, other=0, eviction_policy="evict_last").to(tl.float32)
@@ -122,8 +128,6 @@ def _long_row(
     # A block of one element: a scalar has no shape to make constants of.
     most = tl.max(largest[None, :], 1)
     if ODD:
-        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR)
-        end = tl.load(x_ptr + start + place, mask=outside, other=0).to(tl.float32)
         most = tl.maximum(most, tl.max(_magnitude(end)[None, :], 1))
     scale, inverse = _scales(most, TO)
     one = tl.arange(0, 1)

@@ -45,15 +45,15 @@ def _whole_row(
         weighted = (lane < cols) & (lane < LIMIT)
     if AHEAD:
         weight = _row_tiles.weights(
-            weight_ptr, weight_at, weighted, first + head, cols, ROWS, BLOCK, LIMIT, WORDS
+            weight_ptr, weight_at, weighted, first + head, inner, ROWS, BLOCK, LIMIT, WORDS
         )  # fmt: skip
     x = tl.load(x_ptr + at, mask=inside, other=0)
     z = x.to(tl.float32)
     if ADD:
         residual = tl.load(residual_ptr + at, mask=inside, other=0)
         z += residual.to(tl.float32)
-    squares = tl.sum(z * z, -1)
     if ODD:
+        # Before the first reduction: behind its barrier, they would be waited for by themselves.
         place, outside = _row_tiles.ends(count, head, inner, ROWS, VECTOR, 4 if WORDS else 2)
         end_at = _row_tiles.column(start, ROWS) + place
         end_weight_at = _row_tiles.column(first, ROWS) + place
@@ -61,13 +61,15 @@ def _whole_row(
         end = tl.load(x_ptr + end_at, mask=outside, other=0).to(tl.float32)
         if ADD:
             end += tl.load(residual_ptr + end_at, mask=outside, other=0).to(tl.float32)
+    squares = tl.sum(z * z, -1)
+    if ODD:
         squares += tl.sum(end * end, -1)
     if CLUSTER:
         squares = tl.sum(squares, 0) + first * 0.0
     scale = _row_tiles.column(tl.rsqrt(squares / cols + eps), ROWS)
     if not AHEAD:
         weight = _row_tiles.weights(
-            weight_ptr, weight_at, weighted, first + head, cols, ROWS, BLOCK, LIMIT, WORDS
+            weight_ptr, weight_at, weighted, first + head, inner, ROWS, BLOCK, LIMIT, WORDS
         )  # fmt: skip
         never = _row_tiles.column(squares, ROWS) < 0
         z = _row_tiles.again(x, never).to(tl.float32)
@@ -108,28 +110,30 @@ def _long_row(
         inner = _row_tiles.body_of_words(0, head, inner, cols, VECTOR)
     squares = tl.zeros((LANES,), tl.float32)
     tile = tl.arange(0, DEPTH)[:, None] * LANES + tl.arange(0, LANES)[None, :]
+    if ODD:
+        # Before the first reduction, as in _whole_row.
+        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR, 4 if WORDS else 2)
+        mine = outside & (place * 0 + part == PARTS - 1)
+        end = _load_sum(x_ptr + start, residual_ptr + start, place, outside, ADD, False)
+        end_weight = tl.load(weight_ptr + place, mask=mine, other=0).to(tl.float32)
     for i in range(0, inner, DEPTH * LANES):
         x = _load_sum(x_ptr + begin, residual_ptr + begin, i + tile, i + tile < inner, ADD, True)
         squares += tl.sum(x * x, 0)
     total = tl.sum(squares, 0)
     if ODD:
-        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR, 4 if WORDS else 2)
-        end = _load_sum(x_ptr + start, residual_ptr + start, place, outside, ADD, False)
         total += tl.sum(end * end, 0)
     scale = tl.rsqrt(total / cols + eps)
     if ODD:
-        mine = outside & (place * 0 + part == PARTS - 1)
         if ADD:
             tl.debug_barrier()  # as in _whole_row
             tl.store(residual_ptr + start + place, end.to(residual_ptr.dtype.element_ty), mask=mine)
-        end_weight = tl.load(weight_ptr + place, mask=mine, other=0).to(tl.float32)
         tl.store(y_ptr + start + place, (end * scale * end_weight).to(y_ptr.dtype.element_ty), mask=mine)
     size = _row_tiles.part_size(inner, PARTS, VECTOR)
     last = tl.minimum((part + 1) * size, inner)
     for i in range(part * size, last, LANES):
         at = i + tl.arange(0, LANES)
         weight = _row_tiles.weights(
-            weight_ptr, head + at, at < last, head + i, cols, 1, LANES, LANES, WORDS
+            weight_ptr, head + at, at < last, head + i, last - i, 1, LANES, LANES, WORDS
         ).to(tl.float32)  # fmt: skip
         x = _load_sum(x_ptr + begin, residual_ptr + begin, at, at < last, ADD, False)
         if ADD:
@@ -281,7 +285,7 @@ def rms_norm_add_aot(
 ) -> AotKernel:
     *leading, cols = x.shape_expr
     rows = trtp.ShapeExprs.from_tuple(leading).numel()
-    arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK), tactic)
+    arguments = _row_tactics.arguments(_row_tactics.rows_of(x, WORK, tensors=2), tactic)
     grid = trtp.max(_row_tactics.programs(rows, arguments, trtp.cdiv), 1)
     tensors = {"x_ptr": x, "residual_ptr": residual, "weight_ptr": weight, "y_ptr": outputs[0], "sum_ptr": outputs[1]}
     return aot_kernel(rms_norm_add_kernel, **tensors, rows=rows, cols=cols, eps=eps, grid=grid, **arguments)
@@ -319,7 +323,7 @@ def rms_norm_add_jit(
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         x, residual, weight, y = (torch.as_tensor(t, device="cuda") for t in (x, residual, weight, outputs[0]))
         cols = x.shape[-1]
-        rows, arguments = x.numel() // cols, _row_tactics.arguments(_row_tactics.rows_like(x, WORK), tactic)
+        rows, arguments = x.numel() // cols, _row_tactics.arguments(_row_tactics.rows_like(x, WORK, tensors=2), tactic)
         grid = (max(_row_tactics.programs(rows, arguments, triton.cdiv), 1),)
         rms_norm_add_kernel[grid](x, residual, weight, rows, cols, y, residual, eps, **arguments)
 

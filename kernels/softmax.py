@@ -65,11 +65,13 @@ def _tile(
     inside = (lane < _row_tiles.column(inner, ROWS)) & (lane < LIMIT)
     at = _row_tiles.column(begin, ROWS) + lane
     x = _load(x_ptr, mask_ptr, at, _row_tiles.column(mask_start + head, ROWS) + lane, inside, MASKED, False)
-    most = tl.max(x, -1).to(tl.float32)
     if ODD:
+        # Before the first reduction: behind its barrier, they would be waited for by themselves.
         place, outside = _row_tiles.ends(count, head, inner, ROWS, VECTOR)
         end_at = _row_tiles.column(start, ROWS) + place
         end = _load(x_ptr, mask_ptr, end_at, _row_tiles.column(mask_start, ROWS) + place, outside, MASKED, False)
+    most = tl.max(x, -1).to(tl.float32)
+    if ODD:
         most = tl.maximum(most, tl.max(end, -1).to(tl.float32))
     if CLUSTER:
         # A part may be -inf everywhere where its row is not: the difference of two infinities would be NaN.
@@ -112,6 +114,10 @@ def _long_row(
     most = tl.full((LANES,), LOWEST, tl.float32)
     total = tl.zeros((LANES,), tl.float32)
     tile = tl.arange(0, DEPTH)[:, None] * LANES + tl.arange(0, LANES)[None, :]
+    if ODD:
+        # Before the first reduction, as in _tile.
+        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR)
+        end = _load(x_ptr + start, mask_ptr + mask_start, place, place, outside, MASKED, False).to(tl.float32)
     for i in range(0, inner, DEPTH * LANES):
         at = i + tile
         x = _load(x_begin, mask_begin, at, at, at < inner, MASKED, True).to(tl.float32)
@@ -120,8 +126,6 @@ def _long_row(
         most = grown
     top = tl.max(most, 0)
     if ODD:
-        place, outside = _row_tiles.ends(cols, head, inner, 1, VECTOR)
-        end = _load(x_ptr + start, mask_ptr + mask_start, place, place, outside, MASKED, False).to(tl.float32)
         top = tl.maximum(top, tl.max(end, 0))
     whole = tl.sum(total * _exp(most - top), 0)
     if ODD:

@@ -4,6 +4,7 @@
 
     scripts/bench_rows.py --bundles DIR --compile sm_90      where Triton and aotfactory's kernels are; takes no GPU
     scripts/bench_rows.py --bundles DIR                      on the GPU: takes torch and the launcher
+    scripts/bench_rows.py --merge FILE                       put another run's times into docs/results/rows.json
     scripts/bench_rows.py --render                           the table from docs/results/rows.json, by today's offers
 
 Tactics that `autotune` does not offer are compiled too, where they are estimated to be NEAR: so the offer is checked.
@@ -31,6 +32,9 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "rows.json"
 NEAR = 1.2
 """Times the least estimate, up to which tactics are measured beside those that are offered."""
+
+ISA = "8.6"
+"""The oldest PTX ISA by which a cluster's exchange waits for its own shared memory alone."""
 
 RIVALS = ("eager", "compile", "liger", "quack")
 TITLES = {"eager": "PyTorch", "compile": "torch.compile", "liger": "Liger", "quack": "QuACK"}
@@ -67,6 +71,8 @@ def main() -> int:
         help="only make them, for this architecture",
     )
     parser.add_argument("--kernels", default=",".join(SHAPES))
+    parser.add_argument("--only", help="these alone, each as softmax:2048x50257:fp16, comma-separated")
+    parser.add_argument("--near", type=float, default=NEAR, help="compile tactics up to this times the least estimate")
     parser.add_argument("--dtypes", default="fp16,bf16,fp32")
     parser.add_argument("--minutes", type=float, default=60, help="shapes that were not reached by then are left out")
     parser.add_argument("--rivals", default=",".join(RIVALS))
@@ -77,12 +83,17 @@ def main() -> int:
         action="store_true",
         help="only write the table beside --out, which ends in .md, of the tactics that are offered now",
     )
+    parser.add_argument("--merge", type=Path, help="a later run's rows.json, whose times go into that of --out")
     options = parser.parse_args()
+    if options.merge:
+        result = merged(json.loads(options.out.read_text()), json.loads(options.merge.read_text()))
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+        options.render = True
     if not options.render and options.bundles is None:
         parser.error("--bundles is missing")
     if options.compile:
         with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
-            made = [(k, options.bundles, options.compile) for k in keys(options)]
+            made = [(k, options.bundles, options.compile, options.near) for k in keys(options)]
             pool.starmap(compile_bundle, made, chunksize=1)
         return 0
     if not options.render:
@@ -97,6 +108,9 @@ def main() -> int:
 
 def keys(options: argparse.Namespace) -> Iterator[Key]:
     """Those most in question first."""
+    if options.only:
+        yield from map(key_of, options.only.split(","))
+        return
     wanted, dtypes = options.kernels.split(","), options.dtypes.split(",")
     if "fp16" in dtypes:
         for k in range(max(map(len, SHAPES.values()))):
@@ -105,11 +119,17 @@ def keys(options: argparse.Namespace) -> Iterator[Key]:
         yield from ((*key, dtype) for dtype in dtypes if dtype != "fp16" and key[0] in wanted)
 
 
+def key_of(text: str) -> Key:
+    kernel, sizes, dtype = text.split(":")
+    rows, cols = sizes.split("x")
+    return kernel, int(rows), int(cols), dtype
+
+
 def path_of(key: Key, bundles: Path) -> Path:
     return bundles / f"{key[0]}-{key[1]}x{key[2]}-{key[3]}.aot"
 
 
-def compile_bundle(key: Key, bundles: Path, architecture: str) -> None:
+def compile_bundle(key: Key, bundles: Path, architecture: str, near_enough: float = NEAR) -> None:
     """A bundle of all tactics that a thread has registers for; beside it, which are offered, and all estimates."""
     from aotfactory.kernels import _row_tactics as row_tactics
 
@@ -117,6 +137,7 @@ def compile_bundle(key: Key, bundles: Path, architecture: str) -> None:
     from aotfactory.compiler import bundle
     from aotfactory.compiler.compile import Options, compile_network
     from aotfactory.core import arch
+    from aotfactory.core.arch import PtxIsa
     from aotfactory.core.network import NetworkInput, Profile
     from aotfactory.plugins.aot_kernel import no_clusters
     from aotfactory.plugins.catalog import Catalog
@@ -151,14 +172,16 @@ def compile_bundle(key: Key, bundles: Path, architecture: str) -> None:
             if math.isfinite(time := row_tactics.estimate(of, n)):
                 estimates[n] = time
                 alike.setdefault(tuple(row_tactics.arguments(of, n).values()), n)
-        near = [n for n in alike.values() if estimates[n] <= NEAR * min(estimates.values())]
+        near = [n for n in alike.values() if estimates[n] <= near_enough * min(estimates.values())]
         if no_clusters():
             near = [n for n in near if not isinstance(row_tactics.TACTICS[n], row_tactics.Cluster)]
         return sorted({*near, *offers[-1]})
 
     row_tactics.tactics = everything
     try:
-        results = compile_network(made, Options(archs=arch.parse_archs(architecture)), lambda name: None)
+        results = compile_network(
+            made, Options(archs=arch.parse_archs(architecture), isa=PtxIsa.parse(ISA)), lambda name: None
+        )
     finally:
         row_tactics.tactics = offered
     if wrong := [f"{c.name} of {r.id}: {c.detail}" for r in results for c in r.checks if c.status == "failed"]:
@@ -208,9 +231,34 @@ def offer(result: Mapping[str, Any]) -> None:
     for row in result["rows"]:
         size = int(row["dtype"][-2:]) // 8
         work = importlib.import_module(f"aotfactory.kernels.{row['kernel']}").WORK
-        count, cols, weights = row["rows"], row["cols"], row["kernel"] != "softmax"
-        rows = row_tactics.Rows(count, cols, cols, size, size, 16 // size, work, weights=weights)
+        count, cols, weights, pairs = (
+            row["rows"],
+            row["cols"],
+            row["kernel"] != "softmax",
+            row["kernel"] == "layer_norm",
+        )
+        rows = row_tactics.Rows(count, cols, cols, size, size, 16 // size, work, weights=weights, pairs=pairs)
         row["offered"] = row_tactics.offered(rows)
+
+
+def merged(result: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Later times in the place of earlier ones; of rivals that the later run left out, or that failed, the earlier."""
+    run = max((row.get("run", 1) for row in result["rows"]), default=0) + 1
+    rows = {tuple(row[n] for n in ("kernel", "rows", "cols", "dtype")): row for row in result["rows"]}
+    for row in later["rows"]:
+        if "error" in row:
+            continue
+        key = tuple(row[n] for n in ("kernel", "rows", "cols", "dtype"))
+        before = rows.get(key, {"rivals": {}})
+        since = {n: before.get("since", {}).get(n, before.get("run", 1)) for n in before["rivals"]}
+        new = {n: t for n, t in row["rivals"].items() if isinstance(t, float) or n not in before["rivals"]}
+        rows[key] = {
+            **row,
+            "rivals": before["rivals"] | new,
+            "run": run,
+            "since": {n: run if n in new else since[n] for n in before["rivals"] | new},
+        }
+    return {**result, "machine": result["machine"] | later["machine"], "rows": list(rows.values())}
 
 
 def best(row: Mapping[str, Any]) -> tuple[int, float]:
@@ -235,13 +283,14 @@ def markdown(result: Mapping[str, Any]) -> str:
     names = [n for n in RIVALS if any(isinstance(r["rivals"].get(n), float) for r in good)]
     where = ", ".join(f"{n} {v}" for n, v in result["machine"].items() if n != "gpu")
     columns = ["kernel", "rows x length", "type", "tactic", "blocks", "regs", "spills", "µs", "of copy"]
-    columns += [*(TITLES[n] for n in names), "missed"]
+    columns += [*(TITLES[n] for n in names), "run", "missed"]
     lines = [
         f"# Rows of any length on an {result['machine']['gpu']}, {result['date']}",
         "",
-        f"By `scripts/bench_rows.py`: {where}; ours compiled with Triton {result['compiled_by'].get('triton')}.",
+        f"By `scripts/bench_rows.py`: {where}; ours by Triton {result['compiled_by'].get('triton')}, ISA {ISA}.",
         "Of copy: the time of a device copy of as many bytes, divided by ours. Under a rival: its time divided by",
-        "ours; below 1 it is faster. Missed: our time divided by that of the fastest tactic there is, offered or not.",
+        "ours; below 1 it is faster; with ' it is of an earlier run. Missed: our time divided by that of the fastest",
+        "tactic there is, offered or not.",
         "",
         f"| {' | '.join(columns)} |",
         "|---|---|---|" + "---:|" * (len(columns) - 3),
@@ -253,7 +302,9 @@ def markdown(result: Mapping[str, Any]) -> str:
         cells += [f"{us:.2f}", f"{row['copy_us'] / us:.2f}"]
         for n in names:
             t = row["rivals"].get(n)
-            cells.append(f"{t / us:.2f}" if isinstance(t, float) else "-")
+            earlier = "'" if row.get("since", {}).get(n, row.get("run", 1)) != row.get("run", 1) else ""
+            cells.append(f"{t / us:.2f}{earlier}" if isinstance(t, float) else "-")
+        cells.append(row.get("run", 1))
         cells.append(f"{us / min(row['us'].values()):.2f}")
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     lines += ["", *summary(good, names), ""]

@@ -6,6 +6,10 @@ Shapes are small, static and dynamic from 1 on; and full, the recipe's own and d
 other ways: long rows, large groups, words of narrow types.
 
 Writes results.json and results.md, and exits with 1 if anything is wrong.
+
+    scripts/gpu_check.py --out DIR                          on the GPU
+    scripts/gpu_check.py --out DIR --compile sm_90          only the bundles, where a newer Triton is; takes no GPU
+    scripts/gpu_check.py --out DIR --made                   on the GPU, of the bundles that are in DIR
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import functools
 import json
 import math
 import multiprocessing
@@ -41,6 +46,9 @@ from aotfactory.targets.request import TargetOptions
 LARGEST = 2**18
 """Elements of an input: enough for many blocks of every tactic, and quick under compute-sanitizer."""
 
+ISA = arch.PtxIsa(8, 6)
+"""Of bundles for another machine: a cluster's exchange is cheaper from here on."""
+
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 SHAPES = ("static", "dynamic", "full", "long")
 LONG = 50257
@@ -55,31 +63,46 @@ class Case:
     dtype: str
     shapes: str
     out: Path
+    made: bool = False
+    """Whether the bundle is there already."""
+
+    @property
+    def bundle(self) -> Path:
+        return self.out / self.shapes / self.dtype / f"{self.recipe}.aot"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("gpu-check"), help="where bundles and results go")
     parser.add_argument("--recipes", help="only these, comma-separated")
     parser.add_argument("--shapes", default=",".join(SHAPES), help="only these, comma-separated")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at a time")
     parser.add_argument("--minutes", type=float, default=60, help="cases that did not run by then say so")
+    parser.add_argument("--compile", metavar="ARCH", default="", help="only make the bundles, for this architecture")
+    parser.add_argument("--made", action="store_true", help="check the bundles that --out has, instead of making them")
     options = parser.parse_args()
     kinds = options.shapes.split(",")
     if unknown := [s for s in kinds if s not in SHAPES]:
         parser.error(f"--shapes: {', '.join(unknown)}; there are {', '.join(SHAPES)}")
     started = time.time()
-    os.environ["AOTFACTORY_LAUNCHER"] = str(build_launcher())
     catalog = Catalog()
     catalog.load_all()
     names = options.recipes.split(",") if options.recipes else sorted(catalog.recipes)
     cases = [
-        Case(recipe=name, dtype=dtype, shapes=shapes, out=options.out)
+        Case(recipe=name, dtype=dtype, shapes=shapes, out=options.out, made=options.made)
         for name in names
         for dtype in catalog.recipes[name].dtypes
         for shapes in kinds
         if shapes != "long" or catalog.recipes[name].inputs[0].dims[-1:] in (("D",), ("K",))
     ]
+    if options.made:
+        cases = [case for case in cases if case.bundle.exists()]
+    if options.compile:
+        with multiprocessing.Pool(options.jobs, maxtasksperchild=1) as pool:
+            for path in pool.imap_unordered(functools.partial(compile_case, architecture=options.compile), cases):
+                print(path, flush=True)
+        return 0
+    os.environ["AOTFACTORY_LAUNCHER"] = str(build_launcher())
     rows = check_all(cases, options.jobs, started + options.minutes * 60)
     result = {
         "date": datetime.date.today().isoformat(),
@@ -116,7 +139,7 @@ def check(case: Case) -> dict[str, Any]:
     """Compile, validate and sanitize one case: a row of the table."""
     row: dict[str, Any] = {**identity(case), "problems": []}
     try:
-        path = compile_case(case)
+        path = case.bundle if case.made else compile_case(case)
         row["bundle"] = str(path)
         found = validate(path, executors=["launcher"])
         row["tactics"] = sum(1 for c in found if c.name == "launcher" and c.status == "passed")
@@ -128,8 +151,8 @@ def check(case: Case) -> dict[str, Any]:
     return row
 
 
-def compile_case(case: Case) -> Path:
-    """A bundle for this GPU."""
+def compile_case(case: Case, architecture: str = "") -> Path:
+    """A bundle for this architecture, by default this GPU's."""
     recipe = Catalog().find(case.recipe)
     assert recipe is not None
     low, opt, high = profile(recipe, case.shapes)
@@ -137,8 +160,8 @@ def compile_case(case: Case) -> Path:
     report = build.build_bundle(
         case.recipe,
         request=request,
-        options=Options(archs=(arch.native_arch(),)),
-        out=case.out / case.shapes / case.dtype,
+        options=Options(archs=arch.parse_archs(architecture or "native"), isa=ISA if architecture else None),
+        out=case.bundle.parent,
         interpret=False,
     )
     if report.path is None:

@@ -12,34 +12,19 @@ shows the result. Takes a GPU, PyTorch and ncu on the PATH:
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import bench_kernels as bench
+import counters
 from bench_cases import BENCHES
 
 from aotfactory.compiler import bundle
 from aotfactory.core.files import replace_file
 from aotfactory.executors.native.launcher import run_launcher
-
-METRICS = {
-    "us": "gpu__time_duration.sum",
-    "dram_pct": "dram__throughput.avg.pct_of_peak_sustained_elapsed",
-    "l2_pct": "lts__throughput.avg.pct_of_peak_sustained_elapsed",
-    "l1_pct": "l1tex__throughput.avg.pct_of_peak_sustained_elapsed",
-    "issue_pct": "sm__inst_issued.avg.pct_of_peak_sustained_elapsed",
-    "occupancy_pct": "sm__warps_active.avg.pct_of_peak_sustained_active",
-    "waiting_pct": "smsp__warp_issue_stalled_long_scoreboard_per_warp_active.pct",
-    "read_mb": "dram__bytes_read.sum",
-    "written_mb": "dram__bytes_write.sum",
-}
-SCALE = {"us": 1e-3, "read_mb": 1e-6, "written_mb": 1e-6}
-"""From ncu's base units, nanoseconds and bytes."""
 
 
 def main() -> int:
@@ -55,9 +40,6 @@ def main() -> int:
     options.rivals, options.compile = [], ""
     for name in ("cases", "shapes", "profiles"):
         setattr(options, name, getattr(options, name).split(","))
-    ncu = shutil.which("ncu")
-    if ncu is None:
-        raise SystemExit("ncu is not on the PATH: it comes with the CUDA toolkit")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="aotfactory-profile-") as scratch:
         keys, bundles = list(bench.wanted(options)), options.bundles or Path(scratch)
@@ -66,7 +48,7 @@ def main() -> int:
                 raise SystemExit(problem)
             path = bench.path_of(key, bundles)
             for tactic in sorted({v.tactic for v in bundle.read(path).variants}):
-                row = {**key, "tactic": tactic, **profiled(key, path, tactic, ncu, Path(scratch) / "ncu.csv")}
+                row = {**key, "tactic": tactic, **profiled(key, path, tactic, Path(scratch) / "ncu.csv")}
                 rows.append(row)
                 print(json.dumps(row), flush=True)
     result = {"date": bench.today(), "machine": bench.machine(), "rows": rows}
@@ -74,14 +56,12 @@ def main() -> int:
     return 0
 
 
-def profiled(key: bench.Key, path: Path, tactic: int, ncu: str, log: Path) -> dict[str, float]:
-    wrapper = [ncu, "--csv", "--print-units", "base", "--clock-control", "none", "--log-file", str(log)]
-    wrapper += ["--metrics", ",".join(METRICS.values())]
+def profiled(key: bench.Key, path: Path, tactic: int, log: Path) -> dict[str, float]:
+    wrapper = counters.command(counters.METRICS, log)
     run_launcher(path, inputs=bench.inputs_of(key), tactic=tactic, tight=True, save_outputs=False, wrapper=wrapper)
-    lines = [line for line in log.read_text().splitlines() if line.startswith('"')]
-    found = {row["Metric Name"]: float(row["Metric Value"].replace(",", "")) for row in csv.DictReader(lines)}
     # The launcher runs a kernel twice: the second launch is the last in the file, and the one kept.
-    return {name: round(found[metric] * SCALE.get(name, 1), 1) for name, metric in METRICS.items()}
+    last = counters.of_kernels(log, counters.METRICS, counters.SCALE)[-1]
+    return {name: round(last[name], 1) for name in counters.METRICS}
 
 
 if __name__ == "__main__":

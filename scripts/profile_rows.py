@@ -69,6 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundles", type=Path)
     parser.add_argument("--tactics", default="", help="of ours: layer_norm:2048x50257:fp16=9+14,...")
+    parser.add_argument("--ours", action="store_true", help="no rivals")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--render", action="store_true")
     parser.add_argument("--call", nargs=2, help=argparse.SUPPRESS)
@@ -98,8 +99,10 @@ def measure(options: argparse.Namespace) -> None:
                 continue
             offered = json.loads(path.with_suffix(".json").read_text())["offered"]
             tactics = [int(n) for n in wanted[shape].split("+")] if shape in wanted else offered[:1]
-            for who in [*tactics, *rivals]:
-                row: dict[str, Any] = {"shape": shape, "by": who}
+            made = json.loads((path / "manifest.json").read_text())["variants"]
+            isa = {variant["tactic"]: variant["ptx_isa"] for variant in made}
+            for who in [*tactics, *(() if options.ours else rivals)]:
+                row: dict[str, Any] = {"shape": shape, "by": who, "isa": isa.get(who)}
                 try:
                     if isinstance(who, int):
                         ours(path, shape, who, command)
@@ -180,7 +183,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     for row in result["rows"]:
         if "error" in row:
             continue
-        by = f"tactic {row['by']}" if isinstance(row["by"], int) else bench_rows.TITLES[row["by"]]
+        by = f"tactic {row['by']}, ISA {row['isa']}" if isinstance(row["by"], int) else bench_rows.TITLES[row["by"]]
         row = {**row, "cluster": max(_cells(row, ("cluster", "cluster_y"), 1))}
         cells = [f"{row[n]:g}" if row.get(n) is not None else "-" for n in COLUMNS.values()]
         lines.append(f"| {row['shape'].replace(':', ' ')} | {by} | {' | '.join(cells)} |")

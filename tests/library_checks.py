@@ -240,11 +240,11 @@ def check_every_tactic_on_long_rows(name: str) -> None:
     recipe, offered = recipe_of(name), row_tactics.tactics
     long = recipe.inputs[0].dims[-1]
 
-    def every(x: Any, work: int, written: int = 0, tensors: int = 1, weights: bool = True) -> list[int]:
-        rows = row_tactics.rows_of(x, work, written, tensors, weights)
+    def every(x: Any, work: int, **rest: Any) -> list[int]:
+        rows = row_tactics.rows_of(x, work, **rest)
         alike = {tuple(row_tactics.arguments(rows, n).values()): n for n in row_tactics.TACTICS}
         parts = {n for n, t in row_tactics.TACTICS.items() if isinstance(t, row_tactics.Parts) and t.programs > 1}
-        return sorted(n for n in alike.values() if tensors == 1 or n not in parts)
+        return sorted(n for n in alike.values() if rows.tensors == 1 or n not in parts)
 
     row_tactics.tactics = every
     try:

@@ -15,10 +15,11 @@ from typing import Any
 import library_checks
 import numpy as np
 import pytest
+from aotfactory.kernels import _row_tactics
 from library_checks import CHECKS, NAMES, TYPES, Sizes, catalog, default_sizes, network_of, recipe_of
 
 from aotfactory.compiler import compile as compiler
-from aotfactory.core.arch import parse_archs
+from aotfactory.core.arch import PtxIsa, parse_archs
 from aotfactory.core.errors import AotError, UsageError
 from aotfactory.core.network import NetworkInput, Profile
 from aotfactory.targets import network_builder
@@ -202,7 +203,7 @@ def test_dynamic_shapes_have_a_way_of_16_bytes(name: str) -> None:
 @pytest.mark.parametrize("size", [8191, 16384, 131072])
 def test_the_longest_rows_do_not_spill(name: str, size: int) -> None:
     for variant in variants(name, "sm_90", "fp32", default_sizes(recipe_of(name), D=size)):
-        assert variant.spills == 0
+        assert variant.spills <= 64, "a few bytes, where that lets two programs run on a multiprocessor"
         assert {"ld.v4.b32", "st.v4.b32"} & accesses(variant.text)
 
 
@@ -256,6 +257,26 @@ def test_a_triton_that_cannot_compile_clusters_leaves_them_out(monkeypatch: pyte
     assert {c.status for c in without} == {"skipped"}
     assert all("left out: Triton 3.6.0 cannot compile clusters" in c.detail for c in without)
     assert {r.variant.cluster for r in results if r.variant} == {(1, 1, 1)}
+
+
+def test_registers_are_limited_where_that_lets_two_programs_run() -> None:
+    """Given a limit, the compiler goes up to it; rows that begin anywhere would spill; few rows have room."""
+    limits = {}
+    for what, count, length in (("many", 64, 131072), ("odd", 64, 131071), ("few", 8, 131072)):
+        rows = _row_tactics.Rows(count, length, length, 4, 4, 4, 12)
+        limits[what] = _row_tactics.arguments(rows, 17).get("maxnreg")
+    assert limits == {"many": 64, "odd": None, "few": None}
+
+
+@pytest.mark.skipif(metadata.version("triton").startswith(("3.5.", "3.6.")), reason="they cannot compile clusters")
+@pytest.mark.parametrize(("name", "own"), [("rms_norm", True), ("layer_norm", True), ("rms_norm_add", False)])
+def test_an_exchange_waits_for_its_own_shared_memory_but_in_place(name: str, own: bool) -> None:
+    made = network_of(recipe_of(name), default_sizes(recipe_of(name), B=1, S=4, D=131072), "fp16")
+    options = compiler.Options(archs=parse_archs("sm_90"), isa=PtxIsa(8, 6))
+    found = [r.variant for r in compiler.compile_network(made, options, lambda text: None) if r.variant]
+    clusters = [v for v in found if v.cluster[0] > 1]
+    assert clusters
+    assert {"fence.release.sync_restrict::shared::cta.cluster" in v.text for v in clusters} == {own}
 
 
 def test_few_tactics_are_offered() -> None:
