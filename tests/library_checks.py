@@ -30,7 +30,7 @@ from aotfactory.core.network import NetworkInput, Profile
 from aotfactory.core.recipe import Recipe
 from aotfactory.executors import reference
 from aotfactory.executors.inputs import make_input
-from aotfactory.plugins import loader
+from aotfactory.plugins import device, loader
 from aotfactory.plugins.catalog import Catalog
 from aotfactory.targets import network_builder
 from aotfactory.targets.network_builder import plugin_call
@@ -380,7 +380,8 @@ def main(names: list[str]) -> None:
     answer, sys.stdout = sys.stdout, sys.stderr
     for name in names or CHECKS:
         try:
-            CHECKS[name]()
+            with device.answering(90):
+                CHECKS[name]()
             outcomes[name] = ""
         except Exception:
             outcomes[name] = traceback.format_exc()[-3000:]
