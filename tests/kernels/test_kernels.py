@@ -32,7 +32,7 @@ from aotfactory.core.arch import parse_archs
 from aotfactory.core.errors import AotError
 from aotfactory.core.network import NetworkInput, Profile
 from aotfactory.executors.inputs import make_input
-from aotfactory.plugins import loader
+from aotfactory.plugins import device, loader
 from aotfactory.targets import network_builder
 from aotfactory.targets.network_builder import plugin_call
 
@@ -298,7 +298,8 @@ def test_in_interpreter(check: str, outcomes: dict[str, str]) -> None:
 def outcome(check: str) -> str:
     sys.stdout = sys.stderr
     try:
-        globals()[check]()
+        with device.answering():  # a kernel's metadata asks for a GPU
+            globals()[check]()
     except Exception:
         return traceback.format_exc()[-4000:]
     return ""
