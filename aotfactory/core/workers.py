@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TextIO, TypeVar, cast
 
 from aotfactory.core.errors import AotError, WorkerError
 from aotfactory.core.faults import fault
@@ -210,6 +210,7 @@ def _work(
         if os.getppid() == parent:
             for other in others:
                 other.close()
+            sys.stdout, sys.stderr = _own(sys.stdout, 1), _own(sys.stderr, 2)
             import gc
             import pickle
 
@@ -240,6 +241,18 @@ def _next(connection: Connection) -> int | None:
     except EOFError:
         return None
     return number
+
+
+def _own(inherited: TextIO | None, descriptor: int) -> Any:
+    """A stream to where this one writes, but for this process alone.
+
+    A thread of the parent, as that which shows progress, may have been writing when this process was forked: the lock
+    that it held then is held for ever in this copy.
+    """
+    if inherited is None:
+        return None
+    encoding = getattr(inherited, "encoding", None) or "utf-8"
+    return open(descriptor, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=False)
 
 
 def _flush() -> None:

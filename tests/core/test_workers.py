@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import io
 import os
 import resource
 import signal
@@ -88,6 +89,37 @@ def test_a_task_that_ends_as_a_closed_pipe_does_is_no_success() -> None:
 
     with pytest.raises(CheckError, match="failed with exit code 1"):
         run_all([broken, broken], 2)
+
+
+class OfItsProcess(io.StringIO):
+    """A stream that only the process which made it may write to, as one whose lock a thread of that process holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.process = os.getpid()
+
+    def write(self, text: str) -> int:
+        assert os.getpid() == self.process
+        return super().write(text)
+
+    def flush(self) -> None:
+        assert os.getpid() == self.process
+
+
+def test_a_task_prints_with_streams_of_its_own(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
+    """A thread that shows progress holds locks of its streams now and then, also while tasks are forked."""
+    monkeypatch.setattr(sys, "stdout", OfItsProcess())
+    monkeypatch.setattr(sys, "stderr", OfItsProcess())
+
+    def say(number: int) -> int:
+        print(f"out {number}")
+        print(f"error {number}", file=sys.stderr)
+        return number
+
+    assert run_all([partial(say, n) for n in range(3)], 2) == [0, 1, 2]
+    printed = capfd.readouterr()
+    assert sorted(printed.out.split("\n")) == ["", "out 0", "out 1", "out 2"]
+    assert sorted(printed.err.split("\n")) == ["", "error 0", "error 1", "error 2"]
 
 
 def test_process_that_dies_between_tasks() -> None:
