@@ -34,7 +34,7 @@ def target_options(
     """The options as values.
 
     Raises:
-        UsageError: One of them is none.
+        UsageError: One of them cannot be read as what it should be.
     """
     return TargetOptions(
         shape=_shapes(shape),
